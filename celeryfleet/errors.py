@@ -1,0 +1,54 @@
+"""What can go wrong, as a value that says what, where and what to do next, and the exit codes; imports nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    FAILURE = 1  #: a task failed, or a warning with --strict
+    USAGE = 2  #: the command line or fleet.yaml is wrong
+    NOT_READY = 3  #: something wanted is not running or not ready
+    BROKER = 69  #: the broker cannot be reached
+    TIMEOUT = 124  #: a wait timed out
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong."""
+
+    what: str
+    #: `file:line:column`, or empty where no place is to blame
+    where: str = ""
+    #: what to do next, one or two sentences
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} {self.hint}" if self.hint else text
+
+
+class FleetError(Exception):
+    """Something the user can mend; shown without a traceback, ends the command with `code`."""
+
+    def __init__(self, what: str, where: str = "", hint: str = "", code: Exit = Exit.USAGE) -> None:
+        self.problems: tuple[Problem, ...] = (Problem(what, where, hint),)
+        self.code = code
+        super().__init__(str(self))
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem], code: Exit = Exit.USAGE) -> FleetError:
+        """Make one error of several problems, kept in their order."""
+        listed = tuple(problems)
+        error = cls(listed[0].what, listed[0].where, listed[0].hint, code)
+        error.problems = listed
+        error.args = (str(error),)
+        return error
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)

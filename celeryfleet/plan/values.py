@@ -1,0 +1,259 @@
+"""The Plan: what should run, as frozen values that travel as JSON; light enough for the supervisor to import."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """When a worker that died comes back."""
+
+    #: seconds before the second restart; the first is immediate
+    backoff: float = 1.0
+    #: seconds, the longest wait between two restarts
+    max_backoff: float = 60.0
+    #: deaths within `window` that make the worker failed
+    max_restarts: int = 5
+    #: seconds over which deaths are counted
+    window: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """When a worker that lives counts as stuck."""
+
+    #: seconds without a sign of life
+    heartbeat_within: float = 30.0
+    #: seconds without consuming, though it should
+    consuming_within: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class AutoscalePolicy:
+    """How many replicas a pool may have, and what makes it grow."""
+
+    min: int
+    max: int
+    #: queued messages per replica to aim for; None: not looked at
+    target_length: int | None = None
+    #: seconds the oldest message may wait; None: not looked at
+    target_age: float | None = None
+    #: seconds between two changes
+    cooldown: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlan:
+    """A queue as it is declared on the broker."""
+
+    name: str
+    exchange: str
+    exchange_type: str = "direct"
+    routing_key: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    #: seconds after which status turns amber; None: never
+    max_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """One worker to start: everything its process needs to know about itself."""
+
+    name: str
+    pool: str
+    #: `web-1@shop.host`
+    node: str
+    #: the command line that `ps` shows and that does the same by hand
+    argv: tuple[str, ...]
+    #: keyword arguments of `app.Worker`
+    options: dict[str, Any]
+    #: Celery settings of this worker alone, on top of the fleet's
+    conf: dict[str, Any]
+    env: dict[str, str]
+    #: fork from the preloaded server (else exec)
+    fork: bool
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """N identical workers."""
+
+    name: str
+    queues: tuple[str, ...]
+    replicas: int
+    #: prefork, threads, gevent, eventlet, solo
+    kind: str
+    concurrency: int
+    #: `{name}` and `{node}` are filled in per worker
+    argv: tuple[str, ...]
+    options: dict[str, Any]
+    conf: dict[str, Any]
+    env: dict[str, str]
+    fork: bool
+    #: why the pool is exec'd though preload was asked for; empty if it forks
+    exec_reason: str = ""
+    #: seconds from the warm stop to the cold one
+    grace: float = 60.0
+    restart: RestartPolicy = RestartPolicy()
+    health: Health = Health()
+    autoscale: AutoscalePolicy | None = None
+
+    def worker_name(self, number: int) -> str:
+        """Name the worker with this number, counted from 1."""
+        return f"{self.name}-{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerPlan:
+    """Where messages go."""
+
+    #: with its credentials; never to be printed (see `shown`)
+    url: str
+    #: the same without credentials
+    shown: str
+    #: result backend URL, with its credentials
+    results: str
+    #: the server to run as part of the fleet; empty: the broker is somebody else's
+    argv: tuple[str, ...] = ()
+    #: where that server keeps its data
+    data: str = ""
+    #: unix socket of that server
+    socket: str = ""
+    #: `redis` (Redis, Valkey and their like) or `amqp` or `other`
+    kind: str = "redis"
+    #: priority steps, lowest number first; Redis only
+    steps: tuple[int, ...] = tuple(range(10))
+    #: between the queue's name and the step in the name of a list
+    sep: str = "\x06\x16"
+    #: prepended to every key; Redis only
+    key_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BeatPlan:
+    """The one `celery beat` of the fleet."""
+
+    argv: tuple[str, ...]
+    #: `beat_schedule`, as JSON
+    schedule: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlan:
+    """How workers write their logs."""
+
+    #: text or json
+    format: str = "text"
+    #: bytes per file
+    max_size: int = 50_000_000
+    #: files per worker, the current one included
+    max_files: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that should run for one fleet."""
+
+    fleet: str
+    #: absolute path of fleet.yaml; its folder is where everything runs
+    file: str
+    #: absolute path of the folder that holds logs, data, lock and sockets
+    state_dir: str
+    #: absolute path of the control socket (may lie elsewhere when state_dir is too long for a socket)
+    control: str
+    #: `module[:attr]`
+    app: str
+    #: DJANGO_SETTINGS_MODULE, or empty
+    django: str
+    #: Celery settings in JSON's types; see plan/settings.py for how queues and routes are written
+    settings: dict[str, Any]
+    #: variables of env_file, for every process
+    env: dict[str, str]
+    broker: BrokerPlan
+    queues: tuple[QueuePlan, ...]
+    pools: tuple[PoolPlan, ...]
+    beat: BeatPlan | None = None
+    logs: LogPlan = LogPlan()
+    #: auto, true or false
+    preload: str = "auto"
+    #: changed by `reload`, so that every worker is replaced
+    generation: int = 0
+
+    def worker(self, pool: PoolPlan, number: int) -> WorkerSpec:
+        """Spell out one worker of a pool."""
+        name = pool.worker_name(number)
+        node = pool.options["hostname"].replace("{name}", name)
+        conf = json.loads(json.dumps(pool.conf).replace("{node}", node))
+        spec = WorkerSpec(
+            name=name,
+            pool=pool.name,
+            node=node,
+            argv=tuple(part.replace("{node}", node) for part in pool.argv),
+            options={**pool.options, "hostname": node},
+            conf=conf,
+            env={**self.env, **pool.env},
+            fork=pool.fork,
+            digest="",
+        )
+        return replace(spec, digest=self._digest(spec))
+
+    def _digest(self, spec: WorkerSpec) -> str:
+        """Fingerprint all that a worker would have to be replaced for."""
+        whole = [
+            asdict(spec),
+            self.app,
+            self.django,
+            self.settings,
+            self.broker.url,
+            self.logs.format,
+            self.generation,
+        ]
+        text = json.dumps(whole, sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def pool(self, name: str) -> PoolPlan | None:
+        """Find a pool by its name."""
+        return next((pool for pool in self.pools if pool.name == name), None)
+
+    def scaled(self, replicas: dict[str, int]) -> Plan:
+        """Return the plan with other numbers of replicas."""
+        pools = tuple(replace(pool, replicas=replicas.get(pool.name, pool.replicas)) for pool in self.pools)
+        return replace(self, pools=pools)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON's types; `from_json` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Plan:
+        """Rebuild a plan from `to_json`'s value."""
+        broker = dict(data["broker"])
+        for key in ("argv", "steps"):
+            broker[key] = tuple(broker[key])
+        beat = data["beat"]
+        whole = {
+            **data,
+            "broker": BrokerPlan(**broker),
+            "queues": tuple(QueuePlan(**queue) for queue in data["queues"]),
+            "pools": tuple(_pool(pool) for pool in data["pools"]),
+            "beat": BeatPlan(tuple(beat["argv"]), beat["schedule"]) if beat else None,
+            "logs": LogPlan(**data["logs"]),
+        }
+        return cls(**whole)
+
+
+def _pool(data: dict[str, Any]) -> PoolPlan:
+    whole = {
+        **data,
+        "queues": tuple(data["queues"]),
+        "argv": tuple(data["argv"]),
+        "restart": RestartPolicy(**data["restart"]),
+        "health": Health(**data["health"]),
+        "autoscale": AutoscalePolicy(**data["autoscale"]) if data["autoscale"] else None,
+    }
+    return PoolPlan(**whole)
