@@ -1,0 +1,1 @@
+"""Tasks that handle data in the background."""

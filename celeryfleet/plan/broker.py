@@ -1,0 +1,153 @@
+"""Fleet → the broker and result backend: URLs, what is shown of them, and the embedded server's command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from celeryfleet.plan.secrets import masked
+from celeryfleet.plan.values import BrokerPlan
+
+if TYPE_CHECKING:
+    from celeryfleet.plan.paths import Paths
+    from celeryfleet.spec.model import Fleet
+
+EMBEDDED = "embedded"
+#: what Celery calls a result backend that keeps nothing; None would leave the app's own in place
+NO_RESULTS = "disabled://"
+#: the lists a Redis queue is kept as; ten give each priority its own
+STEPS = tuple(range(10))
+SEP = "\x06\x16"
+
+_REDIS = ("redis", "rediss", "sentinel")
+_AMQP = ("amqp", "amqps", "pyamqp", "librabbitmq")
+#: of broker_transport_options, what a result backend on the same sentinels needs too
+_SENTINEL_OPTIONS = ("master_name", "sentinel_kwargs")
+
+
+def kind(url: str) -> str:
+    """Sort a broker URL into redis, amqp or other."""
+    scheme = url.partition("://")[0].partition("+")[0].lower()
+    if scheme in _REDIS:
+        return "redis"
+    return "amqp" if scheme in _AMQP else "other"
+
+
+def socket_url(path: str) -> str:
+    """Return the URL of a Redis on a unix socket; a raw `#`, `?` or `%` in the path would end it early."""
+    return f"redis+socket://{quote(path)}?virtual_host=0"
+
+
+def is_embedded(fleet: Fleet) -> bool:
+    """Tell whether the fleet runs a broker of its own."""
+    return "broker_url" not in fleet.celery and fleet.broker.url == EMBEDDED
+
+
+def broker_url(fleet: Fleet, paths: Paths) -> str:
+    """Return the broker's URL, with its credentials."""
+    if is_embedded(fleet):
+        return socket_url(paths.broker)
+    return str(fleet.celery.get("broker_url", fleet.broker.url))
+
+
+def result_backend(fleet: Fleet, url: str) -> str:
+    """Return the result backend's URL: by default the broker, where it can serve as one."""
+    if "result_backend" in fleet.celery:
+        return str(fleet.celery["result_backend"])
+    if fleet.results != EMBEDDED:
+        return NO_RESULTS if fleet.results == "none" else fleet.results
+    match kind(url):
+        case "redis":
+            return url
+        case "amqp":
+            return "rpc://"
+        case _:
+            return NO_RESULTS
+
+
+def transport_options(fleet: Fleet, url: str) -> dict[str, Any]:
+    """Return `broker_transport_options` that are ours; only Redis has any."""
+    if kind(url) != "redis":
+        return {}
+    options: dict[str, Any] = {"priority_steps": list(STEPS), "sep": SEP}
+    timeout = fleet.broker.visibility_timeout
+    if timeout is not None:
+        options["visibility_timeout"] = int(timeout) if timeout == int(timeout) else timeout
+    return options
+
+
+def result_options(url: str, results: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `result_backend_transport_options` that are ours: what sentinels want to be told."""
+    if results != url or not url.startswith("sentinel://"):
+        return {}
+    return {key: options[key] for key in _SENTINEL_OPTIONS if key in options}
+
+
+def broker(fleet: Fleet, paths: Paths, settings: Mapping[str, Any], server: str) -> BrokerPlan:
+    """Plan the broker out of the settings that workers and producers get."""
+    url, options = settings["broker_url"], settings.get("broker_transport_options", {})
+    results = settings["result_backend"]
+    embedded = is_embedded(fleet)
+    data = f"{paths.state_dir}/broker" if embedded else ""
+    return BrokerPlan(
+        url=url,
+        shown=masked(_written(fleet) or url),
+        results="" if results == NO_RESULTS else results,
+        argv=server_command(fleet.broker.server or server, paths.broker, data) if embedded else (),
+        data=data,
+        socket=paths.broker if embedded else "",
+        kind=kind(url),
+        steps=tuple(options.get("priority_steps", STEPS)),
+        sep=options.get("sep", SEP),
+        key_prefix=options.get("global_keyprefix", ""),
+    )
+
+
+def _written(fleet: Fleet) -> str | None:
+    return fleet.origin("celery", "broker_url") or fleet.origin("broker") or fleet.origin("broker", "url")
+
+
+def origins(fleet: Fleet, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the text, as written, of the settings that came from a `${VAR}`, by their path (`a/b`)."""
+    found: dict[str, str] = {}
+    written = _written(fleet)
+    if written:
+        found["broker_url"] = written
+        if settings["result_backend"] == settings["broker_url"]:
+            found["result_backend"] = written
+    results = fleet.origin("celery", "result_backend") or fleet.origin("results")
+    if results:
+        found["result_backend"] = results
+    _collect(fleet, fleet.celery, (), found)
+    return found
+
+
+def _collect(fleet: Fleet, value: Any, path: tuple[str | int, ...], found: dict[str, str]) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _collect(fleet, item, (*path, str(key)), found)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _collect(fleet, item, (*path, index), found)
+    else:
+        text = fleet.origin("celery", *path)
+        if text:
+            found.setdefault("/".join(map(str, path)), text)
+
+
+def server_command(server: str, socket: str, data: str) -> tuple[str, ...]:
+    """Return the command of an append-only Valkey on a unix socket, for its owner alone."""
+    flags = {
+        "port": "0",
+        "unixsocket": socket,
+        "unixsocketperm": "700",
+        "dir": data,
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "aof-use-rdb-preamble": "no",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+    }
+    return (server, *(part for flag, value in flags.items() for part in (f"--{flag}", value)))

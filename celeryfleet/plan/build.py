@@ -1,0 +1,88 @@
+"""Fleet and facts → Plan: all that should run, decided here once for `up`, `config` and every exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.plan import broker
+from celeryfleet.plan.command import pool_plan
+from celeryfleet.plan.paths import Paths, paths
+from celeryfleet.plan.settings import queues, settings
+from celeryfleet.plan.values import BeatPlan, LogPlan, Plan
+
+if TYPE_CHECKING:
+    from celeryfleet.spec.model import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a plan needs to know of the machine; everything else is in fleet.yaml."""
+
+    #: the machine's name, the last part of every node's
+    host: str
+    #: processors this process may use
+    cpus: int
+    #: whether a process that has imported a lot may be forked safely (Linux)
+    can_fork: bool = True
+    #: absolute path of fleet.yaml's folder, symbolic links resolved; empty: as the fleet names it
+    folder: str = ""
+    #: of the user, for the short socket folder
+    uid: int = 0
+    #: where that folder is made; short, and the same for every process of the user
+    runtime_dir: str = "/tmp"
+    #: the embedded broker's program, as found on this machine
+    server: str = "valkey-server"
+
+
+def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
+    """Plan a fleet; a pool that names profiles is part of it only if one of them is given."""
+    where = fleet_paths(fleet, facts)
+    shared = settings(fleet, where)
+    kind = broker.kind(shared["broker_url"])
+    wanted = [name for name, pool in fleet.pools.items() if not pool.profiles or set(pool.profiles) & set(profiles)]
+    return Plan(
+        fleet=fleet.name,
+        file=fleet.file,
+        state_dir=where.state_dir,
+        control=where.control,
+        app=fleet.app,
+        django=fleet.django or "",
+        settings=shared,
+        env=dict(fleet.variables),
+        broker=broker.broker(fleet, where, shared, facts.server),
+        queues=queues(fleet),
+        pools=tuple(pool_plan(fleet, name, shared, kind, facts) for name in wanted),
+        beat=_beat(fleet, where),
+        logs=LogPlan(fleet.logs.format, fleet.logs.max_size, fleet.logs.max_files),
+        preload=fleet.preload,
+        origins=broker.origins(fleet, shared),
+    )
+
+
+def fleet_paths(fleet: Fleet, facts: Facts) -> Paths:
+    """Lay out the fleet's files on this machine."""
+    folder = facts.folder or str(PurePath(fleet.file).parent)
+    return paths(folder, fleet.name, facts.uid, facts.runtime_dir)
+
+
+def _beat(fleet: Fleet, where: Paths) -> BeatPlan | None:
+    if fleet.beat is None or not fleet.beat.schedule:
+        return None
+    schedule = {name: _beat_entry(entry) for name, entry in fleet.beat.schedule.items()}
+    file = f"{where.state_dir}/beat-schedule"
+    return BeatPlan(("celery", "-A", fleet.app, "beat", "-l", "INFO", "-s", file, "--pidfile="), schedule)
+
+
+def _beat_entry(entry: Any) -> dict[str, Any]:
+    """Write one entry as Celery does, but a crontab as {"crontab": "0 3 * * *"}."""
+    whole: dict[str, Any] = {
+        "task": entry.task,
+        "schedule": {"crontab": entry.crontab} if entry.crontab else entry.every,
+        "args": list(entry.args),
+        "kwargs": dict(entry.kwargs),
+        "options": dict(entry.options),
+    }
+    return {key: value for key, value in whole.items() if value or key in ("task", "schedule")}

@@ -1,0 +1,148 @@
+"""Pool → the workers to run: their `app.Worker` options, their own settings, and the command that does the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.plan.settings import with_user_settings
+from celeryfleet.plan.values import AutoscalePolicy, Health, PoolPlan, RestartPolicy
+
+if TYPE_CHECKING:
+    from celeryfleet.plan.build import Facts
+    from celeryfleet.spec.model import Fleet, Pool
+
+LOGLEVEL = "INFO"
+#: the fleet's own heartbeat does their work; mingle alone costs a second of every start
+_LEAN = ("mingle", "gossip", "heartbeat")
+#: pools that patch Python before anything else is imported
+_GREEN = ("gevent", "eventlet")
+#: `queue_order_strategy` of kombu: its default, round_robin, ignores the order of -Q
+_STRATEGIES = {"strict": "priority", "round_robin": "round_robin"}
+_BYTES_PER_KIB = 1024
+
+
+def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], kind: str, facts: Facts) -> PoolPlan:
+    """Plan the workers of one pool; `settings` are the fleet's, `kind` its broker's."""
+    pool = fleet.pools[name]
+    concurrency = facts.cpus if pool.concurrency == "auto" else pool.concurrency
+    fork, exec_reason = forks(fleet.preload, pool, facts)
+    return PoolPlan(
+        name=name,
+        queues=tuple(pool.queues),
+        replicas=pool.replicas,
+        kind=pool.pool,
+        concurrency=concurrency,
+        argv=argv(fleet.app, pool, concurrency),
+        options=options(fleet.name, pool, concurrency, facts.host),
+        conf=conf(pool, settings, kind),
+        env=dict(pool.env),
+        fork=fork,
+        exec_reason=exec_reason,
+        grace=pool.stop_grace_period,
+        restart=RestartPolicy(
+            backoff=pool.restart.backoff,
+            max_backoff=pool.restart.max_backoff,
+            max_restarts=pool.restart.max_restarts,
+            window=pool.restart.window,
+        ),
+        health=Health(
+            heartbeat_within=pool.healthcheck.heartbeat_within,
+            consuming_within=pool.healthcheck.consuming_within,
+        ),
+        autoscale=_autoscale(pool),
+    )
+
+
+def _autoscale(pool: Pool) -> AutoscalePolicy | None:
+    policy = pool.autoscale
+    if policy is None:
+        return None
+    return AutoscalePolicy(
+        min=policy.min,
+        max=policy.max,
+        target_length=policy.target_length,
+        target_age=policy.target_age,
+        cooldown=policy.cooldown,
+    )
+
+
+def options(fleet: str, pool: Pool, concurrency: int, host: str) -> dict[str, Any]:
+    """Return the keyword arguments of `app.Worker`; `{name}` is filled in per worker."""
+    return {
+        "hostname": f"{{name}}@{fleet}.{host}",
+        "queues": list(pool.queues),
+        "concurrency": concurrency,
+        "pool": pool.pool,
+        "loglevel": LOGLEVEL,
+        "quiet": True,
+        **{f"without_{part}": True for part in _without(pool)},
+    }
+
+
+def _without(pool: Pool) -> tuple[str, ...]:
+    return tuple(part for part in _LEAN if not (pool.events and part == "heartbeat"))
+
+
+def conf(pool: Pool, settings: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return the settings of this pool's workers on top of the fleet's; `{node}` is filled in per worker."""
+    ours: dict[str, Any] = {
+        "worker_pool": pool.pool,
+        "worker_prefetch_multiplier": pool.prefetch_multiplier,
+        "worker_max_tasks_per_child": pool.max_tasks_per_child,
+        "worker_max_memory_per_child": _kib(pool.max_memory_per_child),
+        "task_time_limit": _number(pool.time_limit),
+        "task_soft_time_limit": _number(pool.soft_time_limit),
+        "worker_send_task_events": True if pool.events else None,
+    }
+    ours = {key: value for key, value in ours.items() if value is not None}
+    if kind == "redis":
+        ours["broker_transport_options"] = settings["broker_transport_options"] | {
+            "queue_order_strategy": _STRATEGIES[pool.order],
+            # A worker's own keys: when it is killed, what it had taken can be brought back at once.
+            "unacked_key": "unacked:{node}",
+            "unacked_index_key": "unacked_index:{node}",
+            "unacked_mutex_key": "unacked_mutex:{node}",
+        }
+    return with_user_settings(ours, dict(pool.celery))
+
+
+def _kib(size: int | None) -> int | None:
+    return None if size is None else max(1, size // _BYTES_PER_KIB)
+
+
+def argv(app: str, pool: Pool, concurrency: int) -> tuple[str, ...]:
+    """Return the `celery worker` command of a worker; `{node}` is filled in per worker."""
+    flags: list[tuple[str, Any]] = [
+        ("-Q", ",".join(pool.queues)),
+        ("-n", "{node}"),
+        ("-c", concurrency),
+        ("-P", pool.pool),
+        ("-l", LOGLEVEL),
+        ("--prefetch-multiplier", pool.prefetch_multiplier),
+        ("--max-tasks-per-child", pool.max_tasks_per_child),
+        ("--max-memory-per-child", _kib(pool.max_memory_per_child)),
+        ("--time-limit", _number(pool.time_limit)),
+        ("--soft-time-limit", _number(pool.soft_time_limit)),
+    ]
+    given = [part for flag, value in flags if value is not None for part in (flag, str(value))]
+    events = ["-E"] if pool.events else []
+    return ("celery", "-A", app, "worker", *given, *events, *(f"--without-{part}" for part in _without(pool)))
+
+
+def _number(seconds: float | None) -> float | int | None:
+    return int(seconds) if seconds is not None and seconds == int(seconds) else seconds
+
+
+def forks(preload: str, pool: Pool, facts: Facts) -> tuple[bool, str]:
+    """Decide whether a pool's workers fork from the preloaded app; if not though it was asked for, say why."""
+    if preload == "false":
+        return False, ""
+    if pool.pool in _GREEN:
+        return False, f"{pool.pool} patches Python, which must come before the import"
+    if not facts.can_fork:
+        return False, "workers are forked from a preloaded app on Linux only"
+    if preload == "auto" and pool.env:
+        names = ", ".join(sorted(pool.env))
+        return False, f"the pool sets env ({names}), which must be there before the import"
+    return True, ""

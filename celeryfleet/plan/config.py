@@ -1,0 +1,175 @@
+"""A plan's Celery settings as a file: a Python module for `config_from_object`, YAML or JSON; no credentials."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.plan.routing import whole
+from celeryfleet.plan.secrets import MASK, is_secret, masked, shown
+
+if TYPE_CHECKING:
+    from celeryfleet.plan.values import Plan
+
+_INDENT = "    "
+_VARIABLE = re.compile(r"\$\{(\w+)(?:(:?-)([^{}]*)|:?\?[^{}]*)?\}")
+
+
+def as_json(plan: Plan) -> str:
+    """Write the settings as one JSON document, queues and routes in the plan's JSON form."""
+    return json.dumps(_document(plan), indent=2) + "\n"
+
+
+def as_yaml(plan: Plan) -> str:
+    """Write the settings as YAML, queues and routes in the plan's JSON form."""
+    import yaml
+
+    return str(yaml.safe_dump(_document(plan), sort_keys=False, allow_unicode=True, width=110))
+
+
+def _document(plan: Plan) -> dict[str, Any]:
+    schedule = {"beat_schedule": shown(plan.beat.schedule)} if plan.beat else {}
+    return {**shown(plan.settings, origins=plan.origins), **schedule}
+
+
+def as_python(plan: Plan) -> str:
+    """Write a module for `app.config_from_object` that needs Celery alone.
+
+    What came from a `${VAR}` is read from the environment again; a credential that is written in fleet.yaml is left
+    out, and the module reads it from a variable named after the setting: CELERY_BROKER_URL, CELERY_REDIS_PASSWORD.
+    """
+    body = "\n".join(_statements(plan))
+    return "\n".join([*_head(plan, body), "", body, "", *_workers(plan)]) + "\n"
+
+
+def _head(plan: Plan, body: str) -> Iterator[str]:
+    yield f'"""Celery settings of the fleet {plan.fleet}, written by `celeryfleet config --format python`."""'
+    yield ""
+    modules = [name for name in ("os", "re") if re.search(rf"\b{name}\.(environ|compile)\b", body)]
+    yield from (f"import {name}" for name in modules)
+    if modules:
+        yield ""
+    if "crontab(" in body:
+        yield "from celery.schedules import crontab"
+    yield "from kombu import Exchange, Queue"
+
+
+def _statements(plan: Plan) -> Iterator[str]:
+    for key, value in plan.settings.items():
+        match key:
+            case "task_queues":
+                yield from _tuple(key, [_queue(queue) for queue in value])
+            case "task_routes":
+                yield from _tuple(key, [_route(item) for item in value])
+            case _:
+                yield f"{key} = {_python(value, plan.origins, (key,))}"
+    if plan.beat:
+        yield "beat_schedule = {"
+        for name, entry in plan.beat.schedule.items():
+            yield f"{_INDENT}{_string(name)}: {_beat_entry(entry)},"
+        yield "}"
+
+
+def _tuple(name: str, items: Sequence[str]) -> Iterator[str]:
+    if not items:
+        yield f"{name} = ()"
+        return
+    yield f"{name} = ("
+    yield from (f"{_INDENT}{item}," for item in items)
+    yield ")"
+
+
+def _workers(plan: Plan) -> Iterator[str]:
+    yield "# The workers of the fleet:"
+    for pool in plan.pools:
+        for number in range(1, pool.replicas + 1):
+            yield f"# {shlex.join(plan.worker(pool, number).argv)}"
+
+
+def _queue(queue: Mapping[str, Any]) -> str:
+    exchange = f"Exchange({_string(queue['exchange'])}, type={_string(queue['exchange_type'])})"
+    arguments = f", queue_arguments={_plain(queue['arguments'])}" if queue["arguments"] else ""
+    return f"Queue({_string(queue['name'])}, {exchange}, routing_key={_string(queue['routing_key'])}{arguments})"
+
+
+def _route(item: Mapping[str, Any]) -> str:
+    if "router" in item:
+        return _string(item["router"])
+    pattern = f"re.compile({whole(item['regex'])!r})" if "regex" in item else _string(item.get("exact") or item["glob"])
+    options = [f"{_string(key)}: {_plain(value)}" for key, value in item["options"].items()]
+    if "exchange" in item["options"]:
+        exchange = _string(item["options"]["exchange"])
+        options.append(f'"declare": [queue for queue in task_queues if queue.exchange.name == {exchange}]')
+    return f"{{{pattern}: {{{', '.join(options)}}}}}"
+
+
+def _beat_entry(entry: Mapping[str, Any]) -> str:
+    parts = []
+    for key, value in entry.items():
+        text = _plain(value)
+        if key == "schedule" and isinstance(value, Mapping):
+            minute, hour, day, month, weekday = (_string(field) for field in value["crontab"].split())
+            text = f"crontab({minute}, {hour}, day_of_month={day}, month_of_year={month}, day_of_week={weekday})"
+        parts.append(f"{_string(key)}: {text}")
+    return f"{{{', '.join(parts)}}}"
+
+
+# --- Values -----------------------------------------------------------------------------------------------
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _plain(value: Any) -> str:
+    return _python(value, {}, ())
+
+
+def _python(value: Any, origins: Mapping[str, str], path: tuple[str, ...]) -> str:
+    """Write a value as a Python expression that holds no credential."""
+    if isinstance(value, Mapping):
+        items = (f"{_string(str(key))}: {_python(item, origins, (*path, str(key)))}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_python(item, origins, (*path, str(i))) for i, item in enumerate(value))}]"
+    if not isinstance(value, str):
+        return repr(value)
+    secret = bool(path) and is_secret(path[-1])
+    if "/".join(path) in origins:
+        return _expression(origins["/".join(path)], secret, path)
+    return _fallback(MASK if secret and value else masked(value), _string, path)
+
+
+def _fallback(text: str, write: Any, path: tuple[str, ...]) -> str:
+    """Read what had to be left out from a variable named after the setting."""
+    if MASK not in text:
+        return str(write(text))
+    variable = "_".join(("celery", *path)).upper()
+    return f"os.environ.get({_string(variable)}, {write(text)})"
+
+
+def _expression(written: str, secret: bool, path: tuple[str, ...]) -> str:
+    """Write a text with `${VAR}` in it as an expression that reads the environment."""
+    text = masked(written, defaults=not secret)
+    if _VARIABLE.sub("", text) and secret:
+        text = MASK
+    return _fallback(text, _interpolated, path)
+
+
+def _interpolated(text: str) -> str:
+    parts, end = [], 0
+    for found in _VARIABLE.finditer(text):
+        parts += [_string(text[end : found.start()])] if found.start() > end else []
+        name, operator, default = found[1], found[2], found[3]
+        lookup = f"os.environ[{_string(name)}]"
+        if operator == ":-":
+            lookup = f"(os.environ.get({_string(name)}) or {_string(default)})"
+        elif operator == "-":
+            lookup = f"os.environ.get({_string(name)}, {_string(default)})"
+        parts.append(lookup)
+        end = found.end()
+    parts += [_string(text[end:])] if end < len(text) or not parts else []
+    return " + ".join(parts)

@@ -1,0 +1,102 @@
+"""A plan as deterministic text without credentials: what `up --dry-run` prints and golden tests compare."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.plan.secrets import shown
+
+if TYPE_CHECKING:
+    from celeryfleet.plan.values import AutoscalePolicy, Plan, PoolPlan, QueuePlan
+
+#: settings that have a part of the text to themselves
+_ELSEWHERE = ("task_queues", "task_routes", "broker_url")
+
+
+def text(plan: Plan) -> str:
+    """Write a plan for people."""
+    return "\n".join(line.rstrip() for line in _lines(plan)) + "\n"
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    django = f", django {plan.django}" if plan.django else ""
+    yield f"fleet {plan.fleet}: app {plan.app}{django}, preload {plan.preload}"
+    yield f"state {plan.state_dir}"
+    yield from _broker(plan)
+    yield ""
+    yield "queues"
+    width = max((len(queue.name) for queue in plan.queues), default=0)
+    for queue in plan.queues:
+        yield f"  {queue.name:<{width}}  {_queue(queue)}"
+    yield ""
+    yield "routes"
+    for item in plan.settings["task_routes"]:
+        yield f"  {_route(item)}"
+    yield ""
+    yield "settings"
+    for key, value in shown(plan.settings, origins=plan.origins).items():
+        if key not in _ELSEWHERE:
+            yield f"  {key}: {_json(value)}"
+    for pool in plan.pools:
+        yield ""
+        yield from _pool(plan, pool)
+    if plan.beat:
+        yield ""
+        yield f"beat: {shlex.join(plan.beat.argv)}"
+        for name, entry in plan.beat.schedule.items():
+            yield f"  {name}: {_json(shown(entry))}"
+
+
+def _broker(plan: Plan) -> Iterator[str]:
+    yield f"broker {plan.broker.shown}"
+    if plan.broker.argv:
+        yield f"  runs {shlex.join(plan.broker.argv)}"
+
+
+def _queue(queue: QueuePlan) -> str:
+    parts = [f"{queue.exchange_type} exchange {queue.exchange}, key {queue.routing_key}"]
+    if queue.arguments:
+        parts.append(_json(queue.arguments))
+    if queue.max_age is not None:
+        parts.append(f"amber after {queue.max_age:g}s")
+    return ", ".join(parts)
+
+
+def _route(item: Mapping[str, Any]) -> str:
+    if "router" in item:
+        return f"router {item['router']}"
+    kind = next(key for key in ("exact", "glob", "regex") if key in item)
+    target = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in item["options"].items())
+    return f"{kind} {item[kind]} -> {target.replace('priority', 'wire priority')}"
+
+
+def _pool(plan: Plan, pool: PoolPlan) -> Iterator[str]:
+    how = "forked from the preloaded app" if pool.fork else "started by exec"
+    reason = f": {pool.exec_reason}" if pool.exec_reason else ""
+    yield f"pool {pool.name}: {pool.replicas} x {pool.kind}, concurrency {pool.concurrency}, {how}{reason}"
+    yield f"  queues {', '.join(pool.queues)}"
+    if pool.env:
+        yield f"  env {', '.join(sorted(pool.env))}"
+    if pool.autoscale:
+        yield f"  autoscale {_autoscale(pool.autoscale)}"
+    for key, value in shown(pool.conf).items():
+        yield f"  {key}: {_json(value)}"
+    for number in range(1, pool.replicas + 1):
+        worker = plan.worker(pool, number)
+        yield f"  {worker.name}: {shlex.join(worker.argv)}"
+
+
+def _autoscale(policy: AutoscalePolicy) -> str:
+    parts = [f"{policy.min} to {policy.max} replicas"]
+    if policy.target_length is not None:
+        parts.append(f"{policy.target_length} messages each")
+    if policy.target_age is not None:
+        parts.append(f"oldest under {policy.target_age:g}s")
+    return ", ".join([*parts, f"cooldown {policy.cooldown:g}s"])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=True)

@@ -1,0 +1,28 @@
+"""Guesses what a misspelt word was meant to be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+#: how alike two words must be; difflib's own default
+_CUTOFF = 0.6
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most like this one, whatever the case, if any is near enough."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower()[:200], by_lower, 1, _CUTOFF)
+    return by_lower[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the question, or nothing where no known word is near."""
+    guess = closest(word, known)
+    return f'Did you mean "{guess}"?' if guess else ""
+
+
+def listed(names: Iterable[str], last: str = "and") -> str:
+    """Join names as a sentence does: `a, b and c`."""
+    *most, final = list(names) or [""]
+    return f"{', '.join(most)} {last} {final}" if most else final

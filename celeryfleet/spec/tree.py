@@ -1,0 +1,192 @@
+"""The parsed YAML as a tree of frozen nodes, each with its place; knows no key of fleet.yaml."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+Path = tuple[str | int, ...]
+Plain = str | int | float | bool | None
+
+#: of YAML 1.2's core schema: `on`, `yes`, `1_000`, `1:30` and `2024-01-01` are the text they look like
+_INT = re.compile(r"[-+]?[0-9]{1,40}|0o[0-7]{1,40}|0x[0-9a-fA-F]{1,40}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,9})?")
+_WORDS: Mapping[str, Plain] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_BASES = {"0o": 8, "0x": 16}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a file."""
+
+    #: as the user named it
+    file: str
+    #: counted from 1
+    line: int = 1
+    #: counted from 1, in characters
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A value that is not a mapping or a list."""
+
+    text: str
+    mark: Mark
+    #: written without quotes, so that it may be a number, a boolean or null
+    plain: bool = True
+    #: as written, where it held `${VAR}`
+    written: str | None = None
+    #: nodes in it, aliases expanded; and levels
+    size: int = field(default=1, repr=False)
+    depth: int = field(default=1, repr=False)
+
+    @cached_property
+    def value(self) -> Plain:
+        """Return what it means in YAML 1.2's core schema."""
+        return resolve(self.text) if self.plain else self.text
+
+    @property
+    def shown(self) -> str:
+        """Return it for a message, as written, and not at length."""
+        text = self.text if self.written is None else self.written
+        text = text if len(text) <= 60 else text[:57] + "…"
+        return text if self.plain and text and text.isprintable() else f'"{_printable(text)}"'
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list."""
+
+    items: tuple[Node, ...]
+    mark: Mark
+    size: int = field(default=1, repr=False)
+    depth: int = field(default=1, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key of a mapping, with its value."""
+
+    mark: Mark
+    node: Node
+
+
+@dataclass(frozen=True)
+class Block:
+    """A mapping; its keys are text."""
+
+    entries: dict[str, Entry]
+    mark: Mark
+    size: int = field(default=1, repr=False)
+    depth: int = field(default=1, repr=False)
+
+
+Node = Scalar | Listing | Block
+
+
+def resolve(text: str) -> Plain:
+    """Type the text of a plain scalar."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        base = _BASES.get(text[:2], 10)
+        return int(text[2:] if base != 10 else text, base)
+    if len(text) <= 400 and _FLOAT.fullmatch(text):
+        number = float(text)
+        return number if math.isfinite(number) else text
+    return text
+
+
+def plain(node: Node) -> Any:
+    """Return JSON's types."""
+    match node:
+        case Scalar():
+            return node.value
+        case Listing():
+            return [plain(item) for item in node.items]
+        case Block():
+            return {key: plain(entry.node) for key, entry in node.entries.items()}
+
+
+def raw(node: Node) -> Any:
+    """Return dicts and lists whose leaves are still scalars: what the models validate."""
+    match node:
+        case Scalar():
+            return node
+        case Listing():
+            return [raw(item) for item in node.items]
+        case Block():
+            return {key: raw(entry.node) for key, entry in node.entries.items()}
+
+
+def at(root: Node, path: Path) -> Node | None:
+    """Return the node at a path."""
+    node = root
+    for step in path:
+        match node:
+            case Block() if step in node.entries:
+                node = node.entries[str(step)].node
+            case Listing() if isinstance(step, int) and 0 <= step < len(node.items):
+                node = node.items[step]
+            case _:
+                return None
+    return node
+
+
+def key_mark(root: Node, path: Path) -> Mark:
+    """Return where the key or list item of a path stands, or the deepest part of the path that is there."""
+    mark, node = root.mark, root
+    for step in path:
+        match node:
+            case Block() if step in node.entries:
+                mark, node = node.entries[str(step)].mark, node.entries[str(step)].node
+            case Listing() if isinstance(step, int) and 0 <= step < len(node.items):
+                node = node.items[step]
+                mark = node.mark
+            case _:
+                break
+    return mark
+
+
+def value_mark(root: Node, path: Path) -> Mark:
+    """Return where the value of a path stands, or the key of the deepest part of the path that is there."""
+    node = at(root, path)
+    return key_mark(root, path) if node is None or is_null(node) else node.mark
+
+
+def is_null(node: Node | None) -> bool:
+    """Tell whether nothing, or null, was written."""
+    return isinstance(node, Scalar) and node.value is None
+
+
+def entries(node: Node | None) -> Iterator[tuple[str, Entry]]:
+    """Go through a mapping; anything else has no entries."""
+    if isinstance(node, Block):
+        yield from node.entries.items()
+
+
+def child(node: Node | None, key: str) -> Node | None:
+    """Return a mapping's value; null counts as not written."""
+    found = node.entries.get(key) if isinstance(node, Block) else None
+    return None if found is None or is_null(found.node) else found.node
+
+
+def text(node: Node | None) -> str | None:
+    """Return a scalar's text as written; null has none."""
+    return node.text if isinstance(node, Scalar) and not is_null(node) else None
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

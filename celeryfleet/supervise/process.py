@@ -1,0 +1,148 @@
+"""Spawning, signalling and reaping processes, and knowing one again after its supervisor has gone."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+#: what the interpreter of a child is started with: never the working folder in front of the standard library
+PYTHON = (sys.executable, "-P")
+
+
+def become_subreaper() -> bool:
+    """Have orphaned grandchildren re-parented to this process; False where the platform can't."""
+    if sys.platform != "linux":
+        return False
+    return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+def spawn(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    fds: Sequence[int] = (),
+    stdin: int | None = None,
+    out: int | None = None,
+) -> int:
+    """Start a process in a session of its own that inherits just these descriptors; return its pid.
+
+    `stdin` is its input (default: nothing); `out` becomes its stdout and stderr (default: ours). Raises OSError.
+    """
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
+    if stdin is None:
+        actions.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
+    else:
+        actions.append((os.POSIX_SPAWN_DUP2, stdin, 0))
+    if out is not None:
+        actions += [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    try:
+        return os.posix_spawnp(
+            argv[0],
+            list(argv),
+            dict(env),
+            file_actions=actions,
+            setsid=True,
+            setsigmask=(),
+            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE],
+        )
+    finally:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+
+
+def tell(pid: int, number: signal.Signals) -> None:
+    """Signal one process; one that is gone is no error."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL the session that this process leads, or led."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """Collect children that have exited as (pid, exit code or minus the signal), their groups killed first."""
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None:
+            return
+        if _leads_session(found.si_pid):
+            kill_group(found.si_pid)  # while its pid can't be anyone else's
+        _, status = os.waitpid(found.si_pid, 0)
+        yield found.si_pid, os.waitstatus_to_exitcode(status)
+
+
+def _leads_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except (ProcessLookupError, PermissionError):
+        return False
+
+
+def explain(code: int) -> str:
+    """Say in words how a process ended."""
+    if code >= 0:
+        return f"it exited with code {code}"
+    try:
+        return f"it was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was killed by signal {-code}"
+
+
+def birth(pid: int) -> float | None:
+    """Return when a process was started, in a unit of the platform's; None if there is none (or a zombie)."""
+    if sys.platform == "linux":
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if fields[0] in "ZX" else float(fields[19])
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return None
+
+
+def resident_by_session(sessions: Sequence[int]) -> dict[int, int]:
+    """Return the resident bytes of all processes of each of these sessions."""
+    wanted = dict.fromkeys(sessions, 0)
+    if sys.platform != "linux":
+        return _resident_by_psutil(wanted)
+    page = os.sysconf("SC_PAGESIZE")
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = Path(f"/proc/{entry.name}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        session = int(fields[3])
+        if session in wanted:
+            wanted[session] += int(fields[21]) * page
+    return wanted
+
+
+def _resident_by_psutil(wanted: dict[int, int]) -> dict[int, int]:
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            session = os.getsid(process.pid)
+            if session in wanted:
+                wanted[session] += process.memory_info().rss
+    return wanted

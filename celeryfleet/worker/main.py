@@ -1,0 +1,108 @@
+"""A worker's entry: the app, its settings and one spec become a running Celery worker."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from celeryfleet.wire import Message, encode
+from celeryfleet.worker import stream
+
+#: signals that an inherited handler must not answer in a worker
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
+_PR_SET_PDEATHSIG = 1
+
+
+def run_exec(heartbeat_fd: int, spec_fd: int) -> None:
+    """Be one worker in a process of its own; the start message is read from `spec_fd`."""
+    import json
+
+    with os.fdopen(spec_fd, "rb") as source:
+        start = json.loads(source.read())
+    if start["spec"]["options"]["pool"] in ("gevent", "eventlet"):
+        os.environ["CELERYFLEET_POOL"] = start["spec"]["options"]["pool"]
+        from celery import maybe_patch_concurrency
+
+        maybe_patch_concurrency(["celery", "worker", "-P", start["spec"]["options"]["pool"]])
+    channel = socket.socket(fileno=heartbeat_fd)
+    greet(channel, start)
+    from celeryfleet import app as fleet_app
+
+    app = fleet_app.load(start["app"], start["django"], start["folder"])
+    fleet_app.apply(app, start["settings"])
+    run(app, start, channel)
+
+
+def greet(channel: socket.socket, start: Message) -> None:
+    """Settle into a worker's own log, environment and name, and tell the supervisor the pid."""
+    log = start["log"]
+    stream.install(Path(log["path"]), log["max_size"], log["max_files"])
+    os.environ.update(start["spec"]["env"])
+    os.environ["CELERYFLEET_WORKER"] = start["spec"]["name"]
+    title(start["spec"]["argv"])
+    die_with(start["supervisor"])
+    channel.sendall(encode({"t": "hello", "pid": os.getpid()}))
+
+
+def die_with(supervisor: int) -> None:
+    """Have the kernel stop this worker warmly when the supervisor dies, even where Python can't notice."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != supervisor:  # it died before we asked
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def title(argv: list[str]) -> None:
+    """Show the process in `ps` as the command that would start it by hand."""
+    from setproctitle import setproctitle
+
+    setproctitle(" ".join(argv))
+
+
+def reset_signals() -> None:
+    """Undo the handlers that a fork inherits."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def run(app: Any, start: Message, channel: socket.socket) -> None:
+    """Construct the worker and work until told to stop; exits the process with Celery's exit code."""
+    from celeryfleet.worker import heartbeat, jsonlog
+
+    spec = start["spec"]
+    app.conf.update({**spec["conf"], "worker_pool": spec["options"]["pool"]})
+    heartbeat.install(app, channel, start["restore"])
+    if start["log_format"] == "json":
+        jsonlog.log_as_json()
+    options = dict(spec["options"])
+    options["pool_cls"] = _pool_class(options.pop("pool"))
+    worker = _worker_class(app, spec["argv"])(**options)
+    worker.start()
+    sys.stdout.flush()
+    sys.exit(worker.exitcode)
+
+
+def _pool_class(kind: str) -> Any:
+    from celery import concurrency
+
+    return concurrency.get_implementation(kind)
+
+
+def _worker_class(app: Any, argv: list[str]) -> Any:
+    """Derive a worker that keeps the fleet's process title and leaves SIGHUP to the supervisor."""
+
+    class FleetWorker(app.Worker):  # type: ignore[misc]
+        def set_process_status(self, info: str) -> None:
+            title(argv)
+
+        def install_platform_tweaks(self, worker: Any) -> None:
+            super().install_platform_tweaks(worker)
+            # Celery would exec sys.argv again on SIGHUP, which is not a worker's command line here.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    return FleetWorker

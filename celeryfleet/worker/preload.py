@@ -1,0 +1,164 @@
+"""The fork server: imports Celery and the app once, then forks each worker from that import.
+
+A worker is forked twice over, so that it is re-parented to the supervisor (the child subreaper), which then
+sees its exit exactly. The server itself never publishes or connects: children would share its sockets.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import os
+import socket
+import stat
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from celeryfleet import wire
+from celeryfleet.wire import Message
+from celeryfleet.worker import main as worker_main
+from celeryfleet.worker import stream
+
+#: what a forked worker would else import for itself, 16 times over
+_WARM = (
+    "celery.apps.worker",
+    "celery.backends.redis",
+    "celery.concurrency.asynpool",
+    "celery.concurrency.prefork",
+    "celery.worker.autoscale",
+    "celery.worker.components",
+    "celery.worker.consumer",
+    "celery.worker.control",
+    "celery.worker.loops",
+    "celery.worker.strategy",
+    "celeryfleet.worker.heartbeat",
+    "celeryfleet.worker.restore",
+    "billiard.heap",
+    "billiard.popen_fork",
+    "billiard.queues",
+    "billiard.resource_sharer",
+    "encodings.idna",
+    "kombu.asynchronous.hub",
+    "kombu.transport.redis",
+    "setproctitle",
+)
+
+#: seconds a forked worker waits to become the supervisor's child
+_ADOPTION = 5.0
+
+
+def serve(channel_fd: int, supervisor: int) -> None:
+    """Preload, report, then fork a worker for each request until the supervisor closes the channel."""
+    channel = socket.socket(fileno=channel_fd)
+    worker_main.title(["celeryfleet:", "fork", "server"])
+    for name in _WARM:
+        importlib.import_module(name)
+    message, _ = wire.receive_with_fds(channel)
+    if message is None:
+        return
+    stream.install(Path(message["log"]["path"]), message["log"]["max_size"], message["log"]["max_files"])
+    os.environ.update(message["env"])
+    started = time.monotonic()
+    try:
+        app = _preload(message)
+    except BaseException as error:
+        wire.send_with_fds(channel, {"t": "broken", "error": _explain(error)}, [])
+        return
+    unsafe = _unsafe(channel_fd)
+    tasks = sorted(name for name in app.tasks if not name.startswith("celery."))
+    report = {"t": "preloaded", "unsafe": unsafe, "tasks": tasks, "seconds": time.monotonic() - started}
+    gc.collect()
+    gc.freeze()
+    wire.send_with_fds(channel, report, [])
+    _fork_on_request(app, channel, message, supervisor)
+
+
+def _preload(message: Message) -> Any:
+    from celeryfleet import app as fleet_app
+
+    app = fleet_app.load(message["app"], message["django"], message["folder"])
+    fleet_app.apply(app, message["settings"])
+    app.loader.import_default_modules()
+    app.finalize()
+    return app
+
+
+def _explain(error: BaseException) -> str:
+    from celeryfleet.errors import FleetError
+
+    if isinstance(error, FleetError):
+        return str(error)
+    return "".join(traceback.format_exception(error)[-4:]).strip()
+
+
+def _unsafe(channel_fd: int) -> str:
+    """Say what the import left behind that a fork would break; empty if nothing."""
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if others:
+        return f"importing the app starts a thread ({', '.join(others)}), which a fork would lose"
+    for entry in os.scandir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            is_socket = stat.S_ISSOCK(os.fstat(int(entry.name)).st_mode)
+            if is_socket and int(entry.name) not in (0, 1, 2, channel_fd):
+                return "importing the app opens a connection, which forked workers would share"
+    return ""
+
+
+def _fork_on_request(app: Any, channel: socket.socket, preloaded: Message, supervisor: int) -> None:
+    while True:
+        start, fds = wire.receive_with_fds(channel)
+        if start is None:
+            return
+        pid = os.fork()
+        if pid:
+            for fd in fds:
+                os.close(fd)
+            os.waitpid(pid, 0)
+            continue
+        if os.fork():
+            os._exit(0)
+        channel.close()
+        _become_worker(app, {**preloaded, **start}, socket.socket(fileno=fds[0]), supervisor)
+
+
+def _become_worker(app: Any, start: Message, heartbeat: socket.socket, supervisor: int) -> None:
+    """Run a worker in this grandchild; never returns."""
+    status = 1
+    try:
+        os.setsid()
+        worker_main.reset_signals()
+        _await_parent(supervisor)
+        _forget_identity(app)
+        worker_main.greet(heartbeat, {**start, "supervisor": supervisor})
+        worker_main.run(app, start, heartbeat)
+    except SystemExit as exit_:
+        status = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _await_parent(supervisor: int) -> None:
+    """Wait until the process in between has exited and the supervisor is the parent."""
+    deadline = time.monotonic() + _ADOPTION
+    while os.getppid() != supervisor:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the supervisor has gone")
+        os.sched_yield()
+
+
+def _forget_identity(app: Any) -> None:
+    """Drop what would give every worker the same reply queue, should the import have touched it."""
+    app.__dict__.pop("oid", None)
+    app._local.__dict__.pop("oid", None)
