@@ -235,9 +235,9 @@ def celery_objects(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _queue(queue: Mapping[str, Any]) -> Any:
     from kombu.entity import Exchange, Queue
 
-    return Queue(
+    return Queue(  # type: ignore[no-untyped-call]
         queue["name"],
-        Exchange(queue["exchange"], type=queue["exchange_type"]),
+        Exchange(queue["exchange"], type=queue["exchange_type"]),  # type: ignore[no-untyped-call]
         routing_key=queue["routing_key"],
         queue_arguments=dict(queue["arguments"]) or None,
     )
@@ -274,7 +274,7 @@ def router(path: str) -> Any:
     from kombu.utils.imports import symbol_by_name
 
     try:
-        found = symbol_by_name(path)
+        found = symbol_by_name(path)  # type: ignore[no-untyped-call]
     except (ImportError, AttributeError, ValueError) as error:
         raise FleetError(
             f'the router "{path}" cannot be imported: {error}.', hint="`router:` names module.attribute."

@@ -88,7 +88,7 @@ def _sent_at(message: Reply) -> float | None:
     """Read when a message was published, where its producer has installed the fleet."""
     try:
         sent = json.loads(message)["headers"]["fleet_sent_at"]  # type: ignore[arg-type]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return float(sent) if isinstance(sent, int | float) else None
 
@@ -97,7 +97,7 @@ def _queue_of(entry: Reply, queues: Sequence[Mapping[str, Any]]) -> str | None:
     """Find the queue that an entry of kombu's unacked hash came from; it names the exchange and the key only."""
     try:
         _, exchange, key = json.loads(entry)  # type: ignore[arg-type]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
     bound = (queue["name"] for queue in queues if _delivers(queue, exchange, key))
     same = (queue["name"] for queue in queues if exchange and queue.get("exchange") == exchange)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 #: bytes asked for at a time
 _CHUNK = 65536
+_BAD_PORT = "the port in its URL is not a number up to 65535; a password with # / ? or % in it must be quoted"
 #: what an error reply of the handshake means
 _REFUSALS = {
     "NOAUTH": "it asks for a password, and the URL has none",
@@ -157,10 +158,10 @@ def connect(url: str, timeout: float = 2.0) -> Connection:
     *first, last = [part for part in url.split(";") if part] or [url]
     for part in first:
         try:
-            return _connect(_Target(part), timeout)
+            return _connect(part, timeout)
         except BrokerError:
             continue
-    return _connect(_Target(last), timeout)
+    return _connect(last, timeout)
 
 
 def encode(command: Sequence[Word]) -> bytes:
@@ -194,7 +195,7 @@ class _Target:
             try:
                 self.port = parts.port or 6379
             except ValueError:
-                raise BrokerError(self.host, "the port in its URL is not a number up to 65535") from None
+                raise BrokerError(self.host, _BAD_PORT) from None
             self.where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
             self.tls = query if parts.scheme == "rediss" else None
             database = query.get("virtual_host") or query.get("db") or unquote(parts.path)
@@ -202,14 +203,18 @@ class _Target:
             raise BrokerError(f"{parts.scheme or 'broker'}://…", "this is not a Redis URL")
         database = database.strip("/") or "0"
         if not database.isdecimal():
-            raise BrokerError(self.where, f'its database must be a number, not "{database}"')
+            raise BrokerError(self.where, "the database in its URL is not a number")
         self.database = int(database)
 
 
-def _connect(target: _Target, timeout: float) -> Connection:
+def _connect(url: str, timeout: float) -> Connection:
+    try:
+        target = _Target(url)
+    except ValueError as error:
+        raise BrokerError("broker", f"its URL cannot be read: {error}") from None
     try:
         sock = _open(target, timeout)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise BrokerError(target.where, _reason(error, timeout)) from error
     connection = Connection(sock, target.where)
     words: list[list[Word]] = []

@@ -149,7 +149,7 @@ class TestLoad:
         )
 
     def test_a_file_in_place_of_a_module_is_pointed_out(self, tmp_path: Path) -> None:
-        with pytest.raises(FleetError, match="is a file. Name the module: `app: shop.celery`"):
+        with pytest.raises(FleetError, match=r"is a file\. Name the module: `app: shop\.celery`"):
             load("./shop/celery.py", folder=str(tmp_path))
 
     def test_a_module_that_fails_to_import_shows_the_users_own_lines(self, tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ class TestApply:
     def test_a_router_that_cannot_be_imported_is_named(self) -> None:
         app = fresh()
         apply(app, {**settings(), "task_routes": [{"router": "no.such.Router"}]})
-        with pytest.raises(FleetError, match='the router "no.such.Router" cannot be imported'):
+        with pytest.raises(FleetError, match=r'the router "no\.such\.Router" cannot be imported'):
             routed(app, "mine")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.plan.settings import with_user_settings
+from celeryfleet.plan.settings import prioritised, queues, with_user_settings
 from celeryfleet.plan.values import AutoscalePolicy, Health, PoolPlan, RestartPolicy
 
 if TYPE_CHECKING:
@@ -20,22 +20,31 @@ _GREEN = ("gevent", "eventlet")
 #: `queue_order_strategy` of kombu: its default, round_robin, ignores the order of -Q
 _STRATEGIES = {"strict": "priority", "round_robin": "round_robin"}
 _BYTES_PER_KIB = 1024
+#: flags of `celery worker` for a worker's own settings
+_FLAGS = {
+    "--prefetch-multiplier": "worker_prefetch_multiplier",
+    "--max-tasks-per-child": "worker_max_tasks_per_child",
+    "--max-memory-per-child": "worker_max_memory_per_child",
+    "--time-limit": "task_time_limit",
+    "--soft-time-limit": "task_soft_time_limit",
+}
 
 
 def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], kind: str, facts: Facts) -> PoolPlan:
     """Plan the workers of one pool; `settings` are the fleet's, `kind` its broker's."""
     pool = fleet.pools[name]
-    concurrency = facts.cpus if pool.concurrency == "auto" else pool.concurrency
+    concurrency = facts.cpus if isinstance(pool.concurrency, str) else pool.concurrency
     fork, exec_reason = forks(fleet.preload, pool, facts)
+    own = conf(pool, settings, kind, prioritised(fleet, queues(fleet)))
     return PoolPlan(
         name=name,
         queues=tuple(pool.queues),
-        replicas=pool.replicas,
+        replicas=_replicas(pool),
         kind=pool.pool,
         concurrency=concurrency,
-        argv=argv(fleet.app, pool, concurrency),
+        argv=argv(fleet.app, pool, concurrency, own),
         options=options(fleet.name, pool, concurrency, facts.host),
-        conf=conf(pool, settings, kind),
+        conf=own,
         env=dict(pool.env),
         fork=fork,
         exec_reason=exec_reason,
@@ -67,6 +76,12 @@ def _autoscale(pool: Pool) -> AutoscalePolicy | None:
     )
 
 
+def _replicas(pool: Pool) -> int:
+    if pool.autoscale is None:
+        return pool.replicas
+    return min(max(pool.replicas, pool.autoscale.min), pool.autoscale.max)
+
+
 def options(fleet: str, pool: Pool, concurrency: int, host: str) -> dict[str, Any]:
     """Return the keyword arguments of `app.Worker`; `{name}` is filled in per worker."""
     return {
@@ -84,11 +99,17 @@ def _without(pool: Pool) -> tuple[str, ...]:
     return tuple(part for part in _LEAN if not (pool.events and part == "heartbeat"))
 
 
-def conf(pool: Pool, settings: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Return the settings of this pool's workers on top of the fleet's; `{node}` is filled in per worker."""
+def conf(pool: Pool, settings: Mapping[str, Any], kind: str, ranked: Collection[str]) -> dict[str, Any]:
+    """Return the settings of this pool's workers on top of the fleet's; `{node}` is filled in per worker.
+
+    `ranked` are the queues in which some tasks go before others.
+    """
+    prefetch = pool.prefetch_multiplier
+    if prefetch is None and kind == "redis" and _in_order(pool, ranked):
+        prefetch = 1  # what a worker has taken ahead, nothing can overtake any more
     ours: dict[str, Any] = {
         "worker_pool": pool.pool,
-        "worker_prefetch_multiplier": pool.prefetch_multiplier,
+        "worker_prefetch_multiplier": prefetch,
         "worker_max_tasks_per_child": pool.max_tasks_per_child,
         "worker_max_memory_per_child": _kib(pool.max_memory_per_child),
         "task_time_limit": _number(pool.time_limit),
@@ -107,23 +128,24 @@ def conf(pool: Pool, settings: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return with_user_settings(ours, dict(pool.celery))
 
 
+def _in_order(pool: Pool, ranked: Collection[str]) -> bool:
+    several = len(pool.queues) > 1 and pool.order == "strict"
+    return several or not set(ranked).isdisjoint(pool.queues)
+
+
 def _kib(size: int | None) -> int | None:
     return None if size is None else max(1, size // _BYTES_PER_KIB)
 
 
-def argv(app: str, pool: Pool, concurrency: int) -> tuple[str, ...]:
-    """Return the `celery worker` command of a worker; `{node}` is filled in per worker."""
+def argv(app: str, pool: Pool, concurrency: int, own: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the `celery worker` command of a worker with these settings of its own; `{node}` is filled in."""
     flags: list[tuple[str, Any]] = [
         ("-Q", ",".join(pool.queues)),
         ("-n", "{node}"),
         ("-c", concurrency),
         ("-P", pool.pool),
         ("-l", LOGLEVEL),
-        ("--prefetch-multiplier", pool.prefetch_multiplier),
-        ("--max-tasks-per-child", pool.max_tasks_per_child),
-        ("--max-memory-per-child", _kib(pool.max_memory_per_child)),
-        ("--time-limit", _number(pool.time_limit)),
-        ("--soft-time-limit", _number(pool.soft_time_limit)),
+        *((flag, own.get(key)) for flag, key in _FLAGS.items()),
     ]
     given = [part for flag, value in flags if value is not None for part in (flag, str(value))]
     events = ["-E"] if pool.events else []

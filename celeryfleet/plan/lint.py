@@ -106,8 +106,8 @@ def _unfit_priorities(fleet: Fleet, plan: Plan) -> Iterator[Finding]:
                 "Make it `type: classic`, or drop max_priority.",
             )
     for index, route in enumerate(fleet.routes):
-        queue = fleet.queues.get(route.queue or "")
-        if plan.broker.kind == "amqp" and queue and route.priority is not None and queue.max_priority is None:
+        target = fleet.queues.get(route.queue or "")
+        if plan.broker.kind == "amqp" and target and route.priority is not None and target.max_priority is None:
             yield _warning(
                 "priority-ignored",
                 fleet.where("routes", index, "priority"),
@@ -191,18 +191,6 @@ def _ignored_limits(fleet: Fleet, plan: Plan) -> Iterator[Finding]:
                 )
 
 
-def _limits_out_of_order(fleet: Fleet, plan: Plan) -> Iterator[Finding]:
-    for pool in plan.pools:
-        hard, soft = pool.conf.get("task_time_limit"), pool.conf.get("task_soft_time_limit")
-        if hard is not None and soft is not None and soft >= hard:
-            yield _warning(
-                "soft-limit-late",
-                fleet.where("pools", pool.name, "soft_time_limit"),
-                f"soft_time_limit ({soft:g}s) never strikes: time_limit ({hard:g}s) kills the task before.",
-                "Make it shorter than time_limit.",
-            )
-
-
 def _short_visibility(fleet: Fleet, plan: Plan) -> Iterator[Finding]:
     if plan.broker.kind != "redis":
         return
@@ -272,7 +260,6 @@ _RULES: tuple[Callable[[Fleet, Plan], Iterator[Finding]], ...] = (
     _lost_routes,
     _shadowed_routes,
     _ignored_limits,
-    _limits_out_of_order,
     _short_visibility,
     _killed_on_stop,
     _greedy_prefetch,

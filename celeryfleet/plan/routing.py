@@ -13,7 +13,7 @@ from celeryfleet.errors import FleetError
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan, QueuePlan
-    from celeryfleet.spec.model import Fleet
+    from celeryfleet.spec.model import Fleet, Route
 
 #: the priority that runs first, on every broker
 HIGHEST = 9
@@ -142,9 +142,8 @@ def _first_match(
         elif matches(item, task):
             return index, dict(item["options"])
         else:
-            why = _mismatch(item)
-        if index < len(fleet.routes):
-            passed.append(PassedOver(fleet.routes[index].line, why))
+            why = _mismatch(fleet.routes[index])
+        passed.append(PassedOver(fleet.routes[index].line, why))
     return None, {}
 
 
@@ -168,11 +167,12 @@ def matches(item: Mapping[str, Any], task: str) -> bool:
     return re.match(whole(item["regex"]), task) is not None
 
 
-def _mismatch(item: Mapping[str, Any]) -> str:
-    kind = next(key for key in ("exact", "glob", "regex") if key in item)
-    if kind == "exact":
-        return f'the name is not "{item[kind]}"'
-    return f'the name does not match the {kind} "{item[kind]}"'
+def _mismatch(route: Route) -> str:
+    if route.regex is not None:
+        return f'the name does not match the regex "{route.regex}"'
+    if set("*?[").isdisjoint(route.task or ""):
+        return f'the name is not "{route.task}"'
+    return f'the name does not match the glob "{route.task}"'
 
 
 def whole(regex: str) -> str:

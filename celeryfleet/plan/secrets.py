@@ -11,6 +11,7 @@ MASK = "***"
 #: words of a setting's name that make its value a credential; a mere `key` does not: routing_key, unacked_key
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|private|(access|account|api|security)_?key", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(r"([?&;])([a-z_]*(?:passw|secret|token|sig|key)[a-z_]*)=([^&;#\s}]+)", re.IGNORECASE)
+_NEXT_URL = re.compile(r";(?=[a-z+]+://)")
 _VARIABLES = re.compile(r"(?:\$\{\w+\})+")
 _DEFAULTED = re.compile(r"\$\{(\w+)[^{}\w][^{}]*\}")
 
@@ -26,7 +27,7 @@ def masked(text: str, defaults: bool = False) -> str:
     `${VAR:-default}` becomes `${VAR}`, since the default may be a credential, unless `defaults` are wanted.
     """
     text = text if defaults else _DEFAULTED.sub(r"${\1}", text)
-    return ";".join(_masked_one(part) for part in text.split(";"))
+    return ";".join(_masked_one(part) for part in _NEXT_URL.split(text))
 
 
 def _masked_one(url: str) -> str:

@@ -102,23 +102,21 @@ def with_user_settings(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str
 
 def routes(fleet: Fleet, declared: Sequence[QueuePlan], kind: str) -> list[dict[str, Any]]:
     """Return one `task_routes` item for each route, in the written order."""
-    prioritised = _prioritised(fleet, declared) if kind == "redis" else set()
-    items = [_route(route, fleet.default_queue, declared, kind, prioritised) for route in fleet.routes]
-    if fleet.default_queue in prioritised:
+    ranked = prioritised(fleet, declared) if kind == "redis" else set()
+    items = [_route(route, fleet.default_queue, declared, kind, ranked) for route in fleet.routes]
+    if fleet.default_queue in ranked:
         options = {"queue": fleet.default_queue, "priority": wire(kind, LOWEST)}
         items.append({"glob": "*", "options": options})
     return items
 
 
-def _route(
-    route: Route, default: str, declared: Sequence[QueuePlan], kind: str, prioritised: set[str]
-) -> dict[str, Any]:
+def _route(route: Route, default: str, declared: Sequence[QueuePlan], kind: str, ranked: set[str]) -> dict[str, Any]:
     if route.router is not None:
         return {"router": route.router}
     options = _options(route, declared)
     if route.priority is not None:
         options["priority"] = wire(kind, route.priority)
-    elif prioritised.intersection(destination(declared, default, options).queues):
+    elif ranked.intersection(destination(declared, default, options).queues):
         # On Redis no priority means 0, which is the highest there: such a task would run among the 9s.
         options["priority"] = wire(kind, LOWEST)
     return {**pattern(route), "options": options}
@@ -138,7 +136,7 @@ def _options(route: Route, declared: Sequence[QueuePlan]) -> dict[str, Any]:
     return options
 
 
-def _prioritised(fleet: Fleet, declared: Sequence[QueuePlan]) -> set[str]:
+def prioritised(fleet: Fleet, declared: Sequence[QueuePlan]) -> set[str]:
     """Name the queues in which some tasks go before others."""
     names = {name for name, queue in fleet.queues.items() if queue.max_priority is not None}
     for route in fleet.routes:

@@ -83,10 +83,17 @@ def _pool(plan: Plan, pool: PoolPlan) -> Iterator[str]:
     if pool.autoscale:
         yield f"  autoscale {_autoscale(pool.autoscale)}"
     for key, value in shown(pool.conf).items():
-        yield f"  {key}: {_json(value)}"
+        yield f"  {key}: {_json(_differing(value, plan.settings.get(key)))}"
     for number in range(1, pool.replicas + 1):
         worker = plan.worker(pool, number)
         yield f"  {worker.name}: {shlex.join(worker.argv)}"
+
+
+def _differing(own: Any, shared: Any) -> Any:
+    """Leave out of a mapping what the whole fleet has."""
+    if not isinstance(own, Mapping) or not isinstance(shared, Mapping):
+        return own
+    return {key: value for key, value in own.items() if shared.get(key) != value}
 
 
 def _autoscale(policy: AutoscalePolicy) -> str:

@@ -112,6 +112,8 @@ def decide(target: Target, state: FleetState, now: float) -> tuple[tuple[Action,
 
 def settled(target: Target, state: FleetState) -> bool | None:
     """Tell whether everything wanted is ready (True), something has failed for good (False), or neither yet."""
+    if state.stopping:
+        return None
     wanted = [state.workers.get(name) for name in target.specs]
     if state.broker.phase is Phase.FAILED or any(w is not None and w.status is Status.FAILED for w in wanted):
         return False

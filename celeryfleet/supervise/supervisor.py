@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ from celeryfleet.supervise.state import (
     StopBroker,
     StopServer,
 )
-from celeryfleet.supervise.status import describe, notes
+from celeryfleet.supervise.status import describe, fleet_state, notes
 from celeryfleet.supervise.tail import last_lines
 from celeryfleet.wire import Lines, Message, encode
 
@@ -145,7 +146,7 @@ class Supervisor:
                 process.kill_group(old.pid)
             else:
                 process.tell(old.pid, signal.SIGTERM)
-                self._watch(old.pid, lambda name=name: self._worker_gone(name, 0, "it finished without a supervisor"))
+                self._watch(old.pid, partial(self._worker_gone, name, 0, "it finished without a supervisor"))
                 self._happen(Leftover(name, old.pool, old.node, old.pid, old.grace))
         self.state = self.leftovers.bereave(self.state)
 
@@ -463,7 +464,7 @@ class Supervisor:
     async def _handle(self, message: Message) -> Message:
         match message.get("do"):
             case "health":
-                return {"ready": settled(self.target, self.state) is True, "pools": self._pools_ready()}
+                return self._health()
             case "status":
                 await self._poke_workers()
                 return {"status": self._status()}
@@ -554,6 +555,12 @@ class Supervisor:
         status = describe(self.target, self.state, now, process.resident_by_session(pids))
         status["supervisor"] = {"pid": os.getpid(), "uptime_s": round(now - self.started, 1)}
         return status
+
+    def _health(self) -> Message:
+        ready = settled(self.target, self.state) is True
+        plan = self.target.plan
+        state = fleet_state(self.target, self.state)
+        return {"fleet": plan.fleet, "state": state, "ready": ready, "pools": self._pools_ready()}
 
     def _pools_ready(self) -> dict[str, list[int]]:
         counts = {name: [pool.replicas, 0] for name, pool in self.target.pools.items()}

@@ -111,14 +111,26 @@ class LogFile:
             locked, found = os.fstat(fd), self.path.stat()
             if (locked.st_dev, locked.st_ino) != (found.st_dev, found.st_ino):
                 return
-            for number in range(self.max_files - 1, 1, -1):
-                with contextlib.suppress(FileNotFoundError):
-                    Path(f"{self.path}.{number - 1}").rename(f"{self.path}.{number}")
             if self.max_files > 1:
-                self.path.rename(f"{self.path}.1")
+                self._shift()
+                self.path.rename(self._numbered(1))
             else:
                 self.path.unlink()
             self._reopen()
+
+    def _shift(self) -> None:
+        """Make `.1` free: move the files up to the first gap, or drop the last; drop what is beyond the limit."""
+        gap = 1
+        while gap < self.max_files - 1 and self._numbered(gap).exists():
+            gap += 1
+        for number in range(gap, 1, -1):
+            self._numbered(number - 1).rename(self._numbered(number))
+        with contextlib.suppress(FileNotFoundError):
+            for number in range(self.max_files, self.max_files + 100):
+                self._numbered(number).unlink()
+
+    def _numbered(self, number: int) -> Path:
+        return Path(f"{self.path}.{number}")
 
 
 @contextlib.contextmanager

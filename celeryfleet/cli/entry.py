@@ -1,0 +1,98 @@
+"""The way in: answers `health` and `status` itself in a few milliseconds, and leaves everything else to main.
+
+Nothing heavy may be imported here: probes call `health` every few seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from celeryfleet.errors import Exit, FleetError
+
+#: environment variable that names the fleet.yaml, as -f does
+FILE_VARIABLE = "CELERYFLEET_FILE"
+
+
+def main() -> None:
+    """Run a command and exit with its code."""
+    try:
+        code = _lean(sys.argv[1:])
+        if code is None:
+            from celeryfleet.cli.main import run
+
+            code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except FleetError as error:
+        complain(error)
+        code = int(error.code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone, as in `celeryfleet logs | head`
+        code = 0
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def complain(error: FleetError) -> None:
+    """Show what is wrong on stderr, a problem a line."""
+    color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    sign = "\x1b[31merror:\x1b[0m" if color else "error:"
+    for problem in error.problems:
+        place = f"{problem.where}: " if problem.where else ""
+        print(f"{sign} {place}{problem.what}", file=sys.stderr)
+        for line in problem.hint.splitlines():
+            print(f"  {line}", file=sys.stderr)
+
+
+def _lean(argv: list[str]) -> int | None:
+    """Answer a plain `health`, `status` or `ps` of a running fleet; None: it takes more than that."""
+    file = os.environ.get(FILE_VARIABLE, "")
+    if len(argv) >= 3 and argv[0] in ("-f", "--file"):
+        file, argv = argv[1], argv[2:]
+    if not argv or argv[0] not in ("health", "status", "ps"):
+        return None
+    command, words = argv[0], argv[1:]
+    as_json = command == "status" and words == ["--json"]
+    if words and not as_json and not (command == "health" and len(words) == 1 and words[0][0] != "-"):
+        return None
+    link = _link(file)
+    if link is None:
+        return None
+    from celeryfleet.supervise.control import Client, NotRunningError
+
+    try:
+        client = Client(os.readlink(link), timeout=5.0)
+    except (OSError, NotRunningError):
+        return None  # it is down, which main can say with the names from fleet.yaml
+    with client:
+        return _health(client, words[0] if words else "") if command == "health" else _status(client, command, as_json)
+
+
+def _link(file: str) -> str | None:
+    """Find the link to the control socket beside fleet.yaml, here or in a folder above."""
+    if file:
+        folder, name = os.path.split(os.path.abspath(file))
+        return f"{folder}/.celeryfleet/{name}.sock"
+    folder = os.getcwd()
+    while True:
+        if os.path.exists(f"{folder}/fleet.yaml"):
+            return f"{folder}/.celeryfleet/fleet.yaml.sock"
+        above = os.path.dirname(folder)
+        if above == folder:
+            return None
+        folder = above
+
+
+def _health(client: object, pool: str) -> int:
+    from celeryfleet.cli.lean import health
+
+    ready, text = health(client, pool)
+    print(text, file=sys.stdout if ready else sys.stderr)
+    return int(Exit.OK if ready else Exit.NOT_READY)
+
+
+def _status(client: object, command: str, as_json: bool) -> int:
+    from celeryfleet.cli.lean import show_status
+
+    return show_status(client, command, as_json)

@@ -1,0 +1,169 @@
+"""Commands that look at what runs: status, ps, health, logs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from celeryfleet.cli import lean, report
+from celeryfleet.errors import Exit, FleetError
+from celeryfleet.supervise.control import NotRunningError
+
+if TYPE_CHECKING:
+    from celeryfleet.cli.report import Report
+    from celeryfleet.cli.session import Session
+
+PANEL = "Look at it"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(rich_help_panel=PANEL)(status)
+    app.command(rich_help_panel=PANEL)(ps)
+    app.command(rich_help_panel=PANEL)(health)
+    app.command(rich_help_panel=PANEL)(logs)
+
+
+def status(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every second until Ctrl-C.")] = False,
+) -> int:
+    """Show pools, workers and queues.
+
+    Examples: [bold]celeryfleet status[/] · [bold]celeryfleet status --json | jq .state[/]
+    """
+    if watch and as_json:
+        raise FleetError("--watch and --json exclude each other.", hint="Call `status --json` in a loop.")
+    if watch:
+        return _watch(context.obj)
+    lean.show(_found(context.obj), "status", as_json)
+    return Exit.OK
+
+
+def ps(context: typer.Context) -> int:
+    """List the workers, a line each."""
+    lean.show(_found(context.obj), "ps", False)
+    return Exit.OK
+
+
+def health(
+    context: typer.Context,
+    pool: Annotated[str, typer.Argument(metavar="[POOL]", help="Only this pool.")] = "",
+) -> int:
+    """Exit 0 if everything wanted is ready, else 3: made for probes.
+
+    Examples: [bold]celeryfleet health[/] · [bold]celeryfleet health mail[/]
+    """
+    with context.obj.connect() as client:
+        ready, text = lean.health(client, pool)
+    typer.echo(text, err=not ready)
+    return Exit.OK if ready else Exit.NOT_READY
+
+
+def logs(
+    context: typer.Context,
+    pools: Annotated[list[str] | None, typer.Argument(metavar="[POOL]...", help="Default: all.")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[int | None, typer.Option("-n", "--lines", metavar="N", min=0, help="The last N lines.")] = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="T", help="10m, or 2026-11-20T10:00.")] = None,
+    prefix: Annotated[bool, typer.Option("--log-prefix/--no-log-prefix", help="The worker before each line.")] = True,
+) -> int:
+    """Show the workers' logs, merged by time.
+
+    Examples: [bold]celeryfleet logs -n 20[/] · [bold]celeryfleet logs mail -f[/] · [bold]celeryfleet logs --since 10m[/]
+    """
+    from celeryfleet.supervise.logs import Follower, Prefixes
+    from celeryfleet.supervise.logs import follow as follow_lines
+    from celeryfleet.supervise.stamps import parse_since
+
+    session = context.obj
+    known = [pool.name for pool in session.plan.pools]
+    for name in pools or []:
+        if name not in [*known, "supervisor", "broker", "beat"]:
+            raise FleetError(f'there is no pool "{name}".', hint=f"The pools are {', '.join(known)}.")
+    folder = Path(session.plan.state_dir) / "logs"
+    follower = Follower(folder, lambda name: _is_of(name, pools or known))
+    start = parse_since(since, time.time()) if since else None
+    backlog = list(follower.backlog(lines if lines is not None or since or not follow else 10, start))
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    prefixes = Prefixes([name for name, _ in backlog], color, prefix)
+    for name, line in backlog:
+        print(prefixes(name, line))
+    if follow:
+        sys.stdout.flush()
+        try:
+            for name, line in follow_lines(follower, time.sleep):
+                print(prefixes(name, line), flush=True)
+        except KeyboardInterrupt:
+            return Exit.OK
+    elif not backlog:
+        print(f"There is nothing in {folder} yet.", file=sys.stderr)
+    return Exit.OK
+
+
+def _is_of(name: str, pools: list[str]) -> bool:
+    """Tell whether a log belongs to one of these pools (or is named itself)."""
+    pool, _, number = name.rpartition("-")
+    return name in pools or (pool in pools and number.isdecimal())
+
+
+def _found(session: Session) -> Report:
+    """Report a fleet, running or not."""
+    try:
+        with session.connect() as client:
+            return lean.collect(client)
+    except NotRunningError:
+        return report.down(session.plan.fleet, session.plan, _depths_without_fleet(session))
+
+
+def _depths_without_fleet(session: Session) -> dict[str, report.Depth] | None:
+    """Ask a broker that is not the fleet's own how deep the queues are, though the fleet is down."""
+    from dataclasses import asdict
+
+    from celeryfleet.depths import measure
+    from celeryfleet.resp import BrokerError
+
+    plan = session.plan
+    if plan.broker.argv or plan.broker.kind != "redis":
+        return None
+    queues = [{**asdict(queue), "consumers": 0} for queue in plan.queues]
+    try:
+        return measure({"broker": asdict(plan.broker), "queues": queues, "pools": [], "unacked_keys": []}, time.time())
+    except BrokerError:
+        return None
+
+
+def _watch(session: Session) -> int:
+    with _second_screen():
+        while True:
+            from celeryfleet.cli import table
+
+            color, width = table.screen(sys.stdout, os.environ)
+            text = table.status(_found(session), time.time(), color, width)
+            sys.stdout.write("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J")
+            sys.stdout.flush()
+            try:
+                time.sleep(1.0)
+            except KeyboardInterrupt:
+                return Exit.OK
+
+
+@contextmanager
+def _second_screen() -> Iterator[None]:
+    """Draw on the terminal's alternate screen, so that what was there comes back."""
+    if not sys.stdout.isatty():
+        raise FleetError("--watch needs a terminal.", hint="Call `status` in a loop.")
+    sys.stdout.write("\x1b[?1049h\x1b[?25l")
+    try:
+        yield
+    finally:
+        sys.stdout.write("\x1b[?25h\x1b[?1049l")
+        sys.stdout.flush()

@@ -1,0 +1,331 @@
+"""Starting, following and stopping a fleet: what `up` and `down` do between the terminal and the supervisor."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.cli import progress_line
+from celeryfleet.cli.session import Session, reach_broker
+from celeryfleet.errors import Exit, FleetError
+from celeryfleet.supervise.control import Client, NotRunningError
+
+if TYPE_CHECKING:
+    from celeryfleet.plan.values import Plan
+
+#: seconds that a supervisor may take to take over
+_BOOT = 30.0
+
+
+def narrowed(plan: Plan, pools: list[str], replicas: dict[str, int]) -> Plan:
+    """Return the plan for some pools only, with other numbers of replicas."""
+    known = [pool.name for pool in plan.pools]
+    for name in [*pools, *replicas]:
+        if name not in known:
+            raise FleetError(f'there is no pool "{name}".', hint=f"The pools are {', '.join(known)}.")
+    if pools:
+        plan = replace(plan, pools=tuple(pool for pool in plan.pools if pool.name in pools))
+    return plan.scaled(replicas)
+
+
+def warn(session: Session, plan: Plan) -> None:
+    """Say what `check` would, where it matters for running."""
+    from celeryfleet.plan.lint import Level, lint
+
+    for finding in lint(session.fleet, plan, None):
+        if finding.level is not Level.INFO:
+            print(f"warning: {finding.where}: {finding.what} {finding.hint}", file=sys.stderr)
+
+
+def start(plan: Plan) -> tuple[Client, bool]:
+    """Bring the fleet to the plan; return a connection, and whether it ran before."""
+    for _ in range(3):
+        try:
+            client = Client(plan.control)
+        except NotRunningError:
+            if not plan.broker.argv:
+                reach_broker(plan)
+            if _boot(plan):
+                return Client(plan.control), False
+            continue  # someone else was faster
+        running = Plan_from(client)
+        client.ask("apply", plan=replace(plan, generation=running.generation).to_json())
+        return client, True
+    raise FleetError("another supervisor holds the fleet's lock but does not answer.", hint=_lock_hint(plan))
+
+
+def Plan_from(client: Client) -> Plan:  # noqa: N802
+    """Ask a supervisor for the plan it follows."""
+    from celeryfleet.plan.values import Plan
+
+    return Plan.from_json(client.ask("plan")["plan"])
+
+
+def _lock_hint(plan: Plan) -> str:
+    return f"See {plan.state_dir}/logs/supervisor.log; `fuser {plan.state_dir}/lock` names the process."
+
+
+def _boot(plan: Plan) -> bool:
+    """Start a supervisor with this plan; False if another one holds the fleet's lock."""
+    ours, theirs = socket.socketpair()
+    argv = [sys.executable, "-P", "-m", "celeryfleet.supervise", str(theirs.fileno())]
+    os.set_inheritable(theirs.fileno(), True)
+    with theirs:
+        subprocess.Popen(  # it outlives us: nobody waits for it
+            argv,
+            stdin=subprocess.DEVNULL,
+            close_fds=True,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            env={**os.environ, **{k: v for k, v in plan.env.items() if k not in os.environ}},
+        )
+    ours.settimeout(_BOOT)
+    with ours:
+        ours.sendall(json.dumps({"plan": plan.to_json()}).encode() + b"\n")
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while not answer.endswith(b"\n") and (data := ours.recv(4096)):
+                answer += data
+    if not answer:
+        raise FleetError(
+            "the supervisor ended before it had started.",
+            hint=f"See {plan.state_dir}/logs/supervisor.log.",
+            code=Exit.NOT_READY,
+        )
+    reply = json.loads(answer)
+    if not reply["ok"] and reply["error"] != "locked":
+        raise FleetError(reply["error"], code=Exit.NOT_READY)
+    if not reply["ok"]:
+        time.sleep(0.1)
+    return bool(reply["ok"])
+
+
+# --- Detached ---------------------------------------------------------------------------------------------
+
+
+def detached(plan: Plan, wait: bool, timeout: float | None) -> int:
+    """Start in the background; wait for readiness if asked to."""
+    client, ran = start(plan)
+    with client:
+        if wait:
+            return await_ready(client, timeout)
+        status = client.ask("status")["status"]
+    want = sum(pool["want"] for pool in status["pools"])
+    verb = "follows fleet.yaml as it is now" if ran else f"starts {want} workers in the background"
+    print(f"{plan.fleet} {verb}; see `celeryfleet status`.", file=sys.stderr)
+    return Exit.OK
+
+
+def await_ready(client: Client, timeout: float | None) -> int:
+    """Wait until all that is wanted is ready; say what became of it. Raises FleetError if it is not to be."""
+    began = time.monotonic()
+    client.patience(None)
+    with progress_line.waiting("waiting for the workers"):
+        reply = client.ask("wait", timeout=timeout)
+    status = reply["status"]
+    want, ready = (sum(pool[key] for pool in status["pools"]) for key in ("want", "ready"))
+    if reply["done"]:
+        took = time.monotonic() - began
+        pools = len(status["pools"])
+        print(
+            f"{status['fleet']} is ready: {want} {_plural(want, 'worker')} in {pools} {_plural(pools, 'pool')}"
+            f" ({took:.1f} s)",
+            file=sys.stderr,
+        )
+        return Exit.OK
+    if reply["done"] is None:
+        raise FleetError(
+            f"{ready} of {want} workers are ready after {timeout:g} s.",
+            hint="They go on starting: see `celeryfleet status` and `celeryfleet logs`.",
+            code=Exit.TIMEOUT,
+        )
+    raise FleetError("\n".join(_troubles(status)), hint="See `celeryfleet status`.", code=Exit.NOT_READY)
+
+
+def _plural(count: int, word: str) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _troubles(status: dict[str, Any]) -> Iterator[str]:
+    """Say what keeps a fleet from being ready."""
+    yield f"{status['fleet']} is not ready."
+    seen = set(status["notes"])
+    yield from status["notes"]
+    for pool in status["pools"]:
+        for worker in pool["workers"]:
+            if worker["state"] != "failed" or any(worker["cause"] in text for text in seen):
+                continue
+            yield f"{worker['name']} failed: {worker['cause']}"
+            for line in (worker["last_exit"] or {"log": []})["log"]:
+                yield f"  {line}"
+
+
+# --- In the foreground ------------------------------------------------------------------------------------
+
+
+def foreground(plan: Plan) -> int:
+    """Show the logs until the fleet has stopped; signals to us are wishes for it."""
+    from celeryfleet.supervise.logs import Follower, Prefixes
+
+    names = [pool.worker_name(n) for pool in plan.pools for n in range(1, pool.replicas + 1)]
+    shown = {"supervisor", *names}
+    pools = {pool.name for pool in plan.pools}
+    follower = Follower(Path(plan.state_dir) / "logs", lambda name: name in shown or name.rpartition("-")[0] in pools)
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    prefixes = Prefixes(["supervisor", *names], color)
+    signals = _Signals()
+    client, ran = start(plan)
+    with client:
+        if ran:
+            print(f"{plan.fleet} was running; this terminal shows its logs, and Ctrl-C stops it.", file=sys.stderr)
+        client.ask("leash")
+        gone = _serve(client, signals, follower, prefixes, plan)
+    for name, line in follower.close():
+        print(prefixes(name, line))
+    if not gone:
+        raise FleetError(
+            "the supervisor has gone without stopping the fleet.",
+            hint="Its workers finish their tasks and stop; `celeryfleet up` goes on from there.",
+            code=Exit.NOT_READY,
+        )
+    return Exit.OK
+
+
+class _Signals:
+    """Collects signals as bytes on a socket, so that waiting for them and for anything else is one wait."""
+
+    def __init__(self) -> None:
+        self.read, self._write = socket.socketpair()
+        for end in (self.read, self._write):
+            end.setblocking(False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+
+
+def _serve(client: Client, signals: _Signals, follower: Any, prefixes: Any, plan: Plan) -> bool:
+    """Print new log lines and pass signals on until the supervisor hangs up; tell whether it was stopping."""
+    selector = selectors.DefaultSelector()
+    selector.register(signals.read, selectors.EVENT_READ)
+    selector.register(client, selectors.EVENT_READ)
+    stops, pause = 0, 0.05
+    while True:
+        ready = {key.fileobj for key, _ in selector.select(pause)}
+        if signals.read in ready:
+            for number in signals.read.recv(64):
+                stops = _obey(signal.Signals(number), stops, plan)
+        lines = follower.poll()
+        pause = 0.05 if lines else min(pause * 1.2, 0.25)
+        try:
+            for name, line in lines:
+                print(prefixes(name, line))
+            sys.stdout.flush()
+        except OSError:  # the terminal has gone; the fleet is to go with it, and there is nobody to tell
+            stops = stops or _obey(signal.SIGTERM, 0, plan)
+        if client in ready:
+            return not _left_behind(plan)
+
+
+def _left_behind(plan: Plan) -> bool:
+    """Tell whether the supervisor died: one that ended as it should has removed its socket."""
+    return Path(plan.control).exists()
+
+
+def _obey(number: signal.Signals, stops: int, plan: Plan) -> int:
+    """Turn a signal into a request; return how many stops have been asked for."""
+    with contextlib.suppress(FleetError):  # it is about to be gone anyway
+        if number == signal.SIGHUP and sys.stdin.isatty():
+            number = signal.SIGTERM  # the terminal was closed
+        if number == signal.SIGHUP:
+            argv = [sys.executable, "-P", "-m", "celeryfleet", "--file", plan.file, "reload"]
+            subprocess.Popen(argv, start_new_session=True)
+            return stops
+        cold = number == signal.SIGQUIT or (number == signal.SIGINT and stops > 0)
+        with Client(plan.control) as client:
+            client.ask("stop", cold=cold)
+        if cold:
+            print("stopping cold: running tasks are given back or lost", file=sys.stderr)
+        elif not stops:
+            print("stopping warmly: running tasks finish (Ctrl-C again stops cold)", file=sys.stderr)
+    return stops + 1
+
+
+# --- Stopping and reloading -------------------------------------------------------------------------------
+
+
+def stop(session: Session, cold: bool, timeout: float | None, purge: bool) -> int:
+    """Stop the fleet and wait until nothing of it is left."""
+    plan = session.plan
+    try:
+        client = session.connect()
+    except NotRunningError:
+        return _stop_leftovers(plan, cold, timeout, purge)
+    with client:
+        if purge:
+            _purge(plan)
+        client.ask("stop", cold=cold, grace=timeout)
+        _await_end(client, plan, stopping="cold" if cold else "warmly")
+    print(f"{plan.fleet} is stopped.", file=sys.stderr)
+    return Exit.OK
+
+
+def _await_end(client: Client, plan: Plan, stopping: str) -> None:
+    """Wait until the supervisor hangs up; Ctrl-C meanwhile turns the stop cold."""
+    client.patience(None)
+    with progress_line.waiting(f"stopping {plan.fleet} {stopping}"):
+        while True:
+            try:
+                client.ask("wait", timeout=None)
+            except KeyboardInterrupt:
+                with Client(plan.control) as other:
+                    other.ask("stop", cold=True)
+            except NotRunningError:
+                return
+
+
+def _stop_leftovers(plan: Plan, cold: bool, timeout: float | None, purge: bool) -> int:
+    """Without a supervisor, stop what a killed one may have left: a new one takes it over, and stops it."""
+    from celeryfleet.supervise.leftovers import Leftovers
+
+    if any(Leftovers(Path(plan.state_dir) / "pids.json").alive()):
+        client, _ = start(replace(plan, pools=(), beat=None))
+        with client:
+            client.ask("stop", cold=cold, grace=timeout)
+            _await_end(client, plan, "what was left of it")
+        print(f"{plan.fleet} is stopped.", file=sys.stderr)
+        return Exit.OK
+    if purge:
+        raise FleetError(f"{plan.fleet} is not running, so its queues can't be purged.", hint="Run `celeryfleet up -d`.")
+    print(f"{plan.fleet} is not running.", file=sys.stderr)
+    return Exit.OK
+
+
+def _purge(plan: Plan) -> None:
+    from celeryfleet.client.purge import purge
+
+    dropped = purge(plan, [queue.name for queue in plan.queues])
+    print(f"dropped {dropped} {_plural(dropped, 'message')}.", file=sys.stderr)
+
+
+def reload(session: Session) -> int:
+    """Send the running supervisor a new plan that replaces every worker."""
+    plan = session.startable
+    with session.connect() as client:
+        running = Plan_from(client)
+        replicas = {pool.name: pool.replicas for pool in running.pools}
+        fresh = replace(plan.scaled({}), generation=running.generation + 1)
+        names = {pool.name for pool in fresh.pools}
+        fresh = fresh.scaled({name: count for name, count in replicas.items() if name in names})
+        client.ask("apply", plan=fresh.to_json())
+        return await_ready(client, None)

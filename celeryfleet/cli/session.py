@@ -1,0 +1,115 @@
+"""From the words before the command to a Fleet, a Plan, an app and a connection, each made when first asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.errors import Exit, FleetError
+from celeryfleet.supervise.control import Client, NotRunningError
+
+if TYPE_CHECKING:
+    from celeryfleet.plan.values import Plan
+    from celeryfleet.spec.model import Fleet
+
+
+@dataclass
+class Session:
+    """One run of the command line."""
+
+    file: Path | None = None
+    env_files: tuple[Path, ...] = ()
+    profiles: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def path(self) -> Path:
+        """The fleet.yaml in question."""
+        from celeryfleet.spec.load import find
+
+        return self.file if self.file is not None else find(Path.cwd())
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """What the user declared. Raises FleetError with everything that is wrong."""
+        from celeryfleet.spec.load import read
+
+        return read(self.path, os.environ, self.env_files)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What should run, as long as nothing of it is to be started here (see `startable`)."""
+        from celeryfleet.app import machine
+        from celeryfleet.plan.build import build
+
+        return build(self.fleet, machine(self.fleet), self.profiles)
+
+    @cached_property
+    def startable(self) -> Plan:
+        """What should run, with the broker's program found on this machine."""
+        from celeryfleet.app import machine
+        from celeryfleet.plan.build import build
+        from celeryfleet.supervise.program import find_server
+
+        facts = machine(self.fleet)
+        if self.plan.broker.argv:
+            facts = replace(facts, server=find_server(self.fleet.broker.server))
+        return build(self.fleet, facts, self.profiles)
+
+    def connect(self, timeout: float | None = 30.0) -> Client:
+        """Connect to the running supervisor. Raises NotRunningError (exit code 3)."""
+        return Client(self.plan.control, timeout)
+
+    def running(self) -> Client | None:
+        """Connect to the supervisor if there is one."""
+        try:
+            return self.connect()
+        except NotRunningError:
+            return None
+
+    def app(self) -> Any:
+        """Load the user's Celery app with the fleet's settings in it."""
+        from celeryfleet import app
+
+        os.environ.update({k: v for k, v in self.plan.env.items() if k not in os.environ})
+        found = app.load(self.plan.app, self.plan.django, str(Path(self.plan.file).parent))
+        app.apply(found, self.plan.settings)
+        return found
+
+    def require_broker(self) -> None:
+        """Make sure that the broker answers: publishing to one that does not blocks for 19 seconds."""
+        reach_broker(self.plan)
+
+
+def reach_broker(plan: Plan) -> None:
+    """Raise FleetError with exit code 69 if the plan's broker does not answer."""
+    if plan.broker.kind == "redis":
+        from celeryfleet.resp import BrokerError, connect
+
+        try:
+            with connect(plan.broker.url) as connection:
+                connection.pipeline([["PING"]])
+        except BrokerError as error:
+            raise _unreachable(plan, str(error)) from None
+    else:
+        from celeryfleet.client.depth import reach
+
+        reason = reach(plan.broker.url)
+        if reason:
+            raise _unreachable(plan, reason)
+
+
+def _unreachable(plan: Plan, reason: str) -> FleetError:
+    if plan.broker.argv:
+        return FleetError(
+            f"the fleet's own broker is not running ({reason}).",
+            hint="Start the fleet with `celeryfleet up -d`.",
+            code=Exit.BROKER,
+        )
+    return FleetError(
+        f"the broker {plan.broker.shown} cannot be reached: {reason}.",
+        hint="Is it running, and is `broker:` in fleet.yaml right?",
+        code=Exit.BROKER,
+    )
