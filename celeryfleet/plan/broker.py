@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from celeryfleet.plan.secrets import masked
+from celeryfleet.plan.secrets import masked, masked_origin
 from celeryfleet.plan.values import BrokerPlan
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ def result_options(url: str, results: str, options: Mapping[str, Any]) -> dict[s
 def broker(fleet: Fleet, paths: Paths, settings: Mapping[str, Any], server: str) -> BrokerPlan:
     """Plan the broker out of the settings that workers and producers get."""
     url, options = settings["broker_url"], settings.get("broker_transport_options", {})
-    results = settings["result_backend"]
+    results, written = settings["result_backend"], _written(fleet)
     embedded = is_embedded(fleet)
     data = f"{paths.state_dir}/broker" if embedded else ""
     return BrokerPlan(
         url=url,
-        shown=masked(_written(fleet) or url),
+        shown=masked_origin(written) if written else masked(url),
         results="" if results == NO_RESULTS else results,
         argv=server_command(fleet.broker.server or server, paths.broker, data) if embedded else (),
         data=data,

@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.plan.routing import whole
-from celeryfleet.plan.secrets import MASK, is_secret, masked, shown
+from celeryfleet.plan.secrets import (
+    MASK,
+    Variable,
+    is_secret,
+    masked,
+    masked_origin,
+    secret_variables,
+    segments,
+    shown,
+)
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
 
 _INDENT = "    "
-_VARIABLE = re.compile(r"\$\{(\w+)(?:(:?-)([^{}]*)|:?\?[^{}]*)?\}")
 
 
 def as_json(plan: Plan) -> str:
@@ -153,23 +161,28 @@ def _fallback(text: str, write: Any, path: tuple[str, ...]) -> str:
 
 def _expression(written: str, secret: bool, path: tuple[str, ...]) -> str:
     """Write a text with `${VAR}` in it as an expression that reads the environment."""
-    text = masked(written, defaults=not secret)
-    if _VARIABLE.sub("", text) and secret:
-        text = MASK
-    return _fallback(text, _interpolated, path)
+    bare = [part for part in segments(written) if part]
+    if secret and any(isinstance(part, str) for part in bare):
+        return _fallback(MASK, _string, path)
+    if MASK in masked_origin(written):
+        return _fallback(masked_origin(written), _interpolated, path)
+    hidden = {part.name for part in bare if isinstance(part, Variable)} if secret else secret_variables(written)
+    return _interpolated(written, hidden)
 
 
-def _interpolated(text: str) -> str:
-    parts, end = [], 0
-    for found in _VARIABLE.finditer(text):
-        parts += [_string(text[end : found.start()])] if found.start() > end else []
-        name, operator, default = found[1], found[2], found[3]
-        lookup = f"os.environ[{_string(name)}]"
-        if operator == ":-":
-            lookup = f"(os.environ.get({_string(name)}) or {_string(default)})"
-        elif operator == "-":
-            lookup = f"os.environ.get({_string(name)}, {_string(default)})"
-        parts.append(lookup)
-        end = found.end()
-    parts += [_string(text[end:])] if end < len(text) or not parts else []
-    return " + ".join(parts)
+def _interpolated(written: str, hidden: Collection[str] = ()) -> str:
+    """Join text and variables; the default of a hidden variable is left out."""
+    parts = [_string(part) if isinstance(part, str) else _lookup(part, hidden) for part in segments(written) if part]
+    return " + ".join(parts) or '""'
+
+
+def _lookup(variable: Variable, hidden: Collection[str]) -> str:
+    name, other = _string(variable.name), variable.other
+    if variable.operator.endswith("-") and variable.name not in hidden and masked_origin(other) == masked(other):
+        default = _interpolated(other)
+        return (
+            f"(os.environ.get({name}) or {default})"
+            if ":" in variable.operator
+            else f"os.environ.get({name}, {default})"
+        )
+    return f"os.environ[{name}]"

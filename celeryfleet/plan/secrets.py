@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 MASK = "***"
 
 #: words of a setting's name that make its value a credential; a mere `key` does not: routing_key, unacked_key
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|private|(access|account|api|security)_?key", re.IGNORECASE)
-_SECRET_PARAMETER = re.compile(r"([?&;])([a-z_]*(?:passw|secret|token|sig|key)[a-z_]*)=([^&;#\s}]+)", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(r"([?&;])([a-z_]*(?:passw|secret|token|sig|key)[a-z_]*)=([^&;#\s]+)", re.IGNORECASE)
 _NEXT_URL = re.compile(r";(?=[a-z+]+://)")
-_VARIABLES = re.compile(r"(?:\$\{\w+\})+")
-_DEFAULTED = re.compile(r"\$\{(\w+)[^{}\w][^{}]*\}")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_OPENED = re.compile(r"\$\$|\$\{(\w+)(:?[-?])?")
 
 
 def is_secret(name: str) -> bool:
@@ -21,16 +22,40 @@ def is_secret(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
-def masked(text: str, defaults: bool = False) -> str:
-    """Return an URL, or several, without passwords; a password that is a `${VAR}` stays as it is written.
+def masked(text: str) -> str:
+    """Return an URL, or several, without passwords; other text comes back as it is."""
+    return _masked(text, lambda secret: MASK if secret else "")
 
-    `${VAR:-default}` becomes `${VAR}`, since the default may be a credential, unless `defaults` are wanted.
+
+def masked_origin(written: str) -> str:
+    """Mask an URL as it is written: a password that is nothing but `${VAR}` stays.
+
+    `${VAR:-default}` becomes `${VAR}`, since the default may be a credential.
     """
-    text = text if defaults else _DEFAULTED.sub(r"${\1}", text)
-    return ";".join(_masked_one(part) for part in _NEXT_URL.split(text))
+
+    def veil(secret: str) -> str:
+        return MASK if _VARIABLE.sub("", secret) else secret
+
+    return _masked(_bare(written), veil)
 
 
-def _masked_one(url: str) -> str:
+def secret_variables(written: str) -> set[str]:
+    """Name the variables of a text that are passwords in an URL."""
+    found: set[str] = set()
+
+    def note(secret: str) -> str:
+        found.update(_VARIABLE.findall(secret))
+        return secret
+
+    _masked(_bare(written), note)
+    return found
+
+
+def _masked(text: str, veil: Callable[[str], str]) -> str:
+    return ";".join(_masked_one(part, veil) for part in _NEXT_URL.split(text))
+
+
+def _masked_one(url: str, veil: Callable[[str], str]) -> str:
     scheme, colon, rest = url.partition("://")
     if not colon:
         return url
@@ -39,13 +64,8 @@ def _masked_one(url: str) -> str:
         body, mark, query = rest, "", ""
     userinfo, at, host = body.rpartition("@")
     user, between, password = userinfo.partition(":")
-    tail = _SECRET_PARAMETER.sub(lambda m: f"{m[1]}{m[2]}={_veil(m[3])}", mark + query)
-    return f"{scheme}://{user}{between}{_veil(password)}{at}{host}{tail}"
-
-
-def _veil(secret: str) -> str:
-    bare = _DEFAULTED.sub(r"${\1}", secret)
-    return bare if not bare or _VARIABLES.fullmatch(bare) else MASK
+    tail = _SECRET_PARAMETER.sub(lambda m: f"{m[1]}{m[2]}={veil(m[3])}", mark + query)
+    return f"{scheme}://{user}{between}{veil(password)}{at}{host}{tail}"
 
 
 def shown(value: Any, name: str = "", origins: Mapping[str, str] | None = None, path: str = "") -> Any:
@@ -55,7 +75,8 @@ def shown(value: Any, name: str = "", origins: Mapping[str, str] | None = None, 
     """
     origins = origins or {}
     if path in origins:
-        return masked(origins[path])
+        written = masked_origin(origins[path])
+        return MASK if is_secret(name) and _VARIABLE.sub("", written) else written
     if isinstance(value, Mapping):
         return {k: shown(item, str(k), origins, f"{path}/{k}" if path else str(k)) for k, item in value.items()}
     if isinstance(value, list | tuple):
@@ -63,3 +84,44 @@ def shown(value: Any, name: str = "", origins: Mapping[str, str] | None = None, 
     if isinstance(value, str) and value:
         return MASK if is_secret(name) else masked(value)
     return value
+
+
+# --- Texts with variables in them -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A `${VAR}` in a text, in one of its forms."""
+
+    name: str
+    #: empty, `-`, `:-`, `?` or `:?`
+    operator: str = ""
+    #: the default or message, as written
+    other: str = ""
+
+
+def segments(written: str) -> Iterator[str | Variable]:
+    """Cut a valid text into what stands for itself and its variables, as fleet.yaml reads them."""
+    at = 0
+    while match := _OPENED.search(written, at):
+        yield written[at : match.start()]
+        at = match.end()
+        if match[1] is None:
+            yield "$"
+        else:
+            start, at = at, _closing(written, at)
+            yield Variable(match[1], match[2] or "", written[start : at - 1])
+    yield written[at:]
+
+
+def _closing(text: str, at: int) -> int:
+    """Return the end of the `}` that closes a `${` before `at`; variables may nest."""
+    level = 1
+    while level and (match := re.compile(r"\$\$|\$\{|\}").search(text, at)):
+        level += {"${": 1, "}": -1}.get(match[0], 0)
+        at = match.end()
+    return at
+
+
+def _bare(written: str) -> str:
+    return "".join(part if isinstance(part, str) else f"${{{part.name}}}" for part in segments(written))

@@ -65,10 +65,10 @@ def _first_stamp(fd: int, start: int, end: int) -> tuple[int, float] | None:
     return None
 
 
-def forward(fd: int, start: int, end: int) -> Iterator[bytes]:
+def forward(fd: int, start: int, end: int, block: int = _BLOCK) -> Iterator[bytes]:
     """Yield the lines of a part, the first of which may begin before it."""
     rest: list[bytes] = []
-    while start < end and (data := os.pread(fd, min(_BLOCK, end - start), start)):
+    while start < end and (data := os.pread(fd, min(block, end - start), start)):
         start += len(data)
         first, *lines = data.split(b"\n")
         rest.append(first)
@@ -80,19 +80,18 @@ def forward(fd: int, start: int, end: int) -> Iterator[bytes]:
         yield last
 
 
-def backward(fd: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+def backward(fd: int, start: int, end: int, block: int = _BLOCK) -> Iterator[tuple[int, bytes]]:
     """Yield the offset of each line and the line, the last one first."""
     if end <= start:
         return
     rest = b""
-    block = _BLOCK
+    size = block
     at = end - 1 if os.pread(fd, 1, end - 1) == b"\n" else end
     while at > start:
-        size = min(block, at - start)
-        at -= size
-        data = os.pread(fd, size, at) + rest
+        at -= (length := min(size, at - start))
+        data = os.pread(fd, length, at) + rest
         rest, *lines = data.split(b"\n")
-        block = _BLOCK if lines else block * 2
+        size = block if lines else size * 2
         position = at + len(data)
         for line in reversed(lines):
             position -= len(line)

@@ -88,6 +88,8 @@ class _Draft:
 
     actions: list[Action] = field(default_factory=list)
     wake_at: float | None = None
+    #: pools of which a worker is replaced in this very decision
+    replacing: set[str] = field(default_factory=set)
 
     def wake(self, at: float) -> None:
         self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
@@ -244,7 +246,8 @@ def _keep(
 ) -> None:
     """Leave a running worker alone, unless its definition, its health or someone says otherwise."""
     stale = worker.digest != spec.digest
-    if (stale or worker.outdated) and _may_replace(target, state, worker, spec):
+    if (stale or worker.outdated) and _may_replace(target, state, worker, spec, draft):
+        draft.replacing.add(worker.pool)
         cause = "its definition changed" if stale else "a restart was asked for"
         draft.actions.append(Stop(worker.name, pool.grace, cause))
     elif worker.status is Status.READY:
@@ -252,7 +255,7 @@ def _keep(
         _set_paused(state, worker, pool, draft)
 
 
-def _may_replace(target: Target, state: FleetState, worker: Worker, spec: WorkerSpec) -> bool:
+def _may_replace(target: Target, state: FleetState, worker: Worker, spec: WorkerSpec, draft: _Draft) -> bool:
     """Hold a replacement back until its successor could start, and its turn in a rolling restart has come."""
     server = state.server
     if spec.fork and server.phase not in (Phase.UP, Phase.UNFIT):
@@ -262,7 +265,8 @@ def _may_replace(target: Target, state: FleetState, worker: Worker, spec: Worker
     if worker.pool not in state.rolling:
         return True
     mates = [w for w in state.workers.values() if w.pool == worker.pool and w.name in target.specs]
-    return all(mate.status is Status.READY for mate in mates if mate.name != worker.name)
+    others_ready = all(mate.status is Status.READY for mate in mates if mate.name != worker.name)
+    return others_ready and worker.pool not in draft.replacing
 
 
 def _check_health(worker: Worker, pool: PoolPlan, now: float, draft: _Draft) -> None:

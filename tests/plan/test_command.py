@@ -16,7 +16,7 @@ from celeryfleet.plan.build import build
 from celeryfleet.plan.values import AutoscalePolicy, Health, PoolPlan, RestartPolicy
 from tests.plan.fleets import FACTS, fleet_of, fleet_text, plan_of
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "queues": ["video", "default"],
     "replicas": 2,
     "concurrency": 3,

@@ -212,8 +212,9 @@ keys = st.lists(st.sampled_from(["a", "b", "*", "#"]), min_size=1, max_size=4).m
 @given(keys, names)
 def test_kombu_agrees_on_what_a_topic_exchange_binds(binding: str, key: str) -> None:
     """But for `#` as nothing, which kombu's Redis transport does not match and RabbitMQ does."""
-    exchange = TopicExchange(None)
-    kombu = bool(exchange._match(exchange.key_to_pattern(binding), key))
+    exchange = TopicExchange(None)  # type: ignore[no-untyped-call]
+    pattern = exchange.key_to_pattern(binding)  # type: ignore[no-untyped-call]
+    kombu = re.match(pattern, key) is not None
     ours = bool(bound([QueuePlan("q", "events", "topic", binding)], "events", "topic", key))
     if "#" not in binding:
         assert ours == kombu

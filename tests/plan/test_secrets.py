@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celeryfleet.plan.secrets import masked, shown
+from celeryfleet.plan.secrets import masked, masked_origin, shown
 
 
 @pytest.mark.parametrize(
@@ -20,17 +20,29 @@ from celeryfleet.plan.secrets import masked, shown
         ("sentinel://:a@h1:26379;sentinel://:b@h2:26379", "sentinel://:***@h1:26379;sentinel://:***@h2:26379"),
         ("redis://host/0?password=pw&db=1", "redis://host/0?password=***&db=1"),
         ("redis+socket:///run/v.sock?virtual_host=0", "redis+socket:///run/v.sock?virtual_host=0"),
-        ("redis://:${PASS}@host", "redis://:${PASS}@host"),
-        ("redis://:${PASS:-pw}@host", "redis://:${PASS}@host"),
-        ("redis://:${PASS}pw@host", "redis://:***@host"),
-        ("${URL}", "${URL}"),
-        ("${URL:-redis://:pw@host}", "${URL}"),
-        ("${URL:?set URL}", "${URL}"),
+        ("redis://:${looks_like_a_variable}@host", "redis://:***@host"),
         ("django-db", "django-db"),
     ],
 )
 def test_an_url_is_printed_without_its_password(written: str, printed: str) -> None:
     assert masked(written) == printed
+
+
+@pytest.mark.parametrize(
+    ("written", "printed"),
+    [
+        ("redis://:${PASS}@host", "redis://:${PASS}@host"),
+        ("redis://:${PASS:-pw}@host", "redis://:${PASS}@host"),
+        ("redis://:${PASS:-${OTHER:-pw}}@host", "redis://:${PASS}@host"),
+        ("redis://:${PASS}pw@host", "redis://:***@host"),
+        ("redis://:pw@${HOST:-h}/$$", "redis://:***@${HOST}/$"),
+        ("${URL}", "${URL}"),
+        ("${URL:-redis://:pw@host}", "${URL}"),
+        ("${URL:?set URL}", "${URL}"),
+    ],
+)
+def test_an_url_as_written_keeps_its_variables_and_loses_their_defaults(written: str, printed: str) -> None:
+    assert masked_origin(written) == printed
 
 
 @given(st.text("abz:/?#@;%&= ", min_size=1).map(lambda text: f"Z{text}Z"), st.sampled_from(["", "user"]))
