@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
@@ -10,7 +9,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,6 @@ from celeryfleet.errors import FleetError
 
 if TYPE_CHECKING:
     from celery import Celery
-
-    from celeryfleet.plan.build import Facts
-    from celeryfleet.spec.model import Fleet
 
 #: names a JSON file of settings; set inside the fleet's own processes
 SETTINGS_VARIABLE = "CELERYFLEET_SETTINGS"
@@ -160,12 +156,13 @@ def install(app: Celery, file: str | os.PathLike[str] | None = None) -> None:
 
 
 def _declared(file: str | os.PathLike[str] | None) -> dict[str, Any]:
+    from celeryfleet import machine
     from celeryfleet.plan.build import build
     from celeryfleet.spec import load as spec
 
     path = Path(file) if file else spec.find(Path.cwd())
     fleet = spec.read(path, os.environ)
-    return build(fleet, machine(fleet)).settings
+    return build(fleet, machine.facts(fleet)).settings
 
 
 def apply(app: Celery, settings: Mapping[str, Any]) -> None:
@@ -292,40 +289,3 @@ def ask_router(path: str) -> Callable[[str, Sequence[Any], Mapping[str, Any]], A
         return found(task, args, kwargs, {}, task=None)
 
     return ask
-
-
-# --- The machine ------------------------------------------------------------------------------------------
-
-
-def machine(fleet: Fleet) -> Facts:
-    """Read from the machine what a plan depends on."""
-    import socket
-
-    from celeryfleet.plan.build import Facts
-
-    return Facts(
-        host=socket.gethostname(),
-        cpus=_processors(),
-        can_fork=sys.platform == "linux",
-        folder=str(Path(fleet.file).parent.resolve()),
-        uid=os.getuid(),
-        # Not $TMPDIR or $XDG_RUNTIME_DIR: two shells must agree on where the control socket is.
-        runtime_dir="/tmp",
-    )
-
-
-def _processors() -> int:
-    """Count the processors this process may use: its affinity, and on Linux its cgroup's quota."""
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    count = len(os.sched_getaffinity(0))
-    for quota in _quotas():
-        count = min(count, max(1, int(quota)))
-    return count
-
-
-def _quotas() -> Iterator[float]:
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
-        if quota != "max":
-            yield int(quota) / int(period)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import Any
 
-Message = dict[str, Any]
+TYPE_CHECKING = False  # spares the lean path the import of typing
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    Message: TypeAlias = dict[str, Any]
 
 #: bytes of one message at most; a larger one is somebody else's protocol
 LIMIT = 16 * 1024 * 1024

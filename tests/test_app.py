@@ -22,6 +22,14 @@ from celeryfleet.app import apply, install, load
 from celeryfleet.errors import FleetError
 from celeryfleet.plan.broker import server_command, socket_url
 
+FLEET = """
+name: shop
+queues: {default: , video: }
+default_queue: default
+routes:
+  - {task: shop.urgent, queue: video, priority: 9}
+  - {task: shop.*, queue: video}
+"""
 MINIMAL = "from celery import Celery\n{name} = Celery('here')\n"
 
 
@@ -382,3 +390,29 @@ class TestInstall:
         environ = {**os.environ, "CELERYFLEET_SETTINGS": str(file)}
         done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
         assert (done.stdout, done.stderr) == ("video\n[]\n", "")
+
+    @pytest.mark.parametrize("how", ["found upwards", "by variable", "by argument"])
+    def test_a_producer_gets_the_settings_of_its_fleet(self, tmp_path: Path, how: str) -> None:
+        (tmp_path / "fleet.yaml").write_text(FLEET)
+        (tmp_path / "web").mkdir()
+        os.chdir(tmp_path / "web" if how == "found upwards" else "/")
+        if how == "by variable":
+            os.environ["CELERYFLEET_FILE"] = str(tmp_path / "fleet.yaml")
+        app = configured()
+        install(app, tmp_path / "fleet.yaml" if how == "by argument" else None)
+        assert (routed(app, "shop.video"), routed(app, "other")) == ("video", "default")
+        assert app.conf.broker_url == socket_url(f"{tmp_path.resolve()}/.celeryfleet/shop/broker.sock")
+
+    def test_no_fleet_is_an_error_that_says_so(self, tmp_path: Path) -> None:
+        os.chdir(tmp_path)
+        with pytest.raises(FleetError, match=r"fleet\.yaml"):
+            install(fresh())
+
+    def test_an_installed_app_publishes_to_the_fleets_broker(self, tmp_path: Path, valkey: str, client: Any) -> None:
+        (tmp_path / "fleet.yaml").write_text(f"{FLEET}broker: {valkey}\n")
+        app = used()
+        install(app, tmp_path / "fleet.yaml")
+        app.send_task("shop.video")
+        app.send_task("shop.urgent")
+        assert (client.llen("video"), client.llen("video\x06\x169")) == (1, 1)
+        app.close()

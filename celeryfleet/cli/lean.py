@@ -23,7 +23,9 @@ def health(client: Any, pool: str = "") -> tuple[bool, str]:
     if pool and pool not in pools:
         raise FleetError(f'there is no pool "{pool}".', hint=f"The pools are {', '.join(pools)}.")
     lacking = [
-        f"{name}: {ready} of {want} ready" for name, (want, ready) in pools.items() if pool in ("", name) and ready < want
+        f"{name}: {ready} of {want} ready"
+        for name, (want, ready) in pools.items()
+        if pool in ("", name) and ready < want
     ]
     if lacking:
         return False, "; ".join(lacking)

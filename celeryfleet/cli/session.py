@@ -41,19 +41,19 @@ class Session:
     @cached_property
     def plan(self) -> Plan:
         """What should run, as long as nothing of it is to be started here (see `startable`)."""
-        from celeryfleet.app import machine
+        from celeryfleet import machine
         from celeryfleet.plan.build import build
 
-        return build(self.fleet, machine(self.fleet), self.profiles)
+        return build(self.fleet, machine.facts(self.fleet), self.profiles)
 
     @cached_property
     def startable(self) -> Plan:
         """What should run, with the broker's program found on this machine."""
-        from celeryfleet.app import machine
+        from celeryfleet import machine
         from celeryfleet.plan.build import build
         from celeryfleet.supervise.program import find_server
 
-        facts = machine(self.fleet)
+        facts = machine.facts(self.fleet)
         if self.plan.broker.argv:
             facts = replace(facts, server=find_server(self.fleet.broker.server))
         return build(self.fleet, facts, self.profiles)

@@ -49,6 +49,8 @@ _PROCESSES = ("PROCESS", "PID", "STATE", "UPTIME", "MEMORY", "QUEUES")
 #: lines of a failed worker's log
 _LOG = 6
 _NOTHING = "-"
+#: of a terminal that does not know its width
+_COLUMNS = 80
 
 
 def status(report: Report, now: float, color: bool, width: int) -> str:
@@ -119,13 +121,11 @@ def hints(report: Report) -> Iterator[str]:
 
 def screen(stream: TextIO, environ: Mapping[str, str]) -> tuple[bool, int]:
     """Tell whether to colour, and how wide a stream is; not a terminal: plain, and as wide as it takes."""
-    try:
-        columns = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
-    except (OSError, ValueError):
-        columns = 0
-    color = bool(columns) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
     wanted = environ.get("COLUMNS", "")
-    return color, int(wanted) if wanted.isdecimal() else columns
+    if not stream.isatty():
+        return False, int(wanted) if wanted.isdecimal() else 0
+    columns = int(wanted) if wanted.isdecimal() else os.get_terminal_size(stream.fileno()).columns
+    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb", columns or _COLUMNS
 
 
 def span(seconds: float | None) -> str:

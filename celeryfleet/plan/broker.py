@@ -18,6 +18,7 @@ EMBEDDED = "embedded"
 NO_RESULTS = "disabled://"
 #: the lists a Redis queue is kept as; ten give each priority its own
 STEPS = tuple(range(10))
+SERVER = "valkey-server"
 SEP = "\x06\x16"
 
 _REDIS = ("redis", "rediss", "sentinel")
@@ -89,12 +90,13 @@ def broker(fleet: Fleet, paths: Paths, settings: Mapping[str, Any], server: str)
     url, options = settings["broker_url"], settings.get("broker_transport_options", {})
     results, written = settings["result_backend"], _written(fleet)
     embedded = is_embedded(fleet)
+    program = server or fleet.broker.server or SERVER
     data = f"{paths.state_dir}/broker" if embedded else ""
     return BrokerPlan(
         url=url,
         shown=masked_origin(written) if written else masked(url),
         results="" if results == NO_RESULTS else results,
-        argv=server_command(fleet.broker.server or server, paths.broker, data) if embedded else (),
+        argv=server_command(program, paths.broker, data) if embedded else (),
         data=data,
         socket=paths.broker if embedded else "",
         kind=kind(url),

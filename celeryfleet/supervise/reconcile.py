@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from celeryfleet.plan.values import Plan, PoolPlan, RestartPolicy, WorkerSpec
+from celeryfleet.plan.values import BeatPlan, Plan, PoolPlan, RestartPolicy, WorkerSpec
 from celeryfleet.supervise.state import (
     Action,
     Beat,
@@ -68,8 +68,9 @@ class Target:
     @classmethod
     def of(cls, plan: Plan) -> Target:
         """Spell out a plan."""
-        specs = [plan.worker(pool, n) for pool in plan.pools for n in range(1, pool.replicas + 1)]
-        return cls(plan, {spec.name: spec for spec in specs}, {pool.name: pool for pool in plan.pools})
+        pools = plan.pools if plan.beat is None else (*plan.pools, _beat_pool(plan, plan.beat))
+        specs = [plan.worker(pool, n) for pool in pools for n in range(1, pool.replicas + 1)]
+        return cls(plan, {spec.name: spec for spec in specs}, {pool.name: pool for pool in pools})
 
     @property
     def forks(self) -> bool:
@@ -80,6 +81,23 @@ class Target:
     def embeds(self) -> bool:
         """Tell whether the broker is part of the fleet."""
         return bool(self.plan.broker.argv)
+
+
+def _beat_pool(plan: Plan, beat: BeatPlan) -> PoolPlan:
+    """Treat the one `celery beat` as a pool of one, that reads no queue."""
+    return PoolPlan(
+        name="beat",
+        queues=(),
+        replicas=1,
+        kind="beat",
+        concurrency=1,
+        argv=beat.argv,
+        options={"hostname": f"{{name}}@{plan.fleet}", "pool": "beat", "schedule": beat.file, "loglevel": "INFO"},
+        conf={"beat_schedule": beat.schedule},
+        env={},
+        fork=any(pool.fork for pool in plan.pools),
+        grace=10.0,
+    )
 
 
 @dataclass(slots=True)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
+from typing import TYPE_CHECKING
 
 from celeryfleet.supervise import process
-from celeryfleet.wire import Message, encode, receive_with_fds
+from celeryfleet.wire import encode, receive_with_fds
+
+if TYPE_CHECKING:
+    from celeryfleet.wire import Message
 
 
 class ForkServer:

@@ -17,7 +17,7 @@ def describe(target: Target, state: FleetState, now: float, resident: Mapping[in
     """Return the status value of the control protocol; `resident` is bytes by pid of a worker's main process."""
     plan = target.plan
     pools = []
-    for pool in plan.pools:
+    for pool in target.pools.values():
         workers = [worker for worker in state.workers.values() if worker.pool == pool.name]
         missing = [spec for spec in target.specs.values() if spec.pool == pool.name and spec.name not in state.workers]
         listed = [_worker(worker, now, resident) for worker in workers]
@@ -115,12 +115,13 @@ def _worker(worker: Worker, now: float, resident: Mapping[int, int], planned: bo
 
 
 def _queue(target: Target, state: FleetState, name: str) -> dict[str, Any]:
-    pools = {pool.name for pool in target.plan.pools if name in pool.queues}
+    pools = {pool.name for pool in target.pools.values() if name in pool.queues}
     ready = [w for w in state.workers.values() if w.pool in pools and w.status is Status.READY and w.beat.consuming]
     queue = next(queue for queue in target.plan.queues if queue.name == name)
     return {
         "name": name,
         "exchange": queue.exchange,
+        "exchange_type": queue.exchange_type,
         "routing_key": queue.routing_key,
         "max_age": queue.max_age,
         "consumers": 0 if name in state.paused else len(ready),

@@ -15,13 +15,14 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.values import Plan, WorkerSpec
-from celeryfleet.supervise import broker, control, process
+from celeryfleet.supervise import broker, process
 from celeryfleet.supervise.leftovers import Leftovers, Remembered
 from celeryfleet.supervise.reconcile import Target, apply, decide, settled
+from celeryfleet.supervise.requests import Server
 from celeryfleet.supervise.server import ForkServer
 from celeryfleet.supervise.state import (
     Action,
@@ -61,7 +62,10 @@ from celeryfleet.supervise.state import (
 )
 from celeryfleet.supervise.status import describe, fleet_state, notes
 from celeryfleet.supervise.tail import last_lines
-from celeryfleet.wire import Lines, Message, encode
+from celeryfleet.wire import Lines, encode
+
+if TYPE_CHECKING:
+    from celeryfleet.wire import Message
 
 #: rounds of deciding before something must have gone wrong: actions lead to states, not to each other for ever
 _ROUNDS = 1000
@@ -105,7 +109,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._notes: list[str] = []
         self._finished = asyncio.Event()
-        self._callers = control.Server(self._handle)
+        self._callers = Server(self._handle)
 
     # --- Running ------------------------------------------------------------------------------------------
 
@@ -123,6 +127,7 @@ class Supervisor:
             loop.add_reader(self.server.channel, self._hear_server, self.server)
         parent.sendall(encode({"ok": True}))
         parent.close()
+        self._write_settings()
         self._say(f"celeryfleet supervises {self.target.plan.fleet} (pid {os.getpid()})")
         self._take_over()
         self._reap()
@@ -276,13 +281,12 @@ class Supervisor:
 
     def _app(self) -> Message:
         plan = self.target.plan
-        settings = self.home / "settings.json"
         return {
             "app": plan.app,
             "django": plan.django,
             "folder": str(Path(plan.file).parent),
             "settings": plan.settings,
-            "settings_file": str(settings),
+            "settings_file": str(self.home / "settings.json"),
         }
 
     def _log(self, name: str) -> Message:
@@ -509,6 +513,7 @@ class Supervisor:
             )
         self.target = Target.of(plan)
         _point(plan)
+        self._write_settings()
         if retry:
             self._happen(RetryAsked())
         self._schedule()
@@ -517,7 +522,7 @@ class Supervisor:
     def _scale(self, replicas: dict[str, int]) -> Message:
         for name in replicas:
             if name not in self.target.pools:
-                raise FleetError(f'there is no pool "{name}"', hint=f"Pools: {', '.join(self.target.pools)}.")
+                raise FleetError(f'there is no pool "{name}".', hint=f"Pools: {', '.join(self.target.pools)}.")
         self.target = Target.of(self.target.plan.scaled(replicas))
         self._schedule()
         return {}
@@ -577,6 +582,13 @@ class Supervisor:
         argv = [*process.PYTHON, "-m", "celeryfleet", "--file", self.target.plan.file, "reload"]
         with contextlib.suppress(OSError):
             process.spawn(argv, os.environ)
+
+    def _write_settings(self) -> None:
+        """Leave the settings where `celeryfleet.install` finds them in the fleet's own processes."""
+        fresh = self.home / "settings.new"
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(self.target.plan.settings))
+        fresh.replace(self.home / "settings.json")
 
     def _background(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

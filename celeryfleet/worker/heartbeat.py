@@ -10,17 +10,21 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
 from celery.worker import state
 from celery.worker.consumer import consumer as consumer_module
 from celery.worker.request import Request
 
-from celeryfleet.wire import Lines, Message, encode
+from celeryfleet.wire import Lines, encode
 from celeryfleet.worker.restore import bring_back
+
+if TYPE_CHECKING:
+    from celeryfleet.wire import Message
 
 #: seconds between two looks at whether something has changed
 TICK = 1.0
@@ -161,6 +165,22 @@ def install(app: Any, channel: socket.socket, restore: Sequence[str]) -> None:
     signals.worker_ready.connect(on_ready, weak=False)
     if heart.pool_blocks:
         signals.task_prerun.connect(on_prerun, weak=False)
+
+
+def orphaned_when_closed(channel: socket.socket) -> None:
+    """Stop this process warmly when the supervisor closes the channel; for a process without an event loop."""
+
+    def wait() -> None:
+        channel.setblocking(True)
+        while True:
+            try:
+                if not channel.recv(4096):
+                    break
+            except OSError:
+                break
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="celeryfleet-orphan-watch", daemon=True).start()
 
 
 def _count_failures(heart: Heartbeat) -> None:

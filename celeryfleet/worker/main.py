@@ -8,10 +8,13 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from celeryfleet.wire import Message, encode
+from celeryfleet.wire import encode
 from celeryfleet.worker import stream
+
+if TYPE_CHECKING:
+    from celeryfleet.wire import Message
 
 #: signals that an inherited handler must not answer in a worker
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
@@ -44,6 +47,7 @@ def greet(channel: socket.socket, start: Message) -> None:
     stream.install(Path(log["path"]), log["max_size"], log["max_files"])
     os.environ.update(start["spec"]["env"])
     os.environ["CELERYFLEET_WORKER"] = start["spec"]["name"]
+    os.environ["CELERYFLEET_SETTINGS"] = start["settings_file"]
     title(start["spec"]["argv"])
     die_with(start["supervisor"])
     channel.sendall(encode({"t": "hello", "pid": os.getpid()}))
@@ -72,10 +76,17 @@ def reset_signals() -> None:
 
 def run(app: Any, start: Message, channel: socket.socket) -> None:
     """Construct the worker and work until told to stop; exits the process with Celery's exit code."""
+    from celeryfleet.app import apply
     from celeryfleet.worker import heartbeat, jsonlog
 
     spec = start["spec"]
-    app.conf.update({**spec["conf"], "worker_pool": spec["options"]["pool"]})
+    if spec["options"]["pool"] == "beat":
+        from celeryfleet.worker.beat import run_beat
+
+        apply(app, spec["conf"])
+        run_beat(app, start, channel)
+        return
+    apply(app, {**spec["conf"], "worker_pool": spec["options"]["pool"]})
     heartbeat.install(app, channel, start["restore"])
     if start["log_format"] == "json":
         jsonlog.log_as_json()

@@ -18,12 +18,14 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeryfleet import wire
-from celeryfleet.wire import Message
 from celeryfleet.worker import main as worker_main
 from celeryfleet.worker import stream
+
+if TYPE_CHECKING:
+    from celeryfleet.wire import Message
 
 #: what a forked worker would else import for itself, 16 times over
 _WARM = (

@@ -42,12 +42,13 @@ def shop() -> Report:
         worker("video-2", "failed", restarts=5, cause="5 deaths in 5m", last_exit=killed, **gone),
     )
     video |= {"queues": ["video"], "kind": "threads", "concurrency": 16}
-    note = "Workers are started one by one, not forked: importing the app starts a thread (metrics), which a fork would lose."
+    reason = "importing the app starts a thread (metrics), which a fork would lose"
+    note = f"Workers are started one by one, not forked: {reason}."
     status = reply(web, video, state="degraded", notes=(note,))
     status["supervisor"]["uptime_s"] = 4000.0
     names = {"default": (None, 2), "mail": (30.0, 2), "video": (None, 0), "low": (None, 0)}
     status["queues"] = [{"name": n, "max_age": age, "consumers": count} for n, (age, count) in names.items()]
-    depths = {
+    depths: dict[str, dict[str, Any]] = {
         "default": {"ready": 0, "unacked": 0, "oldest_age_s": None},
         "mail": {"ready": 1234, "unacked": 8, "oldest_age_s": 101.2},
         "video": {"ready": 7, "unacked": 0, "oldest_age_s": 3700.0},
@@ -193,7 +194,7 @@ def test_a_log_line_cannot_control_the_terminal() -> None:
     found = shop()
     found["pools"][1]["workers"][1]["last_exit"]["log"] = ["\x1b]0;title\x07\x1b[2Jwiped\r\ttab\x9b31m"]
     text = table.status(found, NOW, False, 80)
-    assert "      │ wiped�   tab�31m\n" in text.replace("�" + " " * 3, "�   ")
+    assert "      │ wiped�    tab�31m\n" in text
     assert not any(char in text for char in "\x1b\r\x07\x9b")
 
 
@@ -282,7 +283,7 @@ def test_memory_is_in_decimal_units(size: int, expected: str) -> None:
 def test_a_terminal_is_coloured_and_a_file_is_not() -> None:
     master, slave = os.openpty()
     with os.fdopen(slave, "w") as terminal, os.fdopen(master):
-        assert table.screen(terminal, {})[0]
+        assert table.screen(terminal, {}) == (True, 80), "a terminal that does not know its width"
         assert not table.screen(terminal, {"NO_COLOR": "1"})[0]
         assert not table.screen(terminal, {"TERM": "dumb"})[0]
         assert table.screen(terminal, {"COLUMNS": "99"})[1] == 99

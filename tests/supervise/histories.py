@@ -92,6 +92,9 @@ class World:
             actions, self.wake_at = decide(self.target, self.state, self.now)
             for action in actions:
                 self.log.append(str(action))
+                if isinstance(action, Spawn):
+                    old = self.state.workers.get(action.name)
+                    assert old is None or not old.live, f"{action}, although it is alive"
                 self.state = apply(self.state, Did(action), self.now)
                 self.carried_out(action)
             if not actions or self.finished:
@@ -101,15 +104,10 @@ class World:
     def carried_out(self, action: Action) -> None:
         """Have the consequences of an action that are certain."""
         if isinstance(action, Spawn):
-            assert not self.was_live(action), f"{action} although it is alive"
             self._pid += 1
             self.state = apply(self.state, Hello(action.name, self._pid), self.now)
         if isinstance(action, Finish):
             self.finished = True
-
-    def was_live(self, action: Spawn) -> bool:
-        """Tell whether a worker had a process when it was spawned (its pid is told only after)."""
-        return self.state.workers[action.name].pid is not None
 
     def happen(self, *events: Event) -> None:
         """Let events happen now."""

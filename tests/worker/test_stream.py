@@ -198,7 +198,7 @@ WRITERS = """
     from pathlib import Path
     from celeryfleet.worker.stream import install
     path, lines = Path(sys.argv[1]), int(sys.argv[2])
-    install(path, 20_000, 1000)
+    install(path, int(sys.argv[3]), 1000)
     children = []
     for name in "abcd":
         pid = os.fork()
@@ -217,13 +217,14 @@ WRITERS = """
 """
 
 
-def test_four_processes_lose_and_double_no_line_over_many_rotations(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("count", "max_size"), [(5000, 20_000), (400, 200)])
+def test_four_processes_lose_and_double_no_line_over_many_rotations(tmp_path: Path, count: int, max_size: int) -> None:
     path = tmp_path / "a.log"
-    run(WRITERS, path, 5000)
+    run(WRITERS, path, count, max_size)
     assert len(files(path)) > 20
     lines = [line.split(" ") for line in text(path).splitlines()]
     assert Counter((name, int(number)) for name, number, _ in lines) == Counter(
-        (name, number) for name in "abcd" for number in range(5000)
+        (name, number) for name in "abcd" for number in range(count)
     )
     for name in "abcd":
         # what C code writes may still go to the file before, so only Python's own lines are in order

@@ -1,0 +1,49 @@
+"""Reads from this machine what a plan depends on; decides nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celeryfleet.plan.build import Facts
+
+if TYPE_CHECKING:
+    from celeryfleet.spec.model import Fleet
+
+#: not $TMPDIR or $XDG_RUNTIME_DIR: two shells must agree on where the control socket is
+RUNTIME_DIR = "/tmp"
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+def facts(fleet: Fleet, server: str = "") -> Facts:
+    """Return what `build` needs; `server` is the embedded broker's program, where it has been looked for."""
+    return Facts(
+        host=socket.gethostname(),
+        cpus=processors(),
+        can_fork=sys.platform == "linux",
+        folder=str(Path(fleet.file).parent.resolve()),
+        uid=os.getuid(),
+        runtime_dir=RUNTIME_DIR,
+        server=server,
+    )
+
+
+def processors() -> int:
+    """Count the processors this process may use: its affinity, and on Linux its control group's quota."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota = quota_of(_CPU_MAX.read_text("ascii"))
+    except OSError:
+        quota = None
+    return allowed if quota is None else min(allowed, quota)
+
+
+def quota_of(cpu_max: str) -> int | None:
+    """Read whole processors out of a control group's `cpu.max`, at least one; None: no quota."""
+    quota, _, period = cpu_max.strip().partition(" ")
+    return None if quota == "max" or not period else max(1, int(quota) // int(period))
