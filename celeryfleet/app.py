@@ -232,9 +232,9 @@ def celery_objects(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _queue(queue: Mapping[str, Any]) -> Any:
     from kombu.entity import Exchange, Queue
 
-    return Queue(  # type: ignore[no-untyped-call]
+    return Queue(
         queue["name"],
-        Exchange(queue["exchange"], type=queue["exchange_type"]),  # type: ignore[no-untyped-call]
+        Exchange(queue["exchange"], type=queue["exchange_type"]),
         routing_key=queue["routing_key"],
         queue_arguments=dict(queue["arguments"]) or None,
     )
@@ -271,7 +271,7 @@ def router(path: str) -> Any:
     from kombu.utils.imports import symbol_by_name
 
     try:
-        found = symbol_by_name(path)  # type: ignore[no-untyped-call]
+        found = symbol_by_name(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise FleetError(
             f'the router "{path}" cannot be imported: {error}.', hint="`router:` names module.attribute."

@@ -65,13 +65,13 @@ def _fit(cell: Cell, title: str, size: int, color: bool) -> str:
 
 
 def pieces(parts: Sequence[Cell], color: bool, width: int) -> str:
-    """Join pieces by two spaces, cut to the width."""
+    """Join pieces by two spaces, cut to the width, 0 for as they are."""
     left = width
     shown: list[str] = []
     for text, style in parts:
         if width and left < 2 and shown:
             break
-        kept = cut(text, left)
+        kept = cut(text, left) if width else text
         shown.append(paint(kept, style, color))
         left -= wide(kept) + 2
     return "  ".join(shown)

@@ -41,7 +41,12 @@ def report(status: Mapping[str, Any], depths: Mapping[str, Depth] | None, troubl
     return {
         **status,
         "state": state,
-        "broker": {"shown": status["broker"]["shown"], "state": "down" if trouble else "up", "trouble": trouble},
+        "broker": {
+            "shown": status["broker"]["shown"],
+            "label": "embedded" if status["broker"].get("socket") else status["broker"]["shown"],
+            "state": "down" if trouble else "up",
+            "trouble": trouble,
+        },
         "queues": [{**queue, **(depths or {}).get(queue["name"], _UNKNOWN)} for queue in status["queues"]],
     }
 
@@ -61,6 +66,7 @@ def down(fleet: str, plan: Plan | None = None, depths: Mapping[str, Depth] | Non
         "notes": [],
         "broker": {
             "shown": "" if plan is None else plan.broker.shown,
+            "label": "" if plan is None else "embedded" if plan.broker.argv else plan.broker.shown,
             "state": "down" if depths is None else "up",
             "trouble": "",
         },

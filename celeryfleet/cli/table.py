@@ -157,7 +157,7 @@ def _headline(report: Report, color: bool, width: int) -> Iterator[str]:
         parts.append((f"{ready} of {want} workers ready", ""))
     broker = report["broker"]
     sign, style = _STATES[broker["state"]]
-    tail = [("broker", DIM), (clean(broker["shown"]), ""), (f"{sign} {broker['state']}", style)]
+    tail = [("broker", DIM), (clean(broker["label"]), ""), (f"{sign} {broker['state']}", style)]
     if not broker["shown"]:
         tail = []
     if width and length(parts) + length(tail) + 2 > width:

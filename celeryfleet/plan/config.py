@@ -178,7 +178,7 @@ def _interpolated(written: str, hidden: Collection[str] = ()) -> str:
 
 def _lookup(variable: Variable, hidden: Collection[str]) -> str:
     name, other = _string(variable.name), variable.other
-    if variable.operator.endswith("-") and variable.name not in hidden and masked_origin(other) == masked(other):
+    if variable.operator.endswith("-") and variable.name not in hidden and _harmless(other):
         default = _interpolated(other)
         return (
             f"(os.environ.get({name}) or {default})"
@@ -186,3 +186,7 @@ def _lookup(variable: Variable, hidden: Collection[str]) -> str:
             else f"os.environ.get({name}, {default})"
         )
     return f"os.environ[{name}]"
+
+
+def _harmless(written: str) -> bool:
+    return MASK not in masked_origin(written) and not secret_variables(written)

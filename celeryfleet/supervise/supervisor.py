@@ -129,6 +129,8 @@ class Supervisor:
         parent.close()
         self._write_settings()
         self._say(f"celeryfleet supervises {self.target.plan.fleet} (pid {os.getpid()})")
+        if os.geteuid() == 0:
+            self._say("running as root: a task can do anything on this machine")
         self._take_over()
         self._reap()
         self._schedule()
@@ -191,6 +193,8 @@ class Supervisor:
 
     def _turn(self) -> None:
         self._turning = False
+        if self._finished.is_set():
+            return
         for _ in range(_ROUNDS):
             now = time.monotonic()
             actions, wake_at = decide(self.target, self.state, now)
@@ -496,8 +500,9 @@ class Supervisor:
                 self.leash = True
                 return {}
             case "unleash":
-                self._say("the terminal that the fleet belongs to is gone")
-                self._happen(StopAsked())
+                if not self.state.stopping:
+                    self._say("the terminal that the fleet belongs to is gone")
+                    self._happen(StopAsked())
                 return {}
         raise FleetError(f"the supervisor does not know the request {message.get('do')!r}", code=Exit.FAILURE)
 

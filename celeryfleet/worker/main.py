@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,8 @@ def greet(channel: socket.socket, start: Message) -> None:
     """Settle into a worker's own log, environment and name, and tell the supervisor the pid."""
     log = start["log"]
     stream.install(Path(log["path"]), log["max_size"], log["max_files"])
+    # Celery's four lines about root would open every worker's log; the supervisor says it once.
+    warnings.filterwarnings("ignore", "You're running the worker with superuser privileges", Warning)
     os.environ.update(start["spec"]["env"])
     os.environ["CELERYFLEET_WORKER"] = start["spec"]["name"]
     os.environ["CELERYFLEET_SETTINGS"] = start["settings_file"]
