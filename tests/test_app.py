@@ -300,9 +300,22 @@ class TestApply:
 
     def test_another_broker_replaces_the_connections_of_the_old_one(self) -> None:
         app = used()
-        assert app.producer_pool.connections.connection.transport_cls == "amqp"
+        assert (app.pool.connection.transport_cls, app.producer_pool.connections.connection.transport_cls) == (
+            "amqp",
+            "amqp",
+        )
         apply(app, settings())
-        assert app.producer_pool.connections.connection.transport_cls == "memory"
+        assert (app.pool.connection.transport_cls, app.producer_pool.connections.connection.transport_cls) == (
+            "memory",
+            "memory",
+        )
+
+    @pytest.mark.parametrize("shared_by_threads", [False, True])
+    def test_another_result_backend_replaces_the_old_one(self, shared_by_threads: bool) -> None:
+        app = fresh()
+        app.conf.update(result_backend="cache+memory://", result_backend_thread_safe=shared_by_threads)
+        assert type(app.backend).__name__ != "DisabledBackend"
+        apply(app, settings())
         assert type(app.backend).__name__ == "DisabledBackend"
 
     def test_a_crontab_becomes_celerys_own(self) -> None:

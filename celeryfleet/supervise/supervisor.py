@@ -139,7 +139,6 @@ class Supervisor:
         await self._callers.hang_up()
         Path(self.target.plan.control).unlink(missing_ok=True)
         _unpoint(self.target.plan)
-        self._say("all stopped")
 
     def _take_over(self) -> None:
         """Meet what an earlier supervisor left: workers that still finish, and its broker."""

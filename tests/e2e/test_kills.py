@@ -1,0 +1,157 @@
+"""SIGKILL to each part of a fleet while tasks run: nothing acknowledged late is lost, nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.e2e.conftest import APP, FLEET, Home
+from tests.fakes import eventually
+
+
+def part(home: Home, needle: str) -> int:
+    """Find one process of a home by its command."""
+    found = [pid for pid, command in home.processes().items() if needle in command]
+    assert len(found) == 1, home.processes()
+    return found[0]
+
+
+def busy(home: Home) -> None:
+    """Have a task run in mail-1 and two more wait behind it."""
+    for name in ("one", "two", "three"):
+        home.post("until", name)
+    eventually(lambda: "start one" in home.trace())
+
+
+def release(home: Home) -> None:
+    """Let all tasks end, and see that each has ended."""
+    for name in ("one", "two", "three"):
+        (home.path / name).touch()
+    eventually(lambda: {"end one", "end two", "end three"} <= set(home.trace()))
+
+
+def test_a_killed_worker_is_replaced_and_its_messages_come_back_at_once(home: Home) -> None:
+    home.write().up()
+    busy(home)
+    before = home.pid("mail-1")
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: home.worker("mail-1")["pid"] not in (None, before))
+    release(home)
+    worker = home.worker("mail-1")
+    assert worker["restarts"] == 1
+    assert worker["last_exit"]["signal"] == "SIGKILL"
+    assert "web-1" not in home.log().split("SIGKILL", 1)[1].split("ready")[0]
+
+
+def test_a_killed_worker_leaves_no_pool_child_behind(home: Home) -> None:
+    home.write().up()
+    busy(home)
+    (child,) = children(home.pid("mail-1"))
+    os.kill(home.pid("mail-1"), signal.SIGKILL)
+    eventually(lambda: not Path(f"/proc/{child}").exists())
+    release(home)
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_killed_fork_server_harms_no_worker(home: Home) -> None:
+    home.write().up()
+    busy(home)
+    before = home.pid("mail-1")
+    os.kill(part(home, "fork server"), signal.SIGKILL)
+    eventually(lambda: home.log().count("the app is imported") == 2)
+    assert home.pid("mail-1") == before
+    os.kill(home.pid("web-1"), signal.SIGKILL)
+    eventually(lambda: home.worker("web-1")["restarts"] == 1 and home.ready())
+    release(home)
+
+
+def test_a_killed_broker_comes_back_with_its_messages(home: Home) -> None:
+    home.write().up()
+    busy(home)
+    os.kill(part(home, "valkey-server"), signal.SIGKILL)
+    eventually(lambda: home.log().count("the broker is ready") == 2)
+    release(home)
+    eventually(lambda: sum(queue["ready"] + queue["unacked"] for queue in home.status()["queues"]) == 0)
+    assert home.worker("mail-1")["restarts"] == 0
+    assert home.trace().count("end one") == 1, "a task that went on running was done twice"
+
+
+def test_after_a_killed_supervisor_tasks_finish_and_everything_ends(home: Home) -> None:
+    home.write().up()
+    busy(home)
+    os.kill(home.status()["supervisor"]["pid"], signal.SIGKILL)
+    eventually(lambda: "Warm shutdown" in home.log("mail-1"))
+    (home.path / "one").touch()
+    eventually(lambda: "end one" in home.trace())
+    eventually(lambda: not home.processes())
+    assert home.run("health", check=False).returncode == 3
+    home.up()
+    release(home)
+    assert home.trace().count("end one") == 1
+
+
+def test_up_right_after_a_killed_supervisor_takes_over_what_still_runs(home: Home) -> None:
+    home.write().up()
+    busy(home)
+    before = home.pid("mail-1")
+    os.kill(home.status()["supervisor"]["pid"], signal.SIGKILL)
+    home.run("up", "-d")
+    assert home.worker("mail-1")["pid"] == before
+    assert home.worker("mail-1")["state"] == "stopping"
+    release(home)
+    eventually(home.ready)
+    assert home.trace().count("start one") == 1
+    assert home.pid("mail-1") != before
+
+
+def test_down_after_a_killed_supervisor_stops_what_is_left(home: Home) -> None:
+    home.write().up()
+    busy(home)
+    os.kill(home.status()["supervisor"]["pid"], signal.SIGKILL)
+    home.run("down", "--cold")
+    assert home.processes() == {}
+    home.up()
+    release(home)
+
+
+def test_everything_killed_at_once_loses_nothing(home: Home) -> None:
+    home.write().up()
+    busy(home)
+    for pid in [home.status()["supervisor"]["pid"], *home.processes()]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    eventually(lambda: not home.processes())
+    home.up()
+    release(home)
+
+
+def test_a_worker_that_cannot_start_ends_in_failed_with_its_last_words(home: Home) -> None:
+    app = APP + "\nif os.environ.get('CELERYFLEET_WORKER') == 'web-1':\n    raise SystemExit('no such licence')\n"
+    fleet = FLEET.replace("web: {", "web: {restart: {backoff: 50ms, max_backoff: 100ms, max_restarts: 2}, ")
+    home.write("preload: false\n" + fleet, app)
+    done = home.run("up", "-d", "--wait", check=False)
+    assert done.returncode == 3
+    assert "no such licence" in done.stderr
+    worker = home.worker("web-1")
+    assert worker["state"] == "failed"
+    assert "no such licence" in "\n".join(worker["last_exit"]["log"])
+    assert home.worker("mail-1")["state"] == "ready"
+    assert "no such licence" in home.run("status").stdout
+    home.write()
+    home.run("restart", "web")
+    assert home.ready()
+
+
+def test_an_app_that_does_not_import_is_shown_with_its_reason(home: Home) -> None:
+    home.write(app="import nothing_like_this\n")
+    done = home.run("up", "-d", "--wait", check=False)
+    assert done.returncode == 3
+    assert "nothing_like_this" in done.stderr
+    home.write().up()
+    assert home.send("add", "1", "1") == 2

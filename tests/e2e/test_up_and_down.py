@@ -1,0 +1,185 @@
+"""A fleet from fleet.yaml to a task executed in the right pool, and back to nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from tests.e2e.conftest import FLEET, Home
+from tests.fakes import eventually
+
+
+@pytest.mark.parametrize("preload", ["auto", "false"])
+def test_each_task_runs_in_the_pool_that_its_route_names(home: Home, preload: str) -> None:
+    home.write(FLEET + f"preload: {preload}\nroutes: []\n".replace("routes: []\n", "")).up()
+    worker, pid = home.send("where")
+    assert worker == "web-1"
+    assert home.send("where", "--queue", "mail")[0] == "mail-1"
+    parent = int(subprocess.check_output(["ps", "-o", "ppid=", "-p", str(pid)], text=True))
+    assert parent == home.pid("web-1"), "the task did not run under the worker that status shows"
+    assert home.send("add", "4", "4") == 8
+
+
+@pytest.mark.parametrize("kind", ["threads", "solo", "gevent"])
+def test_other_pools_work_too(home: Home, kind: str) -> None:
+    fleet = FLEET.replace("web: {", f"web: {{pool: {kind}, ")
+    home.write(fleet).up()
+    assert home.send("add", "4", "4") == 8
+    assert home.worker("web-1")["processed"] == 1
+    home.run("down")
+    assert home.processes() == {}
+
+
+def test_down_stops_everything_and_removes_its_sockets(home: Home) -> None:
+    home.write().up()
+    assert len(home.processes()) >= 5
+    home.run("down")
+    assert home.processes() == {}
+    state = home.path / ".celeryfleet" / "shop"
+    assert not list(state.glob("*.sock"))
+    assert home.run("health", check=False).returncode == 3
+    assert home.run("down").returncode == 0, "stopping what is stopped is no error"
+
+
+def test_queued_messages_outlive_the_fleet(home: Home) -> None:
+    home.write().up("--scale", "web=0")
+    sent = home.post("add", "20", "22", "--force")
+    home.run("down")
+    home.up()
+    found = eventually(lambda: _result(home, sent))
+    assert found["result"] == 42
+
+
+def _result(home: Home, task: str) -> dict[str, object] | None:
+    done = home.run("result", task, "--json", check=False)
+    found = json.loads(done.stdout) if done.stdout else {}
+    return found if found.get("state") == "SUCCESS" else None
+
+
+def test_up_again_replaces_only_what_changed(home: Home) -> None:
+    home.write().up()
+    supervisor, web, mail = home.status()["supervisor"]["pid"], home.pid("web-1"), home.pid("mail-1")
+    home.up()
+    assert (home.pid("web-1"), home.pid("mail-1")) == (web, mail)
+    home.write(FLEET.replace("mail: {queues: [mail],", "mail: {queues: [mail], max_tasks_per_child: 7,")).up()
+    assert home.pid("web-1") == web
+    assert home.pid("mail-1") != mail
+    assert home.status()["supervisor"]["pid"] == supervisor
+
+
+def test_scale_changes_the_number_of_workers_down_to_none(home: Home) -> None:
+    home.write().up()
+    home.run("scale", "web=3", "mail=0")
+    pools = {pool["name"]: (pool["want"], pool["ready"]) for pool in home.status()["pools"]}
+    assert pools == {"web": (3, 3), "mail": (0, 0)}
+    assert home.ready()
+
+
+def test_two_fleets_side_by_side_do_not_touch_each_other(home: Home) -> None:
+    home.write()
+    (home.path / "other.yaml").write_text(FLEET.replace("name: shop", "name: other"))
+    home.up()
+    home.run("-f", "other.yaml", "up", "-d", "--wait")
+    home.run("-f", "other.yaml", "send", "boom", "--no-wait")
+    assert home.send("add", "1", "2") == 3
+    first = home.status()
+    home.run("-f", "other.yaml", "down")
+    assert home.status()["pools"][0]["workers"][0]["pid"] == first["pools"][0]["workers"][0]["pid"]
+    assert home.worker("web-1")["failed"] == 0
+
+
+def test_two_ups_at_once_make_one_fleet(home: Home) -> None:
+    home.write()
+    both = [home.start("up", "-d", "--wait") for _ in range(2)]
+    for process in both:
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, output
+    supervisors = [command for command in home.processes().values() if "celeryfleet.supervise" in command]
+    assert len(supervisors) == 1
+
+
+def test_in_the_foreground_one_interrupt_stops_warmly_and_exits_0(home: Home) -> None:
+    home.write()
+    process = home.start("up")
+    eventually(home.ready)
+    home.post("until", "flag")
+    eventually(lambda: "start flag" in home.trace())
+    process.send_signal(signal.SIGINT)
+    eventually(lambda: "stop mail-1" in home.log())
+    (home.path / "flag").touch()
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    assert home.trace() == ["start flag", "end flag"]
+    assert "mail-1     | " in output or "mail-1 " in output
+    assert home.processes() == {}
+
+
+def test_a_second_interrupt_stops_cold_and_the_task_is_kept(home: Home) -> None:
+    home.write()
+    process = home.start("up")
+    eventually(home.ready)
+    home.post("until", "flag")
+    eventually(lambda: "start flag" in home.trace())
+    process.send_signal(signal.SIGINT)
+    eventually(lambda: "stop mail-1" in home.log())
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    assert home.trace() == ["start flag"]
+    (home.path / "flag").touch()
+    home.up()
+    eventually(lambda: home.trace() == ["start flag", "start flag", "end flag"])
+
+
+def test_a_terminal_that_is_killed_takes_its_fleet_with_it(home: Home) -> None:
+    home.write()
+    process = home.start("up")
+    eventually(home.ready)
+    process.kill()
+    process.communicate(timeout=10)
+    eventually(lambda: not home.processes())
+
+
+def test_term_hup_and_quit_to_the_supervisor(home: Home) -> None:
+    home.write().up()
+    supervisor, before = home.status()["supervisor"]["pid"], home.pid("web-1")
+    os.kill(supervisor, signal.SIGHUP)
+    eventually(lambda: home.worker("web-1")["pid"] not in (None, before))
+    eventually(home.ready)
+    assert home.status()["supervisor"]["pid"] == supervisor
+    os.kill(supervisor, signal.SIGTERM)
+    eventually(lambda: not home.processes())
+    home.up()
+    os.kill(home.status()["supervisor"]["pid"], signal.SIGQUIT)
+    eventually(lambda: not home.processes())
+
+
+def test_reload_with_broken_code_leaves_the_old_workers_at_work(home: Home) -> None:
+    home.write().up()
+    (home.path / "shop.py").write_text("import nothing_like_this\n")
+    done = home.run("reload", check=False)
+    assert done.returncode == 3
+    assert "nothing_like_this" in done.stderr
+    assert home.status()["pools"][0]["workers"][0]["state"] == "ready"
+    home.write()
+    home.run("reload")
+    assert home.send("add", "1", "1") == 2
+
+
+def test_beat_sends_what_is_due(home: Home) -> None:
+    fleet = FLEET + "beat: {schedule: {often: {task: shop.until, every: 200ms, args: [flag]}}}\n"
+    home.write(fleet)
+    (home.path / "flag").touch()
+    home.up()
+    eventually(lambda: "end flag" in home.trace())
+
+
+def test_dry_run_starts_nothing_and_shows_each_command(home: Home) -> None:
+    home.write()
+    shown = home.run("up", "--dry-run").stdout
+    assert "celery -A shop worker -Q mail -n mail-1@shop." in shown
+    assert not (home.path / ".celeryfleet").exists()
