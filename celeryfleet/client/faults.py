@@ -13,24 +13,35 @@ WINDOW = 100
 class Complaint(Exception):
     """Something is wrong here; whoever knows the place makes a FleetError of it."""
 
-    def __init__(self, what: str, hint: str = "") -> None:
+    def __init__(self, what: str, hint: str = "", keyword: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.hint = hint.strip()
+        #: the keyword argument that is to blame, if one is
+        self.keyword = keyword
 
 
 def fault(text: str, where: str, line: int, column: int, complaint: Complaint) -> FleetError:
     """Place a complaint: `line` and `column` count from 1, the column in characters."""
-    shown = marked(text.splitlines()[line - 1] if text else "", column)
-    hint = f"{complaint.hint}\n{shown}" if complaint.hint else f"\n{shown}"
-    return FleetError(complaint.what, f"{where}:{line}:{column}", hint)
+    shown = marked(text.split("\n")[line - 1], column)
+    spot = f"{where}:{line}:{column}"
+    if complaint.hint:
+        return FleetError(complaint.what, spot, f"{complaint.hint}\n{shown}")
+    return FleetError(f"{complaint.what}\n{shown}", spot)
 
 
-def place(text: str, node: ast.expr | ast.comprehension) -> tuple[int, int]:
-    """Return line and column, from 1; ast counts columns in bytes."""
-    spot = node.target if isinstance(node, ast.comprehension) else node
-    line = text.splitlines()[spot.lineno - 1]
-    return spot.lineno, len(line.encode()[: spot.col_offset].decode(errors="replace")) + 1
+def place(text: str, node: ast.expr, keyword: str = "") -> tuple[int, int]:
+    """Return line and column of what is to blame, from 1: a keyword, the name of a method, or the node's start."""
+    line, offset = node.lineno, node.col_offset
+    if isinstance(node, ast.Call):
+        blamed = next((given for given in node.keywords if keyword and given.arg == keyword), None)
+        if blamed is not None:
+            line, offset = blamed.lineno, blamed.col_offset
+        elif isinstance(node.func, ast.Attribute):
+            line = node.func.end_lineno or line
+            offset = (node.func.end_col_offset or 0) - len(node.func.attr.encode())
+    before = text.split("\n")[line - 1].encode()[:offset]
+    return line, len(before.decode(errors="replace")) + 1
 
 
 def marked(line: str, column: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from celeryfleet.client.faults import Complaint
-from celeryfleet.client.steps import Value
+from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Value
 
 #: how many nodes, items and hundreds of characters one expression may cost
 WORK = 100_000
@@ -58,7 +58,7 @@ def calculate(kind: ast.operator, left: object, right: object) -> int | float | 
             raise Complaint(f"A text may have {LETTERS} characters.")
         return left + right
     if work is None or not isinstance(left, int | float) or not isinstance(right, int | float):
-        raise Complaint(f"{sort_of(left)} and {sort_of(right)} cannot be combined so; only numbers can.")
+        raise Complaint(f"{sort_of(left)} and {sort_of(right).lower()} cannot be combined so; only numbers can.")
     if isinstance(kind, ast.Pow) and isinstance(left, int) and left.bit_length() * abs(right) > BITS:
         raise Complaint("This number is too large.")
     try:
@@ -83,11 +83,11 @@ def compare(kind: ast.cmpop, left: object, right: object) -> bool:
         return found == isinstance(kind, ast.In)
     work = _COMPARE.get(type(kind))
     if work is None or not _is_plain(left) or not _is_plain(right):
-        raise Complaint(f"{sort_of(left)} and {sort_of(right)} cannot be compared so.")
+        raise Complaint(f"{sort_of(left)} and {sort_of(right).lower()} cannot be compared so.")
     try:
         return bool(work(left, right))
     except TypeError:
-        raise Complaint(f"{sort_of(left)} and {sort_of(right)} cannot be compared so.") from None
+        raise Complaint(f"{sort_of(left)} and {sort_of(right).lower()} cannot be compared so.") from None
 
 
 def truth(value: object) -> bool:
@@ -152,6 +152,8 @@ def sort_of(value: object) -> str:
             return "A list"
         case dict():
             return "A mapping"
+        case Call() | Map() | Group() | Chain() | Chord():
+            return "A signature"
         case _:
             return str(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -17,6 +18,7 @@ LIMIT: Final = 1024 * 1024
 MOST_NODES: Final = 50_000
 DEEPEST: Final = 40
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE = "tag:yaml.org,2002:"
 _TAGS = {f"{_CORE}{name}": name for name in ("str", "int", "float", "bool", "null", "map", "seq")}
@@ -53,10 +55,8 @@ def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     reader = _Reader(file)
     if len(text) > LIMIT:
         return None, [Problem(f"the file is larger than {LIMIT // 1024} KiB.", file, _TOO_BIG)]
-    bad = next((index for index, c in enumerate(text) if c < " " and c not in "\t\r\n"), None)
-    if bad is not None or "\x7f" in text:
-        bad = text.index("\x7f") if bad is None else bad
-        return None, [Problem("the file holds control characters.", _place(text, bad, file), _NOT_TEXT)]
+    if control := _CONTROL.search(text):
+        return None, [Problem("the file holds control characters.", _place(text, control.start(), file), _NOT_TEXT)]
     try:
         text.encode()
         for event in yaml.parse(text, Loader=_LOADER):

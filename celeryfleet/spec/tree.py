@@ -48,6 +48,8 @@ class Scalar:
     plain: bool = True
     #: as written, where it held `${VAR}`
     written: str | None = None
+    #: its `${VAR}` could not be replaced, which was said already
+    failed: bool = False
     #: nodes in it, aliases expanded; and levels
     size: int = field(default=1, repr=False)
     depth: int = field(default=1, repr=False)

@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 
 #: rounds of deciding before something must have gone wrong: actions lead to states, not to each other for ever
 _ROUNDS = 1000
+#: ids of revoked tasks kept for workers that start later
+_REVOKED = 2000
 #: seconds that `status` waits for the workers' answer to a poke
 _POKE = 0.05
 
@@ -93,6 +95,8 @@ class Supervisor:
         self.lock = lock
         self.started = time.monotonic()
         self.tasks: list[str] = []
+        #: ids of revoked tasks, which a worker that starts must know, oldest first
+        self.revoked: dict[str, None] = {}
         self.lines: dict[str, Line] = {}
         self.server = server
         self.fresh_server = server is not None
@@ -258,6 +262,7 @@ class Supervisor:
             "restore": [spec.node] if self.target.plan.broker.kind == "redis" else [],
             "log": self._log(spec.name),
             "log_format": self.target.plan.logs.format,
+            "revoked": list(self.revoked),
         }
         try:
             if fork and self.server is not None:
@@ -320,6 +325,10 @@ class Supervisor:
                 self.tasks = message["tasks"]
                 self._say(f"{name} is ready")
                 self._happen(Ready(name))
+            case "revoked":
+                self.revoked |= dict.fromkeys(message["ids"])
+                for old in list(self.revoked)[:-_REVOKED]:
+                    del self.revoked[old]
             case "beat":
                 fields = {key: message[key] for key in Beat.__slots__ if key in message}
                 self._happen(Beaten(name, Beat(**{**fields, "paused": tuple(message["paused"])})))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 TICK = 1.0
 #: seconds of silence at most
 KEEPALIVE = 10.0
+#: ids of revoked tasks passed on, the latest ones
+REVOKED_MAX = 2000
 
 
 class Heartbeat:
@@ -45,6 +47,7 @@ class Heartbeat:
         self.paused: set[str] = set()
         self.connecting = True
         self.stopping = False
+        self._revoked = len(state.revoked)
         self._lines = Lines()
         self._last: Message = {}
         self._last_at = 0.0
@@ -79,6 +82,7 @@ class Heartbeat:
 
     def beat_if_changed(self) -> None:
         """Beat if something has changed since the last one, or the silence has been long."""
+        self._tell_revoked()
         beat, now = self.beat(), time.monotonic()
         if beat != self._last or now - self._last_at >= KEEPALIVE:
             self._last, self._last_at = beat, now
@@ -108,6 +112,12 @@ class Heartbeat:
         """Say what a pool that blocks the loop (solo) is about to do, since it can't say anything meanwhile."""
         self._last, self._last_at = {}, 0.0
         self.say({**self.beat(), "active": 1, "blocks": True})
+
+    def _tell_revoked(self) -> None:
+        """Pass on which tasks are revoked, for workers that start later: what mingle did."""
+        if len(state.revoked) != self._revoked:
+            self._revoked = len(state.revoked)
+            self.say({"t": "revoked", "ids": list(state.revoked)[-REVOKED_MAX:]})
 
     def _obey(self, message: Message) -> None:
         match message["do"]:

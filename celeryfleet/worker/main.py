@@ -79,6 +79,8 @@ def reset_signals() -> None:
 
 def run(app: Any, start: Message, channel: socket.socket) -> None:
     """Construct the worker and work until told to stop; exits the process with Celery's exit code."""
+    from celery.worker import state
+
     from celeryfleet.app import apply
     from celeryfleet.worker import heartbeat, jsonlog
 
@@ -90,6 +92,7 @@ def run(app: Any, start: Message, channel: socket.socket) -> None:
         run_beat(app, start, channel)
         return
     apply(app, {**spec["conf"], "worker_pool": spec["options"]["pool"]})
+    state.revoked.update(start["revoked"])
     heartbeat.install(app, channel, start["restore"])
     if start["log_format"] == "json":
         jsonlog.log_as_json()

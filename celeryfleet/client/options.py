@@ -1,0 +1,91 @@
+"""The options of `.set()` and `.apply_async()`: which there are and what they may be; pure."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from celeryfleet.client.faults import Complaint
+from celeryfleet.client.names import nearest
+from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Step, Value, with_errback, with_link, with_options
+from celeryfleet.client.steps import immutable as made_immutable
+from celeryfleet.client.values import sort_of
+
+SECONDS = ("countdown", "expires", "time_limit", "soft_time_limit")
+TEXTS = ("queue", "exchange", "routing_key", "eta", "shadow")
+#: priority counts from 0 to PRIORITIES, which runs first
+PRIORITIES = 9
+_ALL = (*SECONDS, *TEXTS, "priority", "link", "link_error", "immutable")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The options somebody wrote, checked."""
+
+    plain: dict[str, Value] = field(default_factory=dict)
+    link: tuple[Step, ...] = ()
+    on_error: tuple[Step, ...] = ()
+    immutable: bool = False
+
+    def given_to(self, step: Step) -> Step:
+        """Return the step with these options."""
+        step = with_options(step, self.plain) if self.plain else step
+        for link in self.link:
+            step = with_link(step, link)
+        for errback in self.on_error:
+            step = with_errback(step, errback)
+        return made_immutable(step) if self.immutable else step
+
+
+def chosen(written: Mapping[str, object], queues: Collection[str] | None) -> Chosen:
+    """Check options one by one; raises Complaint. `queues` are the declared ones, None: any name will do."""
+    plain: dict[str, Value] = {}
+    for name, value in written.items():
+        if name in SECONDS:
+            plain[name] = _seconds(name, value)
+        elif name in TEXTS:
+            plain[name] = _text(name, value, queues)
+        elif name == "priority":
+            plain[name] = priority(value)
+        elif name not in _ALL:
+            hint = f"{nearest(name, _ALL)}There are {', '.join(_ALL)}."
+            raise Complaint(f'There is no option "{name}".', hint, keyword=name)
+    link, on_error = _steps(written.get("link")), _steps(written.get("link_error"))
+    return Chosen(plain, link, on_error, written.get("immutable") is True)
+
+
+def priority(value: object) -> int:
+    """Return a priority from 0 to 9; raises Complaint."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= PRIORITIES:
+        what = f"A priority is a whole number from 0 to {PRIORITIES}, and {PRIORITIES} runs first."
+        raise Complaint(what, keyword="priority")
+    return value
+
+
+def _seconds(name: str, value: object) -> Value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise Complaint(f"{name} is a number of seconds, not {sort_of(value).lower()}.", keyword=name)
+    return value
+
+
+def _text(name: str, value: object, queues: Collection[str] | None) -> str:
+    if not isinstance(value, str):
+        raise Complaint(f"{name} is a text, not {sort_of(value).lower()}.", keyword=name)
+    if name == "queue" and queues is not None and value not in queues:
+        hint = f"{nearest(value, queues)}The fleet declares {', '.join(queues)}."
+        raise Complaint(f'No queue is called "{value}".', hint, keyword=name)
+    if name == "eta":
+        try:
+            datetime.datetime.fromisoformat(value)
+        except ValueError:
+            raise Complaint(f'"{value}" is no time.', "Write it as 2030-01-31T12:00:00.", name) from None
+    return value
+
+
+def _steps(value: object) -> tuple[Step, ...]:
+    listed = value if isinstance(value, tuple) else () if value is None else (value,)
+    for step in listed:
+        if not isinstance(step, Call | Map | Group | Chain | Chord):
+            raise Complaint(f"{sort_of(step)} cannot be called back.", "Write a signature: add.s().")
+    return listed
