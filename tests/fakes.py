@@ -21,7 +21,9 @@ def eventually(condition: Callable[[], T], timeout: float = 20.0, pause: float =
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:g} s: {getattr(condition, '__name__', condition)}; last: {found!r}")
+            raise AssertionError(
+                f"not within {timeout:g} s: {getattr(condition, '__name__', condition)}; last: {found!r}"
+            )
         _never.wait(pause)
 
 

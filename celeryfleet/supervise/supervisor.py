@@ -20,48 +20,50 @@ from typing import TYPE_CHECKING, Any
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.values import Plan, WorkerSpec
 from celeryfleet.supervise import broker, process
-from celeryfleet.supervise.leftovers import Leftovers, Remembered
-from celeryfleet.supervise.reconcile import Target, apply, decide, settled
-from celeryfleet.supervise.requests import Server
-from celeryfleet.supervise.server import ForkServer
-from celeryfleet.supervise.state import (
+from celeryfleet.supervise.actions import (
     Action,
-    Beat,
-    Beaten,
-    BrokerExited,
-    BrokerUp,
     Cold,
-    Did,
-    Event,
-    Exited,
     Fail,
     Finish,
-    FleetState,
     Forget,
     GiveUpBroker,
-    Hello,
     Kill,
-    LastExit,
-    Leftover,
-    PauseAsked,
-    Ready,
-    RestartAsked,
     Restore,
-    RetryAsked,
-    ServerBroken,
-    ServerExited,
-    ServerReady,
     SetPaused,
     Spawn,
     StartBroker,
     StartServer,
     Stop,
-    StopAsked,
     StopBroker,
     StopServer,
 )
+from celeryfleet.supervise.events import (
+    Beaten,
+    BrokerExited,
+    BrokerUp,
+    Did,
+    Event,
+    Exited,
+    Hello,
+    Leftover,
+    PauseAsked,
+    Ready,
+    RestartAsked,
+    RetryAsked,
+    ServerBroken,
+    ServerExited,
+    ServerReady,
+    StopAsked,
+)
+from celeryfleet.supervise.history import apply
+from celeryfleet.supervise.leftovers import Leftovers, Remembered
+from celeryfleet.supervise.reconcile import decide, settled
+from celeryfleet.supervise.requests import Server
+from celeryfleet.supervise.server import ForkServer
+from celeryfleet.supervise.state import Beat, FleetState, LastExit
 from celeryfleet.supervise.status import describe, fleet_state, notes
 from celeryfleet.supervise.tail import last_lines
+from celeryfleet.supervise.target import Target
 from celeryfleet.wire import Lines, encode
 
 if TYPE_CHECKING:

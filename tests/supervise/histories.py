@@ -5,27 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from celeryfleet.plan.values import BrokerPlan, Health, Plan, PoolPlan, RestartPolicy
-from celeryfleet.supervise.reconcile import Target, apply, decide
-from celeryfleet.supervise.state import (
-    Action,
-    Beat,
+from celeryfleet.supervise.actions import Action, Finish, Spawn
+from celeryfleet.supervise.events import (
     Beaten,
     BrokerExited,
     BrokerUp,
     Did,
     Event,
     Exited,
-    Finish,
-    FleetState,
     Hello,
-    LastExit,
     Ready,
     ServerExited,
     ServerReady,
-    Spawn,
-    Status,
-    Worker,
 )
+from celeryfleet.supervise.history import apply
+from celeryfleet.supervise.reconcile import decide
+from celeryfleet.supervise.state import Beat, FleetState, LastExit, Status, Worker
+from celeryfleet.supervise.target import Target
 
 
 def pool(name: str = "web", replicas: int = 1, fork: bool = False, **changes: object) -> PoolPlan:

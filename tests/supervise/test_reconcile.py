@@ -7,17 +7,10 @@ from dataclasses import replace
 import pytest
 
 from celeryfleet.plan.values import RestartPolicy
-from celeryfleet.supervise.reconcile import delay, settled
-from celeryfleet.supervise.state import (
-    Leftover,
-    PauseAsked,
-    Ready,
-    RestartAsked,
-    RetryAsked,
-    ServerBroken,
-    Status,
-    StopAsked,
-)
+from celeryfleet.supervise.events import Leftover, PauseAsked, Ready, RestartAsked, RetryAsked, ServerBroken, StopAsked
+from celeryfleet.supervise.reconcile import settled
+from celeryfleet.supervise.state import Status
+from celeryfleet.supervise.timing import delay
 from tests.supervise.histories import World, plan, pool
 
 

@@ -9,17 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from celeryfleet.plan.values import Plan
-from celeryfleet.supervise.state import (
-    Action,
-    PauseAsked,
-    Phase,
-    RestartAsked,
-    RetryAsked,
-    ServerBroken,
-    Spawn,
-    Status,
-    StopAsked,
-)
+from celeryfleet.supervise.actions import Action, Spawn
+from celeryfleet.supervise.events import PauseAsked, RestartAsked, RetryAsked, ServerBroken, StopAsked
+from celeryfleet.supervise.state import Phase, Status
 from tests.supervise.histories import World, plan, pool
 
 #: starts of one worker within one second that nobody asked for: the first restart is immediate, the next waits

@@ -1,0 +1,51 @@
+"""What the decisions aim at: a plan with every worker spelt out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from celeryfleet.plan.values import BeatPlan, Plan, PoolPlan, WorkerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A plan with every worker spelt out, in the order in which they start."""
+
+    plan: Plan
+    specs: Mapping[str, WorkerSpec]
+    pools: Mapping[str, PoolPlan]
+
+    @classmethod
+    def of(cls, plan: Plan) -> Target:
+        """Spell out a plan."""
+        pools = plan.pools if plan.beat is None else (*plan.pools, _beat_pool(plan, plan.beat))
+        specs = [plan.worker(pool, n) for pool in pools for n in range(1, pool.replicas + 1)]
+        return cls(plan, {spec.name: spec for spec in specs}, {pool.name: pool for pool in pools})
+
+    @property
+    def forks(self) -> bool:
+        """Tell whether some worker is to be forked from a preloaded server."""
+        return any(spec.fork for spec in self.specs.values())
+
+    @property
+    def embeds(self) -> bool:
+        """Tell whether the broker is part of the fleet."""
+        return bool(self.plan.broker.argv)
+
+
+def _beat_pool(plan: Plan, beat: BeatPlan) -> PoolPlan:
+    """Treat the one `celery beat` as a pool of one, that reads no queue."""
+    return PoolPlan(
+        name="beat",
+        queues=(),
+        replicas=1,
+        kind="beat",
+        concurrency=1,
+        argv=beat.argv,
+        options={"hostname": f"{{name}}@{plan.fleet}", "pool": "beat", "schedule": beat.file, "loglevel": "INFO"},
+        conf={"beat_schedule": beat.schedule},
+        env={},
+        fork=any(pool.fork for pool in plan.pools),
+        grace=10.0,
+    )
