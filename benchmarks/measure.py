@@ -7,7 +7,7 @@ import os
 import pty
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -92,13 +92,28 @@ def cpu_per_minute(before: Mapping[int, float], after: Mapping[int, float], seco
 
 def command(words: Sequence[str], folder: Path, env: Mapping[str, str], tty: bool = False) -> float:
     """Run a command to its end and return the seconds it took; it has to succeed."""
-    with _output(tty) as (write, read):
-        begun = time.perf_counter()
-        process = subprocess.Popen(words, cwd=folder, env=env, stdin=write, stdout=write, stderr=subprocess.STDOUT)
-        os.close(write) if not tty else None
-        text = _read(read, process if tty else None)
-        code = process.wait()
-        taken = time.perf_counter() - begun
+    run = _on_a_terminal if tty else _piped
+    begun = time.perf_counter()
+    code, text = run(words, folder, env)
+    taken = time.perf_counter() - begun
     if code != 0:
         raise RuntimeError(f"{' '.join(words)}: exit {code}\n{text.decode(errors='replace')}")
     return taken
+
+
+def _piped(words: Sequence[str], folder: Path, env: Mapping[str, str]) -> tuple[int, bytes]:
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def _on_a_terminal(words: Sequence[str], folder: Path, env: Mapping[str, str]) -> tuple[int, bytes]:
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(words, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+    finally:
+        os.close(theirs)
+    text = b""
+    with os.fdopen(ours, "rb", buffering=0) as terminal, contextlib.suppress(OSError):  # EIO: nobody writes any more
+        while chunk := terminal.read(65536):
+            text += chunk
+    return process.wait(), text

@@ -29,7 +29,7 @@ from celeryfleet.spec.fields import (
 from celeryfleet.spec.names import App, FleetName, Module, Regex, Results, TaskName, Url
 
 #: the tasks that ship with celeryfleet, as in `celery -A`
-DEMO_APP = "celeryfleet.demo:app"
+DEMO_APP = "celeryfleet.demo"
 #: replicas of one pool; more is a slip of the pen that would take the machine down
 MOST_REPLICAS = 1000
 

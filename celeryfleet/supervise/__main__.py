@@ -6,7 +6,7 @@ import socket
 import sys
 
 from celeryfleet.supervise import process
-from celeryfleet.supervise.server import ForkServer
+from celeryfleet.supervise.forkserver import ForkServer
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     # The fork server starts to import Celery while the parent still reads fleet.yaml.
     server = ForkServer.start() if process.become_subreaper() else None
 
-    from celeryfleet.supervise.supervisor import boot
+    from celeryfleet.supervise.boot import boot
 
     boot(parent, server)
 

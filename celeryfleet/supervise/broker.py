@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from celeryfleet.plan.values import BrokerPlan
 from celeryfleet.supervise import process
+from celeryfleet.supervise.actions import StartBroker
+from celeryfleet.supervise.core import Core
+from celeryfleet.supervise.events import BrokerExited, BrokerUp, Did
+from celeryfleet.supervise.tail import last_lines
 
 #: seconds between two tries to reach a broker that is starting
 RETRY = 0.01
@@ -62,3 +68,69 @@ async def until_it_answers(path: str) -> bool:
             return False
         await asyncio.sleep(RETRY)
     return True
+
+
+class EmbeddedBroker:
+    """The broker of a fleet, and its keeper."""
+
+    def __init__(self, core: Core, lifeline: int) -> None:
+        self._core = core
+        #: the read end of the pipe whose write ends keep the broker alive
+        self._lifeline = lifeline
+        self.pid: int | None = None
+        self.keeper: int | None = None
+
+    def start(self) -> None:
+        """Start the server and its keeper; what becomes of it is told by events."""
+        plan = self._core.plan.broker
+        try:
+            self.pid = start(plan, self._log)
+            self.keeper = keep(self.pid, self._lifeline)
+        except OSError as error:
+            self._core.happen(BrokerExited(f"{plan.argv[0]} could not be started: {error.strerror}"))
+            return
+        self._core.background(self._await(self.pid))
+
+    def adopt(self, pid: int, watch: Callable[[int, Callable[[], None]], None]) -> None:
+        """Take over the server of an earlier supervisor, which is not our child: `watch` tells of its end."""
+        self._core.happen(Did(StartBroker("it still runs")))
+        self.pid = pid
+        self.keeper = keep(pid, self._lifeline)
+        watch(pid, lambda: self._gone("it stopped"))
+        self._core.background(self._await(pid))
+
+    def stop(self, kill: bool) -> None:
+        """Ask the server to stop, or make it."""
+        if self.pid is not None:
+            process.tell(self.pid, signal.SIGKILL if kill else signal.SIGTERM)
+
+    def ended(self, pid: int, code: int) -> bool:
+        """Take note of a child's exit, if it was the server; tell whether it was."""
+        if pid != self.pid:
+            return False
+        self._gone(process.explain(code))
+        return True
+
+    @property
+    def _log(self) -> Path:
+        return self._core.home / "logs" / "broker.log"
+
+    async def _await(self, pid: int) -> None:
+        answered = await until_it_answers(self._core.plan.broker.socket)
+        if self.pid != pid:
+            return
+        if answered:
+            self._core.say("the broker is ready")
+            self._core.happen(BrokerUp(pid))
+        else:
+            self._core.say("the broker does not answer; killing it")
+            process.kill_group(pid)
+
+    def _gone(self, reason: str) -> None:
+        self.pid = None
+        if self.keeper is not None:
+            process.tell(self.keeper, signal.SIGKILL)
+            self.keeper = None
+        self._core.say(f"the broker has ended: {reason}")
+        told = [line for line in last_lines(self._log, 8) if " # " in line or "rror" in line]
+        self._core.happen(BrokerExited("; ".join([reason, *told[-2:]])))
