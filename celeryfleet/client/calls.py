@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from celeryfleet.client.faults import Complaint
-from celeryfleet.client.names import find, nearest
+from celeryfleet.client.faults import ComplaintError
+from celeryfleet.client.kinds import Context, Header, Launched, TaskName, step_of, task_named
+from celeryfleet.client.names import nearest
 from celeryfleet.client.options import chosen
 from celeryfleet.client.steps import (
     Call,
@@ -22,89 +23,10 @@ from celeryfleet.client.steps import (
     with_arguments,
     with_options,
 )
-from celeryfleet.client.values import Budget, bounds, frozen, items, sort_of
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What an expression may name."""
-
-    tasks: Collection[str]
-    #: full names by alias
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    #: None: any queue will do
-    queues: Collection[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskName:
-    """A task that no signature has been made of yet."""
-
-    name: str
-    #: as it was written
-    written: str
-
-    def __str__(self) -> str:
-        return f"The task {self.written}"
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A chord that waits for its body."""
-
-    group: Group
-
-    def __str__(self) -> str:
-        return "A chord without a body"
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """A step after `.delay()`, `.apply_async()`, `()` or `.get()`: nothing may follow."""
-
-    step: Step
-    #: seconds from `.get(timeout=…)`
-    timeout: float | None = None
-
-    def __str__(self) -> str:
-        return "What has been sent already"
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What the functions need to know."""
-
-    names: Names
-    budget: Budget
-
+from celeryfleet.client.values import bounds, frozen, items, sort_of
 
 Args: TypeAlias = tuple[Any, ...]
 Kwargs: TypeAlias = dict[str, Any]
-
-
-def task_named(written: str, context: Context) -> TaskName:
-    """Find a task; raises Complaint."""
-    found = find(written, context.names.tasks, context.names.aliases)
-    if isinstance(found, str):
-        return TaskName(found, written)
-    raise Complaint(found.what, found.hint)
-
-
-def step_of(value: object) -> Step:
-    """Return a value that is a step; raises Complaint with what to write instead."""
-    match value:
-        case Call() | Map() | Group() | Chain() | Chord():
-            return value
-        case TaskName():
-            raise Complaint(f"{value} is no signature yet.", f"Write {value.written}.s(…).")
-        case Launched():
-            raise Complaint(f"{value} cannot be part of a canvas.", "Leave .delay(), () and .get() to the very end.")
-        case Header():
-            raise Complaint(f"{value} cannot run.", "Write chord(header, body).")
-        case tuple():
-            raise Complaint("A list is no step.", "Write group([…]) for steps side by side.")
-        case _:
-            raise Complaint(f"{sort_of(value)} is no step.", "Steps are signatures such as add.s(2, 2).")
 
 
 def call_function(name: str, args: Args, kwargs: Kwargs, context: Context) -> object:
@@ -113,15 +35,15 @@ def call_function(name: str, args: Args, kwargs: Kwargs, context: Context) -> ob
 
 
 def call_value(value: object, args: Args, kwargs: Kwargs, context: Context) -> object:
-    """Call what an expression made: a chord's header takes its body, all else is sent, a partial with more arguments."""
+    """Call what an expression made: a chord's header takes its body, all else is sent, with more arguments or none."""
     if isinstance(value, Header):
         body = args[0] if args else kwargs.get("body")
         return Chord(value.group, step_of(body))
     if isinstance(value, TaskName):
-        raise Complaint(f"{value} cannot be called here.", f"Write {value.written}.s(…).")
+        raise ComplaintError(f"{value} cannot be called here.", f"Write {value.written}.s(…).")
     step = step_of(value)
     if isinstance(step, Chord) and any(isinstance(arg, Call | Map | Group | Chain | Chord) for arg in args):
-        raise Complaint("This chord has a body already.")
+        raise ComplaintError("This chord has a body already.")
     return Launched(_completed(step, args, kwargs, context))
 
 
@@ -136,7 +58,9 @@ def call_method(value: object, method: str, args: Args, kwargs: Kwargs, context:
     else:
         value = step_of(value)
     if method not in table:
-        raise Complaint(f'There is no ".{method}" here.', f"{nearest(method, table)}There are .{', .'.join(table)}.")
+        raise ComplaintError(
+            f'There is no ".{method}" here.', f"{nearest(method, table)}There are .{', .'.join(table)}."
+        )
     return table[method](value, args, kwargs, context)
 
 
@@ -152,7 +76,7 @@ def _values(args: object, context: Context) -> tuple[Value, ...]:
 
 def _keywords(kwargs: object, context: Context) -> dict[str, Value]:
     if not isinstance(kwargs, dict):
-        raise Complaint(f"A mapping belongs here, not {sort_of(kwargs).lower()}.")
+        raise ComplaintError(f"A mapping belongs here, not {sort_of(kwargs).lower()}.")
     return {key: frozen(value, context.budget) for key, value in kwargs.items()}
 
 
@@ -165,7 +89,7 @@ def _several(args: Args, context: Context) -> tuple[Step, ...]:
 def _group_of(value: object, context: Context) -> Group:
     steps = _several((value,), context)
     if not steps:
-        raise Complaint("This group is empty.", "It needs one step at least.")
+        raise ComplaintError("This group is empty.", "It needs one step at least.")
     return grouped(steps)
 
 
@@ -178,28 +102,30 @@ def _chain(args: Args, kwargs: Kwargs, context: Context) -> Step:
     _refuse(kwargs)
     steps = _several(args, context)
     if not steps:
-        raise Complaint("This chain is empty.", "It needs one step at least.")
+        raise ComplaintError("This chain is empty.", "It needs one step at least.")
     return chained(steps)
 
 
 def _chord(args: Args, kwargs: Kwargs, context: Context) -> object:
     given = {**dict(zip(("header", "body"), args, strict=False)), **kwargs}
     if "header" not in given or len(args) > 2 or set(given) - {"header", "body"}:
-        raise Complaint("A chord takes a header and a body.", "Write chord([add.s(1, 1), add.s(2, 2)], xsum.s()).")
+        raise ComplaintError("A chord takes a header and a body.", "Write chord([add.s(1, 1), add.s(2, 2)], xsum.s()).")
     header = _group_of(given["header"], context)
     return Chord(header, step_of(given["body"])) if given.get("body") is not None else Header(header)
 
 
 def _signature(args: Args, kwargs: Kwargs, context: Context) -> Step:
     if not args or not isinstance(args[0], str):
-        raise Complaint("signature() takes the name of a task first.", 'Write signature("tasks.math.add", args=(2, 2)).')
+        raise ComplaintError(
+            "signature() takes the name of a task first.", 'Write signature("tasks.math.add", args=(2, 2)).'
+        )
     return _spelt(task_named(args[0], context), args[1:], kwargs, context)
 
 
 def _spelt(task: TaskName, args: Args, kwargs: Kwargs, context: Context) -> Step:
     """Read `(args, kwargs, **options)` as `.signature()` and `.apply_async()` take them."""
     if len(args) > 2:
-        raise Complaint("Too many arguments.", "Write .signature((2, 2), countdown=10).")
+        raise ComplaintError("Too many arguments.", "Write .signature((2, 2), countdown=10).")
     given = {**dict(zip(("args", "kwargs"), args, strict=False)), **kwargs}
     positional, keywords = given.pop("args", ()), given.pop("kwargs", {})
     call = Call(task.name, _values(positional or (), context), _keywords(keywords or {}, context))
@@ -221,7 +147,7 @@ def _map(task: TaskName, args: Args, kwargs: Kwargs, context: Context) -> Map:
 def _starmap(task: TaskName, args: Args, kwargs: Kwargs, context: Context) -> Map:
     listed = _values(_one(args, kwargs), context)
     if not all(isinstance(item, tuple) for item in listed):
-        raise Complaint("starmap() takes a list of argument lists.", "Write add.starmap([(2, 2), (4, 4)]).")
+        raise ComplaintError("starmap() takes a list of argument lists.", "Write add.starmap([(2, 2), (4, 4)]).")
     return Map(task.name, listed, star=True)
 
 
@@ -230,17 +156,17 @@ def _chunks(task: TaskName, args: Args, kwargs: Kwargs, context: Context) -> Gro
     size = given.pop("n", None)
     if isinstance(size, bool) or not isinstance(size, int) or size < 1 or "it" not in given or len(args) > 2:
         hint = "Write add.chunks(zip(range(100), range(100)), 10)."
-        raise Complaint("chunks() takes a list of argument lists and the size of a chunk.", hint)
+        raise ComplaintError("chunks() takes a list of argument lists and the size of a chunk.", hint)
     whole = _starmap(task, (given["it"],), {}, context).items
     if not whole:
-        raise Complaint("There is nothing to cut into chunks.")
+        raise ComplaintError("There is nothing to cut into chunks.")
     parts = (whole[start : start + size] for start in range(0, len(whole), size))
     return Group(tuple(Map(task.name, part, star=True) for part in parts))
 
 
 def _set(step: Step, args: Args, kwargs: Kwargs, context: Context) -> Step:
     if args:
-        raise Complaint("set() takes options by name.", "Write .set(queue=…, countdown=…, priority=…).")
+        raise ComplaintError("set() takes options by name.", "Write .set(queue=…, countdown=…, priority=…).")
     return chosen(kwargs, context.names.queues).given_to(step)
 
 
@@ -260,10 +186,16 @@ def _link(step: Step, args: Args, kwargs: Kwargs, context: Context) -> Step:
 
 def _skew(step: Step, args: Args, kwargs: Kwargs, context: Context) -> Step:
     """Start the members of a group one after another, as `fxrange(start, stop, step)` goes round."""
-    given = {"start": 1.0, "stop": None, "step": 1.0, **dict(zip(("start", "stop", "step"), args, strict=False)), **kwargs}
+    given = {
+        "start": 1.0,
+        "stop": None,
+        "step": 1.0,
+        **dict(zip(("start", "stop", "step"), args, strict=False)),
+        **kwargs,
+    }
     start, stop, stride = given["start"], given["stop"], given["step"]
     if not isinstance(step, Group) or not all(isinstance(number, int | float) for number in (start, stride)):
-        raise Complaint("skew() spreads a group over time.", "Write group(…).skew(start=1, stop=10).")
+        raise ComplaintError("skew() spreads a group over time.", "Write group(…).skew(start=1, stop=10).")
     delays = [start + stride * number for number in range(len(step.steps))]
     if isinstance(stop, int | float) and stop >= start and stride > 0:
         delays = [start + (delay - start) % (stop - start + stride) for delay in delays]
@@ -274,13 +206,13 @@ def _skew(step: Step, args: Args, kwargs: Kwargs, context: Context) -> Step:
 
 def _one(args: Args, kwargs: Kwargs) -> Any:
     if len(args) + len(kwargs) != 1:
-        raise Complaint("Just one argument belongs here.")
+        raise ComplaintError("Just one argument belongs here.")
     return [*args, *kwargs.values()][0]
 
 
 def _refuse(kwargs: Kwargs) -> None:
     if kwargs:
-        raise Complaint(f'"{next(iter(kwargs))}=" does not belong here.', "Options go into .set(…).")
+        raise ComplaintError(f'"{next(iter(kwargs))}=" does not belong here.', "Options go into .set(…).")
 
 
 def _range(args: Args, kwargs: Kwargs, context: Context) -> range:

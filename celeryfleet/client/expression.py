@@ -8,19 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from celeryfleet.client.calls import (
-    FUNCTIONS,
-    Context,
-    Launched,
-    Names,
-    TaskName,
-    call_function,
-    call_method,
-    call_value,
-    step_of,
-    task_named,
-)
-from celeryfleet.client.faults import Complaint, fault, place
+from celeryfleet.client.calls import FUNCTIONS, call_function, call_method, call_value
+from celeryfleet.client.faults import ComplaintError, fault, place
+from celeryfleet.client.kinds import Context, Launched, Names, step_of, task_named
 from celeryfleet.client.names import find
 from celeryfleet.client.steps import Step, chained
 from celeryfleet.client.values import Budget, calculate, checked, compare, items, sort_of, truth
@@ -87,8 +77,9 @@ def _tree(text: str) -> ast.expr:
 def _unreadable(text: str, where: str, error: SyntaxError) -> ast.expr:
     lines = text.split("\n")
     line = min(max(1, (error.lineno or 1) - (len(lines) > 1)), len(lines))
-    column = min(max(1, error.offset or 1), len(lines[line - 1]) + 1)
-    complaint = Complaint(f"This is no expression: {error.msg}.", "Write one such as add.s(2, 2) | mul.s(8).")
+    # At the end of a text the parser gives 0.
+    column = min(error.offset or len(lines[line - 1]) + 1, len(lines[line - 1]) + 1)
+    complaint = ComplaintError(f"This is no expression: {error.msg}.", "Write one such as add.s(2, 2) | mul.s(8).")
     raise fault(text, where, line, column, complaint) from None
 
 
@@ -106,10 +97,10 @@ class _Walk:
         self._depth += 1
         try:
             if self._depth > DEPTH:
-                raise Complaint("This is nested too deeply.")
+                raise ComplaintError("This is nested too deeply.")
             self._context.budget.spend(1)
             return self._value(node, scope)
-        except Complaint as complaint:
+        except ComplaintError as complaint:
             line, column = place(self._text, node, complaint.keyword)
             raise fault(self._text, self._where, line, column, complaint) from None
         finally:
@@ -119,7 +110,7 @@ class _Walk:
         """Do some work; what it complains of is blamed on the node."""
         try:
             return work(*args)
-        except Complaint as complaint:
+        except ComplaintError as complaint:
             line, column = place(self._text, node, complaint.keyword)
             raise fault(self._text, self._where, line, column, complaint) from None
 
@@ -148,7 +139,7 @@ class _Walk:
                 return wanted is any(truth(self.value(part, scope)) is wanted for part in node.values)
             case ast.JoinedStr():
                 return self._text_of(node, scope)
-        raise Complaint("This cannot be part of a canvas.", _WHAT_MAY_BE)
+        raise ComplaintError("This cannot be part of a canvas.", _WHAT_MAY_BE)
 
     def _constant(self, value: object) -> object:
         if value is None or isinstance(value, bool):
@@ -158,7 +149,7 @@ class _Walk:
             return value
         if isinstance(value, int | float):
             return checked(value)
-        raise Complaint("This cannot be part of a canvas.", _WHAT_MAY_BE)
+        raise ComplaintError("This cannot be part of a canvas.", _WHAT_MAY_BE)
 
     def _named(self, node: ast.expr, scope: Scope) -> Any:
         path = _dotted(node)
@@ -166,9 +157,9 @@ class _Walk:
         if path == root and root in scope:
             return scope[root]
         if path in FUNCTIONS:
-            raise Complaint(f"{path} is a function.", f"Call it: {path}(…).")
+            raise ComplaintError(f"{path} is a function.", f"Call it: {path}(…).")
         if not path or root in scope:
-            raise Complaint("This cannot be part of a canvas.", _WHAT_MAY_BE)
+            raise ComplaintError("This cannot be part of a canvas.", _WHAT_MAY_BE)
         return task_named(path, self._context)
 
     def _call(self, node: ast.Call, scope: Scope) -> Any:
@@ -197,7 +188,7 @@ class _Walk:
             elif isinstance(value, dict):
                 kwargs.update(value)
             else:
-                raise Complaint(f"A mapping belongs after **, not {sort_of(value).lower()}.")
+                raise ComplaintError(f"A mapping belongs after **, not {sort_of(value).lower()}.")
         return tuple(self._spread(node.args, scope)), kwargs
 
     def _spread(self, nodes: list[ast.expr], scope: Scope) -> Iterator[Any]:
@@ -213,7 +204,7 @@ class _Walk:
             return
         loop = loops[0]
         if loop.is_async:
-            raise Complaint("This cannot be part of a canvas.", _WHAT_MAY_BE)
+            raise ComplaintError("This cannot be part of a canvas.", _WHAT_MAY_BE)
         listed = self.value(loop.iter, scope)
         for item in self.placed(loop.iter, items, listed, self._context.budget):
             inner = {**scope, **self._bound(loop.target, item)}
@@ -224,18 +215,18 @@ class _Walk:
         if isinstance(target, ast.Name):
             return {target.id: item}
         if not isinstance(target, ast.Tuple | ast.List):
-            raise Complaint("A loop takes names only.")
+            raise ComplaintError("A loop takes names only.")
         parts = items(item, self._context.budget)
         if len(parts) != len(target.elts):
-            raise Complaint(f"{len(target.elts)} names for {len(parts)} items.")
+            raise ComplaintError(f"{len(target.elts)} names for {len(parts)} items.")
         pairs = zip(target.elts, parts, strict=True)
         return {name: value for part, value in pairs for name, value in self._bound(part, value).items()}
 
     def _mapping(self, node: ast.Dict, scope: Scope) -> dict[str, Any]:
         keys = [self.value(key, scope) if key is not None else None for key in node.keys]
         if not all(isinstance(key, str) for key in keys):
-            raise Complaint("The keys of a mapping are texts, as in JSON.")
-        return dict(zip(keys, (self.value(value, scope) for value in node.values), strict=True))
+            raise ComplaintError("The keys of a mapping are texts, as in JSON.")
+        return {str(key): self.value(value, scope) for key, value in zip(keys, node.values, strict=True)}
 
     def _operation(self, node: ast.BinOp, scope: Scope) -> Any:
         """Work off `a | b | c` from the left, in a loop: a long chain is no deep one."""
@@ -264,7 +255,7 @@ class _Walk:
                 return not truth(value)
             case _ if isinstance(value, int | float):
                 return -value if isinstance(kind, ast.USub) else value
-        raise Complaint(f"{sort_of(value)} takes no sign.")
+        raise ComplaintError(f"{sort_of(value)} takes no sign.")
 
     def _comparison(self, node: ast.Compare, scope: Scope) -> bool:
         left = self.value(node.left, scope)
@@ -286,7 +277,7 @@ class _Walk:
             return str(self.value(part, scope))
         value = self.value(part.value, scope)
         if part.conversion != -1 or part.format_spec is not None or not isinstance(value, str | int | float):
-            raise Complaint("Only plain texts and numbers go into a text.")
+            raise ComplaintError("Only plain texts and numbers go into a text.")
         return str(value)
 
 

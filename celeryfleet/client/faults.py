@@ -10,7 +10,7 @@ from celeryfleet.errors import FleetError
 WINDOW = 100
 
 
-class Complaint(Exception):
+class ComplaintError(Exception):
     """Something is wrong here; whoever knows the place makes a FleetError of it."""
 
     def __init__(self, what: str, hint: str = "", keyword: str = "") -> None:
@@ -21,7 +21,7 @@ class Complaint(Exception):
         self.keyword = keyword
 
 
-def fault(text: str, where: str, line: int, column: int, complaint: Complaint) -> FleetError:
+def fault(text: str, where: str, line: int, column: int, complaint: ComplaintError) -> FleetError:
     """Place a complaint: `line` and `column` count from 1, the column in characters."""
     shown = marked(text.split("\n")[line - 1], column)
     spot = f"{where}:{line}:{column}"

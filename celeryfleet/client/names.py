@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Collection, Iterable, Mapping
 
 from celeryfleet.errors import FleetError, Problem
+from celeryfleet.spec.suggest import did_you_mean
+
+_SEPARATOR = re.compile("[.:]")
 
 
 def find(name: str, registered: Collection[str], aliases: Mapping[str, str]) -> str | Problem:
@@ -24,7 +27,7 @@ def find(name: str, registered: Collection[str], aliases: Mapping[str, str]) -> 
     if name in aliases:
         what = f'"{name}" stands for the task {wanted}, which is not registered.'
         return Problem(what, hint=f"{nearest(wanted, registered)}`celeryfleet tasks` lists the registered ones.")
-    near = nearest(name, {*aliases, *registered, *(full.rpartition(".")[2] for full in registered)})
+    near = nearest(name, {*aliases, *registered, *(_SEPARATOR.split(full)[-1] for full in registered)})
     return Problem(f'No task is called "{name}".', hint=f"{near}`celeryfleet tasks` lists the registered ones.")
 
 
@@ -45,8 +48,8 @@ def short_names(registered: Collection[str]) -> dict[str, str]:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `Did you mean "…"? ` with its closing blank, or nothing."""
-    near = difflib.get_close_matches(word, sorted(set(known)), 1)
-    return f'Did you mean "{near[0]}"? ' if near else ""
+    guess = did_you_mean(word, sorted(set(known)))
+    return f"{guess} " if guess else ""
 
 
 def _ends(full: str, name: str) -> bool:
@@ -54,9 +57,8 @@ def _ends(full: str, name: str) -> bool:
 
 
 def _shortest(full: str, registered: Collection[str]) -> str:
-    parts = full.split(".")
-    for count in range(1, len(parts)):
-        name = ".".join(parts[-count:])
+    for start in reversed([match.end() for match in _SEPARATOR.finditer(full)]):
+        name = full[start:]
         if sum(_ends(other, name) for other in registered) == 1:
             return name
     return full

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from celeryfleet.client.faults import Complaint
+from celeryfleet.client.faults import ComplaintError
 from celeryfleet.client.names import nearest
 from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Step, Value, with_errback, with_link, with_options
 from celeryfleet.client.steps import immutable as made_immutable
@@ -39,7 +39,7 @@ class Chosen:
 
 
 def chosen(written: Mapping[str, object], queues: Collection[str] | None) -> Chosen:
-    """Check options one by one; raises Complaint. `queues` are the declared ones, None: any name will do."""
+    """Check options one by one; raises ComplaintError. `queues` are the declared ones, None: any name will do."""
     plain: dict[str, Value] = {}
     for name, value in written.items():
         if name in SECONDS:
@@ -50,36 +50,36 @@ def chosen(written: Mapping[str, object], queues: Collection[str] | None) -> Cho
             plain[name] = priority(value)
         elif name not in _ALL:
             hint = f"{nearest(name, _ALL)}There are {', '.join(_ALL)}."
-            raise Complaint(f'There is no option "{name}".', hint, keyword=name)
+            raise ComplaintError(f'There is no option "{name}".', hint, keyword=name)
     link, on_error = _steps(written.get("link")), _steps(written.get("link_error"))
     return Chosen(plain, link, on_error, written.get("immutable") is True)
 
 
 def priority(value: object) -> int:
-    """Return a priority from 0 to 9; raises Complaint."""
+    """Return a priority from 0 to 9; raises ComplaintError."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= PRIORITIES:
         what = f"A priority is a whole number from 0 to {PRIORITIES}, and {PRIORITIES} runs first."
-        raise Complaint(what, keyword="priority")
+        raise ComplaintError(what, keyword="priority")
     return value
 
 
 def _seconds(name: str, value: object) -> Value:
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise Complaint(f"{name} is a number of seconds, not {sort_of(value).lower()}.", keyword=name)
+        raise ComplaintError(f"{name} is a number of seconds, not {sort_of(value).lower()}.", keyword=name)
     return value
 
 
 def _text(name: str, value: object, queues: Collection[str] | None) -> str:
     if not isinstance(value, str):
-        raise Complaint(f"{name} is a text, not {sort_of(value).lower()}.", keyword=name)
+        raise ComplaintError(f"{name} is a text, not {sort_of(value).lower()}.", keyword=name)
     if name == "queue" and queues is not None and value not in queues:
         hint = f"{nearest(value, queues)}The fleet declares {', '.join(queues)}."
-        raise Complaint(f'No queue is called "{value}".', hint, keyword=name)
+        raise ComplaintError(f'No queue is called "{value}".', hint, keyword=name)
     if name == "eta":
         try:
             datetime.datetime.fromisoformat(value)
         except ValueError:
-            raise Complaint(f'"{value}" is no time.', "Write it as 2030-01-31T12:00:00.", name) from None
+            raise ComplaintError(f'"{value}" is no time.', "Write it as 2030-01-31T12:00:00.", name) from None
     return value
 
 
@@ -87,5 +87,5 @@ def _steps(value: object) -> tuple[Step, ...]:
     listed = value if isinstance(value, tuple) else () if value is None else (value,)
     for step in listed:
         if not isinstance(step, Call | Map | Group | Chain | Chord):
-            raise Complaint(f"{sort_of(step)} cannot be called back.", "Write a signature: add.s().")
+            raise ComplaintError(f"{sort_of(step)} cannot be called back.", "Write a signature: add.s().")
     return listed

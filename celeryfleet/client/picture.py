@@ -61,14 +61,15 @@ class _Pen:
         yield from _branch(self.lines(steps[-1], first=False), "└▶ ", "   ")
 
     def _call(self, leaf: Leaf, first: bool) -> str:
-        name = self._names[leaf.task]
+        name, queue = self._names[leaf.task], leaf.options.get("queue")
+        where = f" → {queue}" if queue else ""
         if isinstance(leaf, Map):
-            return f"{name}.{'starmap' if leaf.star else 'map'}({len(leaf.items)} items)"
+            number = f"{len(leaf.items)} item{'s' * (len(leaf.items) != 1)}"
+            return f"{name}.{'starmap' if leaf.star else 'map'}({number}){where}"
         given = [] if first or leaf.immutable else ["…"]
         given += [_short(value) for value in leaf.args]
         given += [f"{key}={_short(value)}" for key, value in leaf.kwargs.items()]
-        queue = leaf.options.get("queue")
-        return f"{name}({', '.join(given)})" + (f" → {queue}" if queue else "")
+        return f"{name}({', '.join(given)}){where}"
 
 
 def _branch(lines: Collection[str], head: str, rest: str) -> Iterator[str]:

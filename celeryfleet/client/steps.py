@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 #: what JSON can carry; lists are held as tuples
-Value: TypeAlias = "None | bool | int | float | str | tuple[Value, ...] | dict[str, Value]"
+Value: TypeAlias = "bool | int | float | str | tuple[Value, ...] | dict[str, Value] | None"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from celeryfleet.client.faults import Complaint
+from celeryfleet.client.faults import ComplaintError
 from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Value
 
 #: how many nodes, items and hundreds of characters one expression may cost
@@ -44,10 +44,12 @@ class Budget:
         self.left = work
 
     def spend(self, work: int) -> None:
-        """Take some; raises Complaint when there is none left."""
+        """Take some; raises ComplaintError when there is none left."""
         self.left -= work
         if self.left < 0:
-            raise Complaint("This is too much for one expression.", "Send many tasks with `celeryfleet send --count`.")
+            raise ComplaintError(
+                "This is too much for one expression.", "Send many tasks with `celeryfleet send --count`."
+            )
 
 
 def calculate(kind: ast.operator, left: object, right: object) -> int | float | str:
@@ -55,25 +57,25 @@ def calculate(kind: ast.operator, left: object, right: object) -> int | float | 
     work = _ARITHMETIC.get(type(kind))
     if isinstance(kind, ast.Add) and isinstance(left, str) and isinstance(right, str):
         if len(left) + len(right) > LETTERS:
-            raise Complaint(f"A text may have {LETTERS} characters.")
+            raise ComplaintError(f"A text may have {LETTERS} characters.")
         return left + right
     if work is None or not isinstance(left, int | float) or not isinstance(right, int | float):
-        raise Complaint(f"{sort_of(left)} and {sort_of(right).lower()} cannot be combined so; only numbers can.")
+        raise ComplaintError(f"{sort_of(left)} and {sort_of(right).lower()} cannot be combined so; only numbers can.")
     if isinstance(kind, ast.Pow) and isinstance(left, int) and left.bit_length() * abs(right) > BITS:
-        raise Complaint("This number is too large.")
+        raise ComplaintError("This number is too large.")
     try:
         return checked(work(left, right))
     except ArithmeticError as error:
-        raise Complaint(f"This cannot be reckoned: {error}.") from None
+        raise ComplaintError(f"This cannot be reckoned: {error}.") from None
 
 
 def checked(number: object) -> int | float:
-    """Return a number that JSON can carry and nobody minds; raises Complaint."""
+    """Return a number that JSON can carry and nobody minds; raises ComplaintError."""
     if isinstance(number, float) and math.isfinite(number):
         return number
     if isinstance(number, int) and number.bit_length() <= BITS:
         return number
-    raise Complaint("This number is too large, or none.")
+    raise ComplaintError("This number is too large, or none.")
 
 
 def compare(kind: ast.cmpop, left: object, right: object) -> bool:
@@ -83,24 +85,24 @@ def compare(kind: ast.cmpop, left: object, right: object) -> bool:
         return found == isinstance(kind, ast.In)
     work = _COMPARE.get(type(kind))
     if work is None or not _is_plain(left) or not _is_plain(right):
-        raise Complaint(f"{sort_of(left)} and {sort_of(right).lower()} cannot be compared so.")
+        raise ComplaintError(f"{sort_of(left)} and {sort_of(right).lower()} cannot be compared so.")
     try:
         return bool(work(left, right))
     except TypeError:
-        raise Complaint(f"{sort_of(left)} and {sort_of(right).lower()} cannot be compared so.") from None
+        raise ComplaintError(f"{sort_of(left)} and {sort_of(right).lower()} cannot be compared so.") from None
 
 
 def truth(value: object) -> bool:
     """Tell whether a plain value counts as true."""
     if not _is_plain(value):
-        raise Complaint(f"{sort_of(value)} is neither true nor false.")
+        raise ComplaintError(f"{sort_of(value)} is neither true nor false.")
     return bool(value)
 
 
 def items(value: object, budget: Budget) -> tuple[Any, ...]:
     """Return the items of a list or a range, paid for."""
     if not isinstance(value, tuple | range):
-        raise Complaint(f"A list or a range belongs here, not {sort_of(value).lower()}.")
+        raise ComplaintError(f"A list or a range belongs here, not {sort_of(value).lower()}.")
     try:
         budget.spend(len(value))
     except OverflowError:
@@ -109,7 +111,7 @@ def items(value: object, budget: Budget) -> tuple[Any, ...]:
 
 
 def frozen(value: object, budget: Budget) -> Value:
-    """Return an argument in JSON's types, paid for by its whole size; raises Complaint."""
+    """Return an argument in JSON's types, paid for by its whole size; raises ComplaintError."""
     budget.spend(1)
     match value:
         case None | bool() | int() | float():
@@ -122,21 +124,22 @@ def frozen(value: object, budget: Budget) -> Value:
         case dict():
             return {key: frozen(item, budget) for key, item in value.items()}
         case _:
-            raise Complaint(f"{sort_of(value)} cannot be an argument.", _ARGUMENT_HINT)
+            raise ComplaintError(f"{sort_of(value)} cannot be an argument.", _ARGUMENT_HINT)
 
 
 _ARGUMENT_HINT = "A result goes from step to step by itself: `add.s(2, 2) | mul.s(8)`."
 
 
 def bounds(values: Iterable[object]) -> range:
-    """Return `range(*values)`; raises Complaint."""
-    numbers = tuple(values)
-    if not 1 <= len(numbers) <= 3 or not all(isinstance(number, int) for number in numbers):
-        raise Complaint("range() takes one to three whole numbers.")
+    """Return `range(*values)`; raises ComplaintError."""
+    given = tuple(values)
+    numbers = [number for number in given if isinstance(number, int)]
+    if not 1 <= len(given) <= 3 or len(numbers) < len(given):
+        raise ComplaintError("range() takes one to three whole numbers.")
     try:
-        return range(*numbers)  # type: ignore[arg-type]
+        return range(*numbers)
     except ValueError as error:
-        raise Complaint(f"{error}.") from None
+        raise ComplaintError(f"{error}.") from None
 
 
 def sort_of(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from celeryfleet.errors import Problem
+from celeryfleet.errors import FleetError, Problem
 from celeryfleet.spec.tree import Block, Entry, Listing, Mark, Node, Scalar, is_null
 
 #: characters; the largest fleets need a hundredth of it
@@ -74,11 +74,13 @@ _TOO_BIG = "Is it the right file?"
 _NOT_TEXT = "Is it the right file? A fleet.yaml is plain text in UTF-8."
 
 
-def not_text(data: bytes, file: str) -> Problem:
-    """Say that a file's bytes are no text."""
-    bad = len(data.decode("utf-8", "ignore").encode()) if not data.startswith((b"\xff\xfe", b"\xfe\xff")) else 0
-    line = data.count(b"\n", 0, bad) + 1
-    return Problem("the file is not UTF-8.", f"{file}:{line}:1", _NOT_TEXT)
+def decoded(data: bytes, file: str) -> str:
+    """Decode a file's bytes. Raises FleetError."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise FleetError("the file is not UTF-8.", f"{file}:{line}:1", _NOT_TEXT) from None
 
 
 def _place(text: str, index: int, file: str) -> str:
@@ -118,7 +120,7 @@ class _Reader:
             case yaml.ScalarEvent():
                 self._add(self._scalar(event, mark), event.anchor)
             case yaml.AliasEvent():
-                self._add(self._alias(event.anchor, mark), None)
+                self._add(self._alias(str(event.anchor), mark), None)
             case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
                 self._open(event, mark)
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from celeryfleet.spec import units
@@ -216,6 +216,11 @@ def _section(empty: type) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) or (isinstance(value, Scalar) and value.value is not None) else value
+
+
+OneOrMore = BeforeValidator(_one_or_more)
 MappingSection = _section(dict)
 ListSection = _section(list)
 
@@ -228,3 +233,17 @@ def short(key: str) -> BeforeValidator:
         return {key: value} if written else value
 
     return BeforeValidator(check)
+
+
+# --- Models -----------------------------------------------------------------------------------------------
+
+Words = tuple[Word, ...]
+Positive = Annotated[int, whole(1, 2**31 - 1)]
+#: names that are the user's, or Celery's, and values that are theirs too
+Arguments = Annotated[dict[str, Free], MappingSection]
+
+
+class Model(BaseModel):
+    """A part of a fleet; built when the whole is first validated, which saves each part its own validator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)

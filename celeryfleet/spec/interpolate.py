@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
+from celeryfleet.errors import Problem
+from celeryfleet.spec.subjects import subject
 from celeryfleet.spec.suggest import did_you_mean
+from celeryfleet.spec.tree import Block, Entry, Listing, Node, Path, Scalar
 
 _OPEN = "holds a ${ that is not closed"
 _FORMS = "Write ${VAR}, ${VAR:-default}, ${VAR-default} or ${VAR:?message}, and $$ for a dollar."

@@ -5,46 +5,57 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+from pydantic import PrivateAttr, model_validator
 
 from celeryfleet.spec import tree
 from celeryfleet.spec.crontab import valid as crontab_is_valid
 from celeryfleet.spec.fields import (
+    Arguments,
     Duration,
-    Flag,
     Free,
     ListSection,
     MappingSection,
+    Model,
+    OneOrMore,
+    Positive,
     Preload,
     Size,
     Span,
     Text,
-    Variable,
     Word,
+    Words,
     choice,
     refuse,
     short,
     whole,
 )
 from celeryfleet.spec.names import App, FleetName, Module, Regex, Results, TaskName, Url
+from celeryfleet.spec.pool import Autoscale, Healthcheck, Pool, Restart
+
+__all__ = [
+    "Autoscale",
+    "Beat",
+    "Broker",
+    "Entry",
+    "Exchange",
+    "Fleet",
+    "Healthcheck",
+    "Logs",
+    "Pool",
+    "Queue",
+    "Restart",
+    "Route",
+    "Source",
+    "TaskAlias",
+]
 
 #: the tasks that ship with celeryfleet, as in `celery -A`
 DEMO_APP = "celeryfleet.demo"
-#: replicas of one pool; more is a slip of the pen that would take the machine down
-MOST_REPLICAS = 1000
 
-_Words = tuple[Word, ...]
-_Replicas = Annotated[int, whole(0, MOST_REPLICAS)]
-_Positive = Annotated[int, whole(1, 2**31 - 1)]
 _Priority = Annotated[int, whole(0, 255)]
-_Arguments = Annotated[dict[str, Free], MappingSection]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class Exchange(_Model):
+class Exchange(Model):
     """An exchange that a queue is bound to."""
 
     name: Word
@@ -53,7 +64,7 @@ class Exchange(_Model):
     )
 
 
-class Queue(_Model):
+class Queue(Model):
     """A queue, as it is declared on the broker."""
 
     #: None: a direct exchange of the queue's own name
@@ -63,15 +74,15 @@ class Queue(_Model):
     #: RabbitMQ's x-max-priority
     max_priority: Annotated[int, whole(1, 255)] | None = None
     #: messages
-    max_length: _Positive | None = None
+    max_length: Positive | None = None
     #: None: the broker's default
     type: Annotated[Literal["classic", "quorum"], choice("classic", "quorum")] | None = None
     #: seconds after which `status` turns amber
     max_age: Duration | None = None
-    arguments: _Arguments = {}
+    arguments: Arguments = {}
 
 
-class Route(_Model):
+class Route(Model):
     """Which tasks go where; exactly one of task, regex and router is set."""
 
     #: a task's name, or a glob
@@ -111,17 +122,17 @@ class Route(_Model):
                 "does not say which tasks it is for.", "Give it one of task, regex and router, such as task: shop.*"
             )
         if len(patterns) > 1:
-            raise refuse(f"has both {patterns[0]} and {patterns[1]}.", "Keep one of them.", at=patterns[1])
+            raise refuse(f"cannot stand beside {patterns[0]}", "Keep one of them.", at=patterns[1])
         if self.router is not None and targets:
-            raise refuse(f"has both router and {targets[0]}.", "A router decides by itself.", at=targets[0])
+            raise refuse("cannot stand beside router", "A router decides by itself.", at=targets[0])
         if self.router is None and not targets:
             raise refuse("does not say where its tasks go.", "Give it a queue, such as queue: default")
         if self.queue is not None and self.exchange is not None:
-            raise refuse("has both queue and exchange.", "Keep one of them.", at="exchange")
+            raise refuse("cannot stand beside queue", "Keep one of them.", at="exchange")
         return self
 
 
-class Broker(_Model):
+class Broker(Model):
     """Where messages go."""
 
     #: `embedded`, or an URL; with its credentials
@@ -132,99 +143,7 @@ class Broker(_Model):
     server: Word | None = None
 
 
-class Restart(_Model):
-    """When a worker that died comes back."""
-
-    #: seconds before the second restart; the first is immediate
-    backoff: Duration = 1.0
-    #: seconds
-    max_backoff: Duration = 60.0
-    #: deaths within `window` that make a worker failed
-    max_restarts: Annotated[int, whole(0, 1_000_000)] = 5
-    #: seconds
-    window: Span = 300.0
-
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        if self.backoff > self.max_backoff:
-            raise refuse("must not be longer than max_backoff", at="backoff")
-        return self
-
-
-class Autoscale(_Model):
-    """How many replicas a pool may have, and what makes it grow."""
-
-    min: _Replicas = 1
-    max: Annotated[int, whole(1, MOST_REPLICAS)]
-    #: queued messages per replica to aim for
-    target_length: _Positive | None = None
-    #: seconds the oldest message may wait
-    target_age: Span | None = None
-    #: seconds between two changes
-    cooldown: Duration = 60.0
-
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        if self.min > self.max:
-            raise refuse(f"is {self.min}, which is more than max, {self.max}", at="min")
-        return self
-
-
-class Healthcheck(_Model):
-    """When a worker that lives counts as stuck."""
-
-    #: seconds without a sign of life
-    heartbeat_within: Span = 30.0
-    #: seconds without consuming, though it should
-    consuming_within: Span = 60.0
-
-
-class Pool(_Model):
-    """N identical workers."""
-
-    queues: _Words
-    #: in which the queues are read: strictly in their order, or in turn
-    order: Annotated[Literal["strict", "round_robin"], choice("strict", "round_robin")] = "strict"
-    replicas: _Replicas = 1
-    #: tasks at once in one worker; auto: the processors this process may use
-    concurrency: Annotated[int | Literal["auto"], whole(1, 100_000, "auto")] = 1
-    pool: Annotated[
-        Literal["prefork", "threads", "gevent", "eventlet", "solo"],
-        choice("prefork", "threads", "gevent", "eventlet", "solo"),
-    ] = "prefork"
-    #: messages taken ahead for each task at once; None: Celery's default, 0: no limit
-    prefetch_multiplier: Annotated[int, whole(0, 1_000_000)] | None = None
-    max_tasks_per_child: _Positive | None = None
-    #: bytes
-    max_memory_per_child: Size | None = None
-    #: seconds
-    time_limit: Span | None = None
-    #: seconds
-    soft_time_limit: Span | None = None
-    #: seconds from the warm stop to the cold one
-    stop_grace_period: Duration = 60.0
-    restart: Restart = Restart()
-    autoscale: Autoscale | None = None
-    healthcheck: Healthcheck = Healthcheck()
-    env: Annotated[dict[str, Variable], MappingSection] = {}
-    #: Celery settings of these workers alone
-    celery: _Arguments = {}
-    #: it runs only if one of them is asked for; none: always
-    profiles: Annotated[_Words, ListSection] = ()
-    #: task events and heartbeats, for Flower and its like
-    events: Flag = False
-
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        hard, soft, scale = self.time_limit, self.soft_time_limit, self.autoscale
-        if hard is not None and soft is not None and soft >= hard:
-            raise refuse("must be less than time_limit, or no task would see it", at="soft_time_limit")
-        if scale and "replicas" in self.model_fields_set and not scale.min <= self.replicas <= scale.max:
-            raise refuse(f"is {self.replicas}, but autoscale keeps it from {scale.min} to {scale.max}", at="replicas")
-        return self
-
-
-class Entry(_Model):
+class Entry(Model):
     """A task that beat sends; exactly one of crontab and every is set."""
 
     task: TaskName
@@ -233,14 +152,14 @@ class Entry(_Model):
     #: seconds between two
     every: Span | None = None
     args: Annotated[tuple[Free, ...], ListSection] = ()
-    kwargs: _Arguments = {}
+    kwargs: Arguments = {}
     #: of `apply_async`: queue, priority, expires…
-    options: _Arguments = {}
+    options: Arguments = {}
 
     @model_validator(mode="after")
     def _one_schedule(self) -> Self:
         if self.crontab is not None and self.every is not None:
-            raise refuse("has both crontab and every.", "Keep one of them.", at="every")
+            raise refuse("cannot stand beside crontab", "Keep one of them.", at="every")
         if self.crontab is None and self.every is None:
             raise refuse("does not say when.", 'Give it crontab: "0 3 * * *" or every: 10m')
         if self.crontab is not None and not crontab_is_valid(self.crontab):
@@ -252,13 +171,13 @@ class Entry(_Model):
         return self
 
 
-class Beat(_Model):
+class Beat(Model):
     """The one `celery beat` of the fleet."""
 
     schedule: Annotated[dict[str, Entry], MappingSection] = {}
 
 
-class Logs(_Model):
+class Logs(Model):
     """How workers write their logs."""
 
     format: Annotated[Literal["text", "json"], choice("text", "json")] = "text"
@@ -268,7 +187,7 @@ class Logs(_Model):
     max_files: Annotated[int, whole(1, 1000)] = 5
 
 
-class TaskAlias(_Model):
+class TaskAlias(Model):
     """A short name for `celeryfleet send`."""
 
     task: TaskName
@@ -286,22 +205,22 @@ class Source:
     variables: dict[str, str] = field(default_factory=dict)
 
 
-class Fleet(_Model):
+class Fleet(Model):
     """All that one fleet.yaml declares."""
 
     name: FleetName
     app: App = DEMO_APP
     #: DJANGO_SETTINGS_MODULE
     django: Module | None = None
-    env_file: Annotated[_Words, ListSection] = ()
+    env_file: Annotated[Words, OneOrMore, ListSection] = ()
     broker: Annotated[Broker, short("url")] = Broker()
     #: `embedded` (the broker, where it can serve as one), `none`, or a result backend; with its credentials
     results: Results = "embedded"
-    celery: _Arguments = {}
-    queues: dict[str, Annotated[Queue, MappingSection]]
+    celery: Arguments = {}
+    queues: Annotated[dict[str, Annotated[Queue, MappingSection]], MappingSection]
     default_queue: Word
     routes: Annotated[tuple[Route, ...], ListSection] = ()
-    pools: dict[str, Pool] = {}
+    pools: Annotated[dict[str, Pool], MappingSection] = {}
     preload: Preload = "auto"
     beat: Annotated[Beat, MappingSection] | None = None
     logs: Annotated[Logs, MappingSection] = Logs()

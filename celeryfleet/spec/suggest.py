@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
 
 #: how alike two words must be; difflib's own default
 _CUTOFF = 0.6
+#: more words would take difflib seconds
+_MOST = 300
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that is most like this one, whatever the case, if any is near enough."""
-    by_lower = {name.lower(): name for name in known}
+    by_lower = {name.lower(): name for name in islice(known, _MOST)}
     near = difflib.get_close_matches(word.lower()[:200], by_lower, 1, _CUTOFF)
     return by_lower[near[0]] if near else None
 

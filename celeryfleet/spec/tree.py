@@ -186,8 +186,8 @@ def child(node: Node | None, key: str) -> Node | None:
 
 
 def text(node: Node | None) -> str | None:
-    """Return a scalar's text as written; null has none."""
-    return node.text if isinstance(node, Scalar) and not is_null(node) else None
+    """Return a scalar's text; null has none, nor has one whose `${VAR}` could not be replaced."""
+    return node.text if isinstance(node, Scalar) and not node.failed and not is_null(node) else None
 
 
 def _printable(text: str) -> str:

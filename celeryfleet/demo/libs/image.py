@@ -31,5 +31,5 @@ def compress(filename: str) -> Compressed:
 
 
 def _is_missing(filename: str) -> bool:
-    """Tell whether the file counts as missing: by its name, or by chance, as often as DEMO_FAILURE_RATE (0 to 1) says."""
+    """Tell whether the file counts as missing: by its name, or by chance as DEMO_FAILURE_RATE (0 to 1) says."""
     return "missing" in filename or random.random() < float(os.environ.get("DEMO_FAILURE_RATE", "0"))

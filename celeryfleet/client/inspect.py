@@ -1,0 +1,56 @@
+"""What tasks an app has, their short names and signatures."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.client.names import short_names
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """One registered task."""
+
+    name: str
+    #: the shortest end of its name that is its own
+    short: str
+    aliases: tuple[str, ...]
+    #: `(x, y)`
+    signature: str
+    #: the first line of its docstring
+    summary: str
+
+
+def registered(app: Celery) -> tuple[str, ...]:
+    """Import the app's task modules; return the names of the user's tasks, sorted."""
+    app.loader.import_default_modules()
+    return tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))
+
+
+def tasks(app: Celery, aliases: Mapping[str, str]) -> tuple[TaskInfo, ...]:
+    """Describe the user's tasks, sorted by name."""
+    names = registered(app)
+    short = short_names(names)
+    return tuple(_info(app.tasks[name], short[name], aliases) for name in names)
+
+
+def signature_text(task: Any) -> str:
+    """Return `(x, y=2)` as the caller sees it, without annotations."""
+    try:
+        parameters = inspect.signature(task.run).parameters.values()
+    except (TypeError, ValueError):
+        return "(…)"
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    return str(inspect.Signature(bare))
+
+
+def _info(task: Any, short: str, aliases: Mapping[str, str]) -> TaskInfo:
+    own = tuple(sorted(alias for alias, name in aliases.items() if name == task.name))
+    doc = inspect.getdoc(task.run) or ""
+    return TaskInfo(task.name, short, own, signature_text(task), doc.strip().partition("\n")[0])

@@ -1,0 +1,141 @@
+"""Sends one task and waits for it."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.client.inspect import signature_text
+from celeryfleet.client.outcome import Outcome
+from celeryfleet.client.publish import publishing, unknown_queue
+from celeryfleet.client.results import follow, reader, without_subscribing
+from celeryfleet.client.steps import Call
+from celeryfleet.errors import FleetError
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a task is to be sent; None: as its route and its own attributes say."""
+
+    queue: str | None = None
+    #: 0 to 9, and 9 runs first, on every broker
+    priority: int | None = None
+    #: seconds
+    countdown: float | None = None
+    eta: datetime.datetime | None = None
+    #: seconds, or a moment
+    expires: float | datetime.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A task that was sent."""
+
+    id: str
+    task: str
+    #: None where an exchange decides
+    queue: str | None
+    #: time.monotonic() when it was sent
+    sent: float = 0.0
+
+
+def send(
+    app: Celery,
+    name: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    options: Options | None = None,
+    wire_priority: Callable[[int], int | None] = lambda priority: priority,
+    force: bool = False,
+    keep: bool = True,
+) -> Sent:
+    """Send a task by its full name; raises FleetError when it cannot be.
+
+    `keep` has the task store its result even if it does not by itself. An unregistered task is only sent by `force`.
+    """
+    app.loader.import_default_modules()
+    task = app.tasks.get(name)
+    if task is None and not force:
+        raise FleetError(f"The task {name} is not registered.", hint="--force sends it anyway.")
+    given = _given(app, options or Options(), wire_priority)
+    if keep:
+        reader(app)
+        given["ignore_result"] = False
+    if task is not None:
+        _check_arguments(task, args, kwargs or {})
+    return _publish(app, name, list(args), dict(kwargs or {}), given)
+
+
+def wait(app: Celery, sent: Sent, timeout: float | None = None) -> Outcome:
+    """Wait for the end of a task, or for `timeout` seconds."""
+    stands, _ = follow(Call(sent.task, id=sent.id), reader(app), timeout)
+    return Outcome(sent.id, stands.state, stands.result, stands.failed, time.monotonic() - sent.sent)
+
+
+def document(sent: Sent, outcome: Outcome | None = None) -> dict[str, Any]:
+    """Return the document of `send --json`; without an outcome the task was not waited for."""
+    return {
+        "schema_version": 1,
+        "id": sent.id,
+        "task": sent.task,
+        "queue": sent.queue,
+        "state": outcome.state if outcome else "PENDING",
+        "result": outcome.result if outcome else None,
+        "runtime_s": round(outcome.runtime_s, 6) if outcome and outcome.ready else None,
+        "error": outcome.error if outcome else None,
+    }
+
+
+def _given(app: Any, options: Options, wire_priority: Callable[[int], int | None]) -> dict[str, Any]:
+    if options.queue is not None and options.queue not in app.amqp.queues and not app.conf.task_create_missing_queues:
+        raise unknown_queue(app, options.queue)
+    priority = None if options.priority is None else wire_priority(options.priority)
+    values = {
+        "queue": options.queue,
+        "priority": priority,
+        "countdown": options.countdown,
+        "eta": options.eta.astimezone() if options.eta else None,
+        "expires": options.expires,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise FleetError for arguments that the task cannot take, before Celery does so with a TypeError."""
+    if not task.typing:
+        return
+    try:
+        task.__header__(*args, **kwargs)
+    except TypeError as error:
+        short = task.name.rpartition(".")[2]
+        what = f"{task.name} cannot take these arguments: {error}."
+        raise FleetError(what, hint=f"It is called as {short}{signature_text(task)}.") from None
+
+
+def _publish(app: Any, name: str, args: list[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Sent:
+    """Send, and learn from the message itself which queue it went to."""
+    from celery.signals import before_task_publish
+
+    queues: list[str] = []
+
+    def on_publish(declare: Sequence[Any] = (), **_: Any) -> None:
+        queues.extend(queue.name for queue in declare)
+
+    task = app.tasks.get(name)
+    before_task_publish.connect(on_publish, weak=False)
+    began = time.monotonic()
+    try:
+        with publishing(app), without_subscribing(app):
+            if task is not None:
+                result = task.apply_async(args, kwargs, **given)
+            else:
+                result = app.send_task(name, args, kwargs, **given)
+    finally:
+        before_task_publish.disconnect(on_publish)
+    return Sent(result.id, name, queues[0] if queues else None, began)

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celeryfleet.client.expression import Expression, parse
+from celeryfleet.client.kinds import Names
+from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Step, leaves
+from celeryfleet.errors import Exit, FleetError
+
+NAMES = Names(
+    ["tasks.math.add", "tasks.math.mul", "tasks.math.xsum", "tasks.math.sub", "stock.sub"],
+    {"plus": "tasks.math.add"},
+    ("default", "low"),
+)
+
+
+def add(*args: object, **kwargs: object) -> Call:
+    return Call("tasks.math.add", args, kwargs)  # type: ignore[arg-type]
+
+
+def mul(*args: object) -> Call:
+    return Call("tasks.math.mul", args)  # type: ignore[arg-type]
+
+
+XSUM = Call("tasks.math.xsum")
+TEN = Group(tuple(add(i, i) for i in range(10)))
+
+
+def read(text: str) -> Step:
+    return parse(text, NAMES).step
+
+
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [
+        ("add.s(2, 2)", add(2, 2)),
+        ("tasks.math.add.s(2, 2)", add(2, 2)),
+        ("math.add.s(2, 2)", add(2, 2)),
+        ("plus.s(2, y=2)", add(2, y=2)),
+        ("add.si(2, 2)", Call("tasks.math.add", (2, 2), immutable=True)),
+        ("add.signature((2, 2), countdown=10)", Call("tasks.math.add", (2, 2), options={"countdown": 10})),
+        (
+            "signature('tasks.math.add', args=(2, 2), countdown=10)",
+            Call("tasks.math.add", (2, 2), {}, {"countdown": 10}),
+        ),
+        ("add.signature((2,), {'y': 2})", add(2, y=2)),
+        ("add.s(2)(8)", add(8, 2)),
+        ("add.s(2).delay(8).get()", add(8, 2)),
+        ("add.delay(2, 2)", add(2, 2)),
+        ("add.apply_async((2, 2), queue='low')", Call("tasks.math.add", (2, 2), options={"queue": "low"})),
+        ("add.s(2, 2).apply_async(countdown=1)", Call("tasks.math.add", (2, 2), options={"countdown": 1})),
+        ("add.s(4).clone(args=(2,))", add(2, 4)),
+        ("add.s(4, 4) | mul.s(8)", Chain((add(4, 4), mul(8)))),
+        ("chain(add.s(4, 4) | mul.s(8))().get()", Chain((add(4, 4), mul(8)))),
+        ("chain(add.s(4, 4), mul.s(8), mul.s(10))", Chain((add(4, 4), mul(8), mul(10)))),
+        ("chain([add.s(4, 4), mul.s(8)])", Chain((add(4, 4), mul(8)))),
+        ("chain(add.s(4) | mul.s(8))(4)", Chain((add(4, 4), mul(8)))),
+        ("(add.s(4, 4) | mul.s(8))().get()", Chain((add(4, 4), mul(8)))),
+        ("group(add.s(i, i) for i in range(10))().get()", TEN),
+        ("group([add.s(i, i) for i in range(10)])", TEN),
+        ("group(add.s(i, i) for i in [0, 1] if i > 0)", Group((add(1, 1),))),
+        ("group(add.s(i, j) for i in range(2) for j in (5, 6))", Group((add(0, 5), add(0, 6), add(1, 5), add(1, 6)))),
+        ("group(add.s(i, j) for i, j in zip(range(2), [7, 8]))", Group((add(0, 7), add(1, 8)))),
+        ("group(add.s(i) for i in range(2))(10)", Group((add(10, 0), add(10, 1)))),
+        ("group(group(add.s(1)), add.s(2))", Group((add(1), add(2)))),
+        ("chord((add.s(i, i) for i in range(10)), xsum.s()).delay().get(timeout=1)", Chord(TEN, XSUM)),
+        ("chord([add.s(i, i) for i in range(10)])(xsum.s())", Chord(TEN, XSUM)),
+        ("chord(header=[add.s(1, 1)], body=xsum.s())", Chord(Group((add(1, 1),)), XSUM)),
+        ("group(add.s(1, 1), add.s(2, 2)) | xsum.s()", Chain((Group((add(1, 1), add(2, 2))), XSUM))),
+        ("~xsum.map([list(range(3)), (5, 6)])", Map("tasks.math.xsum", ((0, 1, 2), (5, 6)))),
+        ("add.starmap(zip(range(2), range(2)))", Map("tasks.math.add", ((0, 0), (1, 1)), star=True)),
+        ("add.s(-1, 2 * 3 + 4 % 3)", add(-1, 7)),
+        ("add.s('a' + \"b\", True, None, 1.5)", add("ab", True, None, 1.5)),
+        ("add.s([1, (2, 3)], {'a': [1]})", add((1, (2, 3)), {"a": (1,)})),
+        ("group(add.s(f'photo-{i}.jpg') for i in range(2))", Group((add("photo-0.jpg"), add("photo-1.jpg")))),
+        ("add.s(*range(2), **{'z': 3})", add(0, 1, z=3)),
+        ("add.s(1).on_error(xsum.s())", Call("tasks.math.add", (1,), on_error=(XSUM,))),
+        ("add.s(1).set(link=xsum.s())", Call("tasks.math.add", (1,), link=(XSUM,))),
+        ("\n  add.s(4, 4)\n  | mul.s(8)  # eight times\n", Chain((add(4, 4), mul(8)))),
+    ],
+)
+def test_an_expression_means_what_it_means_in_the_documentation(text: str, step: Step) -> None:
+    assert read(text) == step
+
+
+def test_chunks_cut_a_list_into_starmaps() -> None:
+    step = read("add.chunks(zip(range(100), range(100)), 30)")
+    assert isinstance(step, Group)
+    assert [len(part.items) for part in step.steps if isinstance(part, Map)] == [30, 30, 30, 10]
+    assert read("add.chunks(zip(range(100), range(100)), 30).group()") == step
+
+
+def test_the_timeout_of_a_closing_get_is_kept() -> None:
+    assert parse("add.s(1, 1).delay().get(timeout=1)", NAMES) == Expression(add(1, 1), 1)
+
+
+def test_options_of_a_chain_reach_every_step_but_a_countdown_only_the_first() -> None:
+    first, second = leaves(read("chain(add.s(1), mul.s(2)).set(queue='low', countdown=5)"))
+    assert first.options == {"queue": "low", "countdown": 5}
+    assert second.options == {"queue": "low"}
+
+
+def test_skew_spreads_a_group_over_time() -> None:
+    step = read("group(add.s(i, i) for i in range(5)).skew(start=1, stop=3)")
+    assert [leaf.options["countdown"] for leaf in leaves(step)] == [1, 2, 3, 1, 2]
+
+
+UNKNOWN = """\
+canvas:1:15: No task is called "mull". Did you mean "mul"? `celeryfleet tasks` lists the registered ones.
+    add.s(2, 2) | mull.s(8)
+                  ^"""
+AMBIGUOUS = """\
+canvas:1:1: "sub" is the end of 2 tasks. Say which: stock.sub, tasks.math.sub.
+    sub.s(2, 2)
+    ^"""
+QUEUE = """\
+canvas:1:17: No queue is called "loww". Did you mean "low"? The fleet declares default, low.
+    add.s(1, 1).set(queue='loww')
+                    ^"""
+SECOND_LINE = """\
+canvas:2:2: No task is called "nix". `celeryfleet tasks` lists the registered ones.
+     nix.s())
+     ^"""
+OPEN_END = """\
+canvas:1:14: This is no expression: invalid syntax. Write one such as add.s(2, 2) | mul.s(8).
+    add.s(1, 1) |
+                 ^"""
+EMPTY = "canvas: This canvas is empty. Write one such as add.s(2, 2) | mul.s(8)."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("add.s(2, 2) | mull.s(8)", UNKNOWN),
+        ("sub.s(2, 2)", AMBIGUOUS),
+        ("add.s(1, 1).set(queue='loww')", QUEUE),
+        ('add.s("é",\n\tnix.s())', SECOND_LINE),
+        ("add.s(1, 1) |", OPEN_END),
+        ("  ", EMPTY),
+    ],
+)
+def test_an_error_points_at_the_place(text: str, message: str) -> None:
+    with pytest.raises(FleetError) as caught:
+        read(text)
+    assert str(caught.value) == message
+    assert caught.value.code is Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("add(2, 2)", "Write add.s(…)."),
+        ("tasks.math.add(2, 2)", "Write tasks.math.add.s(…)."),
+        ("add", "Write add.s(…)."),
+        ("group", "Call it: group(…)."),
+        ("group(add, mul)", "Write add.s(…)."),
+        ("group()", "This group is empty"),
+        ("group(add.s(i) for i in range(0))", "This group is empty"),
+        ("chord([], xsum.s())", "This group is empty"),
+        ("chain()", "This chain is empty"),
+        ("chord([add.s(1, 1)])", "chord(header, body)"),
+        ("chord([add.s(1, 1)], xsum.s())(xsum.s())", "has a body already"),
+        ("group(add.delay(1, 1))", "to the very end"),
+        ("[add.s(1, 1)] | xsum.s()", "group([…])"),
+        ("add.s(add.s(1, 1))", "cannot be an argument"),
+        ("add.s(1, 1).set(prioritty=3)", 'Did you mean "priority"?'),
+        ("add.s(1, 1).set(priority=10)", "from 0 to 9"),
+        ("add.s(1, 1).set(countdown='soon')", "number of seconds"),
+        ("add.s(1, 1).set(eta='soon')", "2030-01-31T12:00:00"),
+        ("add.s(1, 1).sett(queue='low')", 'Did you mean "set"?'),
+        ("add.s(1) + add.s(2)", "only numbers can"),
+        ("add.s({1: 2})", "as in JSON"),
+        ("add.s(1e999)", "too large"),
+        ("add.s(1 / 0)", "division by zero"),
+        ("add.starmap([1, 2])", "argument lists"),
+        ("add.chunks([(1, 2)], 0)", "size of a chunk"),
+        ("add.s(...)", "cannot be part of a canvas"),
+        ("add.s(b'x')", "cannot be part of a canvas"),
+        ("add.s(1j)", "cannot be part of a canvas"),
+        ("add.s([1][0])", "cannot be part of a canvas"),
+        ("add.s(lambda: 1)", "cannot be part of a canvas"),
+        ("add.s(x := 1)", "cannot be part of a canvas"),
+        ("add.s(f'{1!r:>99999999}')", "plain texts and numbers"),
+    ],
+)
+def test_a_mistake_is_told_with_what_to_write_instead(text: str, part: str) -> None:
+    with pytest.raises(FleetError) as caught:
+        read(text)
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('true')",
+        "().__class__.__bases__[0].__subclasses__()",
+        "add.s.__globals__",
+        "add.s(1).__class__()",
+        "add.__init__(1)",
+        "group.__call__(add.s(1))",
+        "open('/etc/passwd')",
+        "eval('1')",
+        "getattr(add, 's')(1)",
+        "[x.__class__() for x in [1]]",
+        "add.s(1).step()",
+        "'{0.__class__}'.format(1)",
+        "add.s('%s' % 1)",
+    ],
+)
+def test_what_is_not_on_the_whitelist_is_never_run(text: str) -> None:
+    with pytest.raises(FleetError):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "add.s(9**9**9)",
+        "add.s(" + "9**" * 50 + "9)",
+        "add.s('a' * 10**9)",
+        "add.s([0] * 10**9)",
+        "group(add.s(i) for i in range(10**12))",
+        "group(add.s(i) for i in range(-10**30, 10**30))",
+        "group(add.s(range(1000)) for i in range(1000))",
+        "add.s([[y, y] for y in [[x, x] for x in [list(range(50000))]]])",
+        "group(add.s(i, j) for i in range(1000) for j in range(1000))",
+        "group(add.s('" + "a" * 15000 + "') for i in range(5000))",
+        "add.s(" + "+".join(["'" + "a" * 300 + "'"] * 50) + ")",
+        "xsum.map(range(10**9))",
+        "-" * 5000 + "1",
+        "(" * 300 + "1" + ")" * 300,
+        "[" * 150 + "]" * 150,
+        "add.s(1)" + ".set()" * 200,
+        "add.s(" * 60 + ")" * 60,
+        "9" * 10_000,
+        "add.s(1) |" * 5000,
+        "\0",
+        "add.s('\ud800')",
+    ],
+)
+def test_a_bomb_is_refused_at_once(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(FleetError):
+        read(text)
+    assert time.process_time() - began < 2
+
+
+def test_a_long_chain_is_no_deep_one() -> None:
+    step = read(" | ".join(["add.s(1)"] * 1500))
+    assert isinstance(step, Chain)
+    assert len(step.steps) == 1500
+
+
+_WORDS = ["add", "mul", "group", "chord", "chain", ".s", ".si", ".set", ".map", "(", ")", "[", "]", "{", "}", ",", "|"]
+_WORDS += [
+    "for",
+    "i",
+    "in",
+    "range",
+    "zip",
+    "if",
+    "1",
+    "9",
+    "**",
+    "*",
+    "+",
+    "-",
+    "~",
+    "not",
+    "'a'",
+    "f'{i}'",
+    " ",
+    "\n",
+]
+_WORDS += [
+    ".__class__",
+    ":",
+    "=",
+    "queue=",
+    "lambda",
+    "await",
+    "yield",
+    "é",
+    "\t",
+    "\\",
+    "#",
+    "None",
+    "==",
+    "i for i in",
+]
+
+
+@given(st.lists(st.sampled_from(_WORDS), max_size=30).map("".join) | st.text(max_size=60))
+def test_any_text_gives_steps_or_a_fleet_error(text: str) -> None:
+    with contextlib.suppress(FleetError):
+        assert all(leaf.task in NAMES.tasks for leaf in leaves(read(text)))
