@@ -82,9 +82,7 @@ def supervisord(count: int, lean: bool) -> Recipe:
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
     )
     text = head + control + "".join(programs)
-    return Recipe(
-        named("supervisord", lean), {"supervisord.conf": text}, (("supervisord", "-c", "supervisord.conf"),)
-    )
+    return Recipe(named("supervisord", lean), {"supervisord.conf": text}, (("supervisord", "-c", "supervisord.conf"),))
 
 
 def circus(count: int, lean: bool) -> Recipe:

@@ -44,13 +44,13 @@ def status(
         raise FleetError("--watch and --json exclude each other.", hint="Call `status --json` in a loop.")
     if watch:
         return _watch(context.obj)
-    lean.show(_found(context.obj), "status", as_json)
+    lean.show(found(context.obj), "status", as_json)
     return Exit.OK
 
 
 def ps(context: typer.Context) -> int:
     """List the workers, a line each."""
-    lean.show(_found(context.obj), "ps", False)
+    lean.show(found(context.obj), "ps", False)
     return Exit.OK
 
 
@@ -115,7 +115,7 @@ def _is_of(name: str, pools: list[str]) -> bool:
     return name in pools or (pool in pools and number.isdecimal())
 
 
-def _found(session: Session) -> Report:
+def found(session: Session) -> Report:
     """Report a fleet, running or not."""
     try:
         with session.connect() as client:
@@ -147,7 +147,7 @@ def _watch(session: Session) -> int:
             from celeryfleet.cli import table
 
             color, width = table.screen(sys.stdout, os.environ)
-            text = table.status(_found(session), time.time(), color, width)
+            text = table.status(found(session), time.time(), color, width)
             sys.stdout.write("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J")
             sys.stdout.flush()
             try:

@@ -67,7 +67,9 @@ def show(found: Report, command: str, as_json: bool) -> None:
     from celeryfleet.cli import table
 
     color, width = table.screen(sys.stdout, os.environ)
-    if command == "ps":
+    if command == "queues":
+        print(table.queues(found, color, width), end="")
+    elif command == "ps":
         print(table.ps(found, color, width), end="")
     else:
         print(table.status(found, time.time(), color, width), end="")

@@ -95,6 +95,11 @@ def ps(report: Report, color: bool, width: int) -> str:
     return "\n".join(grid(_PROCESSES, rows, color, width)) + "\n"
 
 
+def queues(report: Report, color: bool, width: int) -> str:
+    """Render `queues`: the queues alone."""
+    return "\n".join(grid(_QUEUES, [(_queue_cells(queue), False) for queue in report["queues"]], color, width)) + "\n"
+
+
 def hints(report: Report) -> Iterator[str]:
     """Say what to do next about each thing that is wrong; nothing where all is well."""
     if report["state"] == "down":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import Callable, Sequence
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.client.outcome import Outcome, Progress, Record
-from celeryfleet.client.publish import publishing
+from celeryfleet.client.publish import publishing, shown_url
 from celeryfleet.client.results import follow, reader, without_subscribing
 from celeryfleet.client.steps import Call, Chain, Chord, Group, Leaf, Map, Step, chained, identified, leaves
+from celeryfleet.errors import FleetError
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -42,6 +44,8 @@ def start(
     from kombu.utils.uuid import uuid
 
     known = identified(step, uuid)
+    if needs_results(known):
+        _check_chords(app)
     if keep or needs_results(known):
         # One look at once: Celery would try for 19 seconds to reach a backend that is down.
         reader(app)([leaf.id for leaf in leaves(known)][:1])
@@ -50,7 +54,8 @@ def start(
     with publishing(app), without_subscribing(app):
         result = signature.apply_async()
         if isinstance(known, Group):
-            result.save()
+            with contextlib.suppress(NotImplementedError):  # rpc:// knows no groups
+                result.save()
     return Running(result.id, known, began)
 
 
@@ -78,6 +83,15 @@ def needs_results(step: Step) -> bool:
         case Chain(steps):
             early = any(isinstance(part, Group) for part in steps[:-1])
             return early or any(needs_results(part) for part in steps)
+
+
+def _check_chords(app: Any) -> None:
+    reader(app)
+    try:
+        app.backend.ensure_chords_allowed()
+    except NotImplementedError:
+        what = f"The result backend {shown_url(app.conf.result_backend)} cannot run a chord."
+        raise FleetError(what, hint="Set `results:` in fleet.yaml to Redis, a database or memcached.") from None
 
 
 class _Builder:

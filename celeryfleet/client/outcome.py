@@ -28,6 +28,8 @@ class Record:
     #: `FileNotFoundError: No such image: …`, or empty
     error: str = ""
     traceback: str = ""
+    #: node name of the worker that ran it, if the backend keeps that
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.client.outcome import READY, Outcome, Progress, Record, Standing, progress, standing
@@ -104,8 +104,8 @@ def _pause(waited: float) -> float:
 
 def look_up(app: Celery, task_id: str) -> Outcome:
     """Return what is known of a task, or of a group that was sent by `canvas`; PENDING also for an unknown id."""
-    look = reader(app)
-    with unreachable(app):
+    look, members = reader(app), None
+    with unreachable(app), suppress(NotImplementedError):  # rpc:// knows no groups
         members = app.GroupResult.restore(task_id)
     if members is None:
         step: Step = Call("", id=task_id)
@@ -139,10 +139,10 @@ def _one_by_one(app: Any, ids: Sequence[str]) -> dict[str, Record]:
 
 def record(meta: Mapping[str, Any]) -> Record:
     """Read what Celery stores of a task; the exception is told, and never made."""
-    state, result = str(meta["status"]), meta.get("result")
+    state, result, worker = str(meta["status"]), meta.get("result"), str(meta.get("worker") or "")
     if state not in READY or state in ("SUCCESS", "IGNORED"):
-        return Record(state, result if state in READY else None)
-    return Record(state, None, _error(result), str(meta.get("traceback") or ""))
+        return Record(state, result if state in READY else None, worker=worker)
+    return Record(state, None, _error(result), str(meta.get("traceback") or ""), worker)
 
 
 def _error(result: Any) -> str:

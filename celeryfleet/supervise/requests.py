@@ -52,6 +52,8 @@ class Server:
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass  # it hung up, or spoke another protocol
+        except asyncio.CancelledError:
+            pass  # the supervisor ends while a caller waits for something else
         finally:
             self._writers.discard(writer)
             writer.close()

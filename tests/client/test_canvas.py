@@ -133,6 +133,15 @@ def test_without_results_a_canvas_is_refused(names: Names) -> None:
         canvas.start(mute, Call("shop.add", (1, 1)))
 
 
+def test_a_chord_is_refused_where_the_backend_cannot_run_one(names: Names) -> None:
+    step = parse("group(shop.add.s(1, 1), shop.add.s(2, 2)) | xsum.s()", names).step
+    with (
+        Celery("mute", broker="memory://", backend="rpc://", set_as_current=False) as rpc,
+        pytest.raises(FleetError, match=r"rpc:// cannot run a chord\. Set `results:`"),
+    ):
+        canvas.start(rpc, step)
+
+
 def test_a_broker_that_is_down_is_told_at_once(names: Names) -> None:
     url = "redis://:secret@127.0.0.1:1/0"
     step = parse("group(shop.add.s(1, 1), shop.add.s(2, 2)) | xsum.s()", names).step

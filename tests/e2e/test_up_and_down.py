@@ -51,6 +51,7 @@ def test_queued_messages_outlive_the_fleet(home: Home) -> None:
     home.run("down")
     home.up()
     found = eventually(lambda: _result(home, sent))
+    assert found is not None
     assert found["result"] == 42
 
 

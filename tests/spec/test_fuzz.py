@@ -44,40 +44,46 @@ _FLEETS = st.fixed_dictionaries(
     {"queues": st.just({"a": None}) | _VALUES},
     optional={key: _VALUES for key in Fleet.model_fields if key != "queues"},
 )
-_TOKENS = st.lists(
-    st.sampled_from(
-        [
-            "queues",
-            "pools",
-            ": ",
-            ":",
-            "- ",
-            "\n",
-            "  ",
-            "\t",
-            "{",
-            "}",
-            "[",
-            "]",
-            ", ",
-            "&a ",
-            "*a",
-            "<<: ",
-            "!!",
-            "!x ",
-        ]
-        + ["'", '"', "|", ">", "---\n", "...\n", "%YAML 1.1\n", "? ", "# ", "${", "a", "1", "~", "\x85", "\u2028", "\r"]
-    ),
-    max_size=40,
-).map("".join)
+_WORDS = [
+    "queues",
+    "pools",
+    ":",
+    "-",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "&",
+    "*",
+    "<<",
+    "!!",
+    "!",
+    "'",
+    '"',
+    "|",
+    ">",
+    "---",
+    "...",
+    "%YAML",
+    "?",
+    "#",
+    "${",
+    "a",
+    "b",
+    "1",
+    "~",
+    "&a",
+    "*a",
+]
+_TOKENS = st.lists(st.sampled_from([*_WORDS, ": ", "- ", "\n", "  ", "\t", "\x85", "\u2028", "\r"]), max_size=40).map(
+    "".join
+)
 
 
 def parsed(text: str) -> None:
-    try:
+    with suppress(FleetError):
         fleet = parse(text, "fleet.yaml", {"A": "a"}, opened=lambda name: text, override=(text, "fleet.override.yaml"))
-    except FleetError as error:
-        assert all(problem.what for problem in error.problems)
-    else:
         assert fleet.default_queue in fleet.queues
 
 

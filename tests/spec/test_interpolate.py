@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from celeryfleet.spec.interpolate import VariableError, interpolate
 from celeryfleet.spec.load import parse
 
 VARIABLES = {"A": "a", "EMPTY": "", "N": "3", "D": "$A ${A}"}
+SET = "Set it in the environment or in an env_file, or write ${NONE:-default}."
 FORMS = "Write ${VAR}, ${VAR:-default}, ${VAR-default} or ${VAR:?message}, and $$ for a dollar."
 
 
@@ -47,11 +50,7 @@ def test_a_variable_is_replaced(text: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said", "hint"),
     [
-        (
-            "${NO}",
-            "needs the variable NO, which is not set",
-            "Set it in the environment or in an env_file, or write ${NO:-default}.",
-        ),
+        ("${NONE}", "needs the variable NONE, which is not set", SET),
         ("${NO:?say where}", "needs the variable NO: say where", ""),
         ("${EMPTY:?}", "needs the variable EMPTY", ""),
         ("${", "holds a ${ that no variable's name follows", FORMS),
@@ -81,10 +80,8 @@ def test_a_value_is_not_interpolated_again(value: str) -> None:
 
 @given(st.text(alphabet="${}:-?A b"))
 def test_any_text_is_replaced_or_refused(text: str) -> None:
-    try:
-        interpolate(text, {"A": "a"})
-    except VariableError as error:
-        assert str(error)
+    with suppress(VariableError):
+        assert "A}" not in interpolate(text, {"A": "a"}) or "A}" in text
 
 
 def test_a_variable_is_typed_where_a_number_is_wanted_and_text_where_text_is() -> None:

@@ -19,6 +19,7 @@ def problems(text: str, **environ: str) -> str:
 
 INIT = "Declare queues and pools; `celeryfleet init` writes one that runs as it is."
 NOT_TEXT = "Is it the right file? A fleet.yaml is plain text in UTF-8."
+TOKEN = "found character that cannot start any token."
 TAB = "A tab cannot indent YAML. Indent with spaces."
 
 
@@ -34,7 +35,7 @@ TAB = "A tab cannot indent YAML. Indent with spaces."
         ("a: 1\n---\nb: 2\n", "2:1: a second document starts here. Keep one document in a file: remove the ---"),
         (
             "queues:\n\tdefault:\n",
-            f"2:1: this is no YAML: while scanning for the next token, found character that cannot start any token. {TAB}",
+            f"2:1: this is no YAML: while scanning for the next token, {TOKEN} {TAB}",
         ),
         (
             "a: @b\n",
@@ -203,7 +204,7 @@ VALUES = {
     "concurrency: 1_0": '5:18: concurrency of pool "web" must be a whole number of at least 1 or auto, '
     "but it is 1_0. Write 10.",
     "concurrency: 2.5": '5:18: concurrency of pool "web" must be a whole number of at least 1 or auto, but it is 2.5.',
-    "concurrency: true": '5:18: concurrency of pool "web" must be a whole number of at least 1 or auto, but it is true.',
+    "concurrency: yes": '5:18: concurrency of pool "web" must be a whole number of at least 1 or auto, but it is yes.',
     "replicas: -1": '5:15: replicas of pool "web" must be a whole number of at least 0, but it is -1.',
     "replicas: 1001": '5:15: replicas of pool "web" must be at most 1000, but it is 1001.',
     "time_limit: 1 parsec": '5:17: time_limit of pool "web" is 1 parsec, which has the unknown unit "parsec". '

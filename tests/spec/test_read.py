@@ -45,7 +45,7 @@ def test_where_there_is_none_the_way_to_one_is_shown(folder: Path) -> None:
         f"there is no fleet.yaml in {folder} or a folder above it. `celeryfleet init` writes one that runs as it is."
     )
     write(folder, **{"fleet.yml": QUEUES})
-    with pytest.raises(FleetError, match="Rename fleet.yml to fleet.yaml, or name it with -f"):
+    with pytest.raises(FleetError, match=r"Rename fleet\.yml to fleet\.yaml, or name it with -f"):
         find(folder)
 
 
@@ -149,7 +149,7 @@ def test_a_problem_is_placed_in_the_file_that_has_it(folder: Path) -> None:
     assert problems(Path("fleet.yaml")) == (
         'fleet.yaml:2:24: pool "web" reads the unknown queue "mial". Did you mean "mail"? '
         "Queues are declared at line 1.\n"
-        'fleet.override.yaml:1:23: pool "api" reads the unknown queue "late". '
+        'fleet.override.yaml:1:24: pool "api" reads the unknown queue "late". '
         "Queues are declared at fleet.yaml, line 1."
     )
 

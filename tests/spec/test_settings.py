@@ -50,13 +50,13 @@ def test_one_thing_is_not_said_twice() -> None:
         "3:3: celery.broker_url says what broker says too. Keep one of them."
     )
     assert problems("{}", "pools: {web: {queues: [a], time_limit: 1s, celery: {task_time_limit: 2}}}\n") == (
-        '4:51: celery.task_time_limit of pool "web" says what time_limit of pool "web" says too. Keep one of them.'
+        '4:53: celery.task_time_limit of pool "web" says what time_limit of pool "web" says too. Keep one of them.'
     )
 
 
 def test_a_pool_has_no_broker_of_its_own() -> None:
     assert problems("{}", "pools: {web: {queues: [a], celery: {broker_url: redis://b}}}\n") == (
-        '4:35: celery.broker_url of pool "web" is the same for all pools. Write broker: at the top instead.'
+        '4:37: celery.broker_url of pool "web" is the same for all pools. Write broker: at the top instead.'
     )
 
 
