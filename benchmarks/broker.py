@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
 from celeryfleet.plan.broker import server_command, socket_url
-from celeryfleet.resp import BrokerError, Connection, Reply, connect
+from celeryfleet.resp import BrokerError, Connection, connect
 from celeryfleet.supervise.program import find_server
+
+if TYPE_CHECKING:
+    from celeryfleet.resp import Reply, Word
 
 #: seconds between two looks at a broker; each takes it some 50 µs
 PAUSE = 0.005
@@ -57,8 +60,10 @@ class Crowd:
     until it consumes and so is answered the moment that it does.
     """
 
-    def __init__(self, url: str, patience: float = 60.0) -> None:
+    def __init__(self, url: str, ears: int = 1, patience: float = 30.0) -> None:
         self.url = url
+        #: connections on which each worker listens; gossip takes one more
+        self.ears = ears
         self.patience = patience
         self._app = Celery("crowd", broker=url, backend=url, set_as_current=False)
         self._app.conf.control_queue_ttl = 600.0
@@ -71,11 +76,11 @@ class Crowd:
         self._broker.close()
         self._app.close()
 
-    def call(self, *words: str | bytes | int) -> Reply:
+    def call(self, *words: Word) -> Reply:
         """Send the broker one command."""
         return self._broker.call(*words)
 
-    def pipeline(self, commands: list[list[str | bytes | int | float]]) -> list[Reply]:
+    def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
         """Send the broker many commands at once."""
         return self._broker.pipeline(commands)
 
@@ -88,14 +93,14 @@ class Crowd:
 
     def await_all(self, count: int) -> None:
         """Return when `count` workers answer ping."""
-        self._until(lambda: len(self.listeners()) >= count, f"{count} workers to connect")
+        self._until(lambda: len(self.listeners()) >= count * self.ears, f"{count} workers to connect")
         answers = self.ask("ping", limit=count)
         if len(answers) < count:
             raise NotReadyError(f"{len(answers)} of {count} workers answer ping: {sorted(answers)}")
 
     def await_new(self, node: str, before: frozenset[str]) -> None:
         """Return when a worker of this name that was not there `before` answers ping."""
-        self._until(lambda: bool(self.listeners() - before), f"another {node}")
+        self._until(lambda: len(self.listeners() - before) >= self.ears, f"another {node}")
         if not self.ask("ping", limit=1, destination=[node]):
             raise NotReadyError(f"{node} does not answer ping")
 
@@ -110,7 +115,7 @@ class Crowd:
         )
         return {node: answer for reply in replies or [] for node, answer in reply.items()}
 
-    def _until(self, condition: Any, what: str) -> None:
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + self.patience
         while not condition():
             if time.monotonic() > deadline:

@@ -11,14 +11,19 @@ from benchmarks.samples import Samples
 
 COUNT = 4
 MEASURE = f"a command about {COUNT} workers, s"
+ON_TERMINAL = "celeryfleet status, on a terminal"
+PIPED = "celeryfleet status, piped"
+HEALTH = "celeryfleet health"
+CELERY_STATUS = "celery status"
+CELERY_PING = "celery inspect ping"
 #: by name: the words, and whether it runs on a terminal
 COMMANDS: dict[str, tuple[tuple[str, ...], bool]] = {
-    "celeryfleet status, on a terminal": (("celeryfleet", "status"), True),
-    "celeryfleet status, piped": (("celeryfleet", "status"), False),
+    ON_TERMINAL: (("celeryfleet", "status"), True),
+    PIPED: (("celeryfleet", "status"), False),
     "celeryfleet status --json": (("celeryfleet", "status", "--json"), False),
-    "celeryfleet health": (("celeryfleet", "health"), False),
-    "celery status": (("celery", "-A", "shop", "status"), False),
-    "celery inspect ping": (("celery", "-A", "shop", "inspect", "ping"), False),
+    HEALTH: (("celeryfleet", "health"), False),
+    CELERY_STATUS: (("celery", "-A", "shop", "status"), False),
+    CELERY_PING: (("celery", "-A", "shop", "inspect", "ping"), False),
     "python -c pass": (("python", "-c", "pass"), False),
 }
 

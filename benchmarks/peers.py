@@ -1,4 +1,4 @@
-"""How each peer is told to run N workers, as values: the files it reads and the commands that start it; runs nothing."""
+"""How each peer is told to run N workers, as values: the files it reads and the commands that start it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Recipe:
     detaches: bool = False
     #: on top of the environment
     env: Mapping[str, str] = field(default_factory=dict)
+    #: connections on which each worker hears broadcasts: gossip takes one of its own
+    ears: int = 1
     #: socket of the broker it starts itself, in the folder; empty: it uses the one that all share
     socket: str = ""
 
@@ -40,6 +42,11 @@ def worker(number: int, flags: tuple[str, ...]) -> tuple[str, ...]:
     """Return the command of one plain worker: one queue, one child, as in celeryfleet's pools."""
     name = queue(number)
     return ("celery", "-A", "shop", "worker", "-Q", name, "-n", f"{name}@bench", "-c", "1", "-l", "INFO", *flags)
+
+
+def ears(lean: bool) -> int:
+    """Count the connections on which a worker with these flags hears broadcasts."""
+    return 1 if lean else 2
 
 
 def named(peer: str, lean: bool) -> str:
@@ -60,13 +67,13 @@ def fleet(count: int, broker: str = "", name: str = FLEET) -> Recipe:
 
 def plain(count: int, lean: bool) -> Recipe:
     """Run N `celery worker &`, with nobody to watch over them."""
-    return Recipe(named(PLAIN, lean), {}, tuple(_workers(count, lean).values()))
+    return Recipe(named(PLAIN, lean), {}, tuple(_workers(count, lean).values()), ears=ears(lean))
 
 
 def honcho(count: int, lean: bool) -> Recipe:
     """Run N lines of a Procfile."""
     lines = (f"{name}: {shlex.join(command)}\n" for name, command in _workers(count, lean).items())
-    return Recipe(named("honcho", lean), {"Procfile": "".join(lines)}, (("honcho", "start"),))
+    return Recipe(named("honcho", lean), {"Procfile": "".join(lines)}, (("honcho", "start"),), ears=ears(lean))
 
 
 def supervisord(count: int, lean: bool) -> Recipe:
@@ -82,7 +89,12 @@ def supervisord(count: int, lean: bool) -> Recipe:
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
     )
     text = head + control + "".join(programs)
-    return Recipe(named("supervisord", lean), {"supervisord.conf": text}, (("supervisord", "-c", "supervisord.conf"),))
+    return Recipe(
+        named("supervisord", lean),
+        {"supervisord.conf": text},
+        (("supervisord", "-c", "supervisord.conf"),),
+        ears=ears(lean),
+    )
 
 
 def circus(count: int, lean: bool) -> Recipe:
@@ -92,7 +104,9 @@ def circus(count: int, lean: bool) -> Recipe:
         for name, command in _workers(count, lean).items()
     )
     head = "[circus]\nendpoint=ipc://control.sock\npubsub_endpoint=ipc://pubsub.sock\n"
-    return Recipe(named("circus", lean), {"circus.ini": head + "".join(watchers)}, (("circusd", "circus.ini"),))
+    return Recipe(
+        named("circus", lean), {"circus.ini": head + "".join(watchers)}, (("circusd", "circus.ini"),), ears=ears(lean)
+    )
 
 
 def multi(count: int, lean: bool) -> Recipe:
@@ -102,7 +116,7 @@ def multi(count: int, lean: bool) -> Recipe:
     own = [part for number, name in enumerate(names, 1) for part in (f"-Q:{number}", name)]
     flags = ("-c", "1", "-l", "INFO", *(LEAN if lean else ()), "--pidfile=%n.pid", "--logfile=%n.log", "--workdir=.")
     command = ("celery", "multi", "start", *nodes, "-A", "shop", *own, *flags)
-    return Recipe(named("celery multi", lean), {}, (command,), detaches=True)
+    return Recipe(named("celery multi", lean), {}, (command,), detaches=True, ears=ears(lean))
 
 
 #: every peer that starts workers

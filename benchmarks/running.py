@@ -26,13 +26,17 @@ _GONE_WITHIN = 20.0
 class Running:
     """A peer whose workers all answer ping."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str], crowd: Crowd, count: int, seconds: float) -> None:
+    def __init__(
+        self, folder: Path, env: Mapping[str, str], crowd: Crowd, count: int, answered: float, seconds: float
+    ) -> None:
         self.folder = folder
         self.env = env
         self.crowd = crowd
         #: how many workers it runs
         self.count = count
-        #: from the start command to the last worker's answer
+        #: seconds from the start command to the last worker's answer
+        self.answered = answered
+        #: seconds until the start command is back, too
         self.seconds = seconds
 
     def pids(self) -> frozenset[int]:
@@ -47,7 +51,7 @@ class Running:
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """Make a folder with a short path, as sockets want it; kill whatever still works there at the end, and remove it."""
+    """Make a folder with a short path, as sockets want it; at the end kill what works there, and remove it."""
     made = Path(tempfile.mkdtemp(prefix="cfb-", dir="/tmp")).resolve()
     try:
         yield made
@@ -77,13 +81,16 @@ def running(recipe: Recipe, count: int, url: str) -> Iterator[Running]:
         ]
         stack.callback(_reap, processes)
         try:
-            crowd = stack.enter_context(Crowd(socket_url(str(home / recipe.socket)) if recipe.socket else url))
+            crowd = stack.enter_context(
+                Crowd(socket_url(str(home / recipe.socket)) if recipe.socket else url, recipe.ears)
+            )
             crowd.await_all(count)
+            answered = time.perf_counter() - begun
             _await_commands(recipe, processes)
         except Exception as error:
             error.add_note(f"{recipe.name}:\n{_tail(home / 'out.log')}")
             raise
-        yield Running(home, env, crowd, count, time.perf_counter() - begun)
+        yield Running(home, env, crowd, count, answered, time.perf_counter() - begun)
 
 
 def environment(url: str, more: Mapping[str, str]) -> dict[str, str]:

@@ -27,4 +27,4 @@ def measure(samples: Samples, count: int, url: str, say: Say) -> None:
     for recipe in recipes(count, url):
         with running(recipe, count, url) as peer:
             samples.add(name(count), recipe.name, peer.seconds)
-            say(f"{recipe.name}: {peer.seconds:.2f} s")
+            say(f"{recipe.name}: {peer.seconds:.2f} s (all answer ping after {peer.answered:.2f} s)")

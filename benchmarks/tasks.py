@@ -37,7 +37,9 @@ def measure(samples: Samples, url: str, count: int, say: Say) -> None:
         _measure(samples, peers.FLEET, peer, count, say)
     for name, flags in ((SAME, peers.LEAN), (OWN_FLAGS, ())):
         commands = tuple(peers.worker(number, flags) for number in range(1, COUNT + 1))
-        recipe = peers.Recipe(name, {"settings.py": settings}, commands, env={"BENCH_SETTINGS": "settings"})
+        recipe = peers.Recipe(
+            name, {"settings.py": settings}, commands, env={"BENCH_SETTINGS": "settings"}, ears=peers.ears(bool(flags))
+        )
         with running(recipe, COUNT, url) as peer:
             _measure(samples, name, peer, count, say)
 
@@ -80,7 +82,9 @@ def _new_tag() -> bytes:
 def run(crowd: Crowd, tasks: Messages, queues: int) -> float:
     """Put the tasks in the queues, evenly, and return the seconds until all have a result."""
     texts = list(tasks.values())
-    pushes = [["LPUSH", peers.queue(number + 1), *texts[number::queues]] for number in range(queues)]
+    pushes: list[list[str | bytes]] = [
+        ["LPUSH", peers.queue(number + 1), *texts[number::queues]] for number in range(queues)
+    ]
     results = [f"celery-task-meta-{task}" for task in tasks]
     begun = time.perf_counter()
     crowd.pipeline(pushes)

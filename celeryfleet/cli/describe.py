@@ -69,11 +69,12 @@ def check(
 
     Exit code 2 on an error, 1 on a warning with --strict.
     """
+    from celeryfleet.client.inspect import registered
     from celeryfleet.plan.lint import Level, lint
 
     session = context.obj
     plan = session.plan
-    tasks = [name for name in session.app().tasks if not name.startswith("celery.")]
+    tasks = registered(session.app())
     findings = lint(session.fleet, plan, tasks, os.cpu_count())
     warnings = [finding for finding in findings if finding.level is Level.WARNING]
     if as_json:
@@ -83,7 +84,7 @@ def check(
             print(found)
         pools, queues = len(plan.pools), len(plan.queues)
         print(
-            f"{plan.fleet}: {pools} pools, {queues} queues, {len(plan.settings['task_routes'])} routes,"
+            f"{plan.fleet}: {pools} pools, {queues} queues, {len(session.fleet.routes)} routes,"
             f" {len(tasks)} tasks; {len(warnings)} {'warning' if len(warnings) == 1 else 'warnings'}",
             file=sys.stderr,
         )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Reader = Callable[[Sequence[str]], dict[str, Record]]
 #: seconds between two looks, by seconds waited
 PAUSES = ((0.1, 0.002), (2.0, 0.01), (float("inf"), 0.02))
+#: seconds for a backend that has answered before to come back
+PATIENCE = 3.0
 #: a look may take this part of the time
 LOAD = 0.5
 
@@ -84,9 +86,16 @@ def follow(
     waiting = [leaf.id for leaf in leaves(step)]
     records: dict[str, Record] = {}
     on_progress(progress(step, records))
+    answered = clock()
     while True:
         looked = clock()
-        records.update(look(waiting))
+        try:
+            records.update(look(waiting))
+            answered = clock()
+        except FleetError as error:
+            # The fleet's own broker is back within a tenth of a second after a crash.
+            if error.code is not Exit.BROKER or clock() - answered > PATIENCE:
+                raise
         now = clock()
         left = [task_id for task_id in waiting if task_id not in records or records[task_id].state not in READY]
         if len(left) < len(waiting):

@@ -1,7 +1,7 @@
 """The names of Celery 5.7's settings by the type of their values, so that checking them imports no Celery.
 
-Made of `celery.app.defaults`: NAMESPACES for the names of today, `_TO_NEW_KEY` for the old ones. Names that newer
-versions add are looked up in the installed Celery (see settings.py).
+Made of `celery.app.defaults`: NAMESPACES for the names of today, `_TO_NEW_KEY` for the old ones. What newer
+versions add is looked up in the installed Celery (see settings.py).
 """
 
 from __future__ import annotations

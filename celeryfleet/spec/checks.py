@@ -34,7 +34,7 @@ _ARGUMENTS: Mapping[str, str] = {
 }
 
 
-def check(root: Block) -> Iterator[Problem]:
+def check(root: Block, newer: settings.Names) -> Iterator[Problem]:
     """Find everything that contradicts itself or refers to nothing."""
     yield from _empty_sections(root)
     yield from _names(root)
@@ -45,7 +45,7 @@ def check(root: Block) -> Iterator[Problem]:
         yield from _schedule(root, declared)
         yield from _exchanges(root)
     yield from _arguments(root)
-    yield from settings.problems(root)
+    yield from settings.problems(root, newer)
 
 
 class Declared:

@@ -12,7 +12,7 @@ from celeryfleet.spec.checks import check
 from celeryfleet.spec.compose import LIMIT, compose, decoded, overridden
 from celeryfleet.spec.interpolate import interpolated
 from celeryfleet.spec.model import Fleet, Source
-from celeryfleet.spec.settings import typed
+from celeryfleet.spec.settings import Names, installed, typed
 from celeryfleet.spec.tree import Block, Listing, Node, Scalar, child, entries, plain, text
 from celeryfleet.spec.validate import validate
 
@@ -100,11 +100,13 @@ def parse(
     override: tuple[str, str] | None = None,
     given: Mapping[str, str] | None = None,
     opened: Opener = _no_files,
+    newer: Names = installed,
 ) -> Fleet:
     """Make a Fleet of a fleet.yaml's text; reads nothing but its arguments. Raises FleetError with every problem.
 
     `file` is where it lies and `shown` its name in messages; `override` is the text and the name of the file that is
-    laid over it; `given` are variables that the environment may override, and `opened` reads what `env_file` names.
+    laid over it; `given` are variables that the environment may override, and `opened` reads what `env_file` names;
+    `newer` returns the settings that the installed Celery knows, and is asked only about one that 5.7 did not.
     """
     problems: list[Problem] = []
     root = _block(text, shown or file, problems)
@@ -114,8 +116,10 @@ def parse(
     merged = overridden(root, over) if over else root
     whole = Block({k: e for k, e in entries(merged) if not k.startswith("x-")}, merged.mark)
     variables = {**_env_file(whole, {**(given or {}), **environ}, opened, problems), **(given or {})}
-    ready = interpolated(whole, {**variables, **environ}, problems)
-    return _fleet(ready, file, {k: v for k, v in variables.items() if k not in environ}, problems)
+    ready = typed(interpolated(whole, {**variables, **environ}, problems))
+    fleet = _fleet(ready, problems, file, newer)
+    own = {name: value for name, value in variables.items() if name not in environ}
+    return fleet.read_from(Source(file, ready, own))
 
 
 def _block(text: str, shown: str, problems: list[Problem], may_be_empty: bool = False) -> Block | None:
@@ -147,7 +151,7 @@ def _env_file(root: Block, environ: Mapping[str, str], opened: Opener, problems:
             found, wrong = dotenv.parse(opened(name), name)
         except FileNotFoundError:
             found, wrong = {}, [Problem(f'env_file names "{name}", which does not exist.', str(node.mark), _RELATIVE)]
-        except FleetError as error:
+        except (FleetError, OSError) as error:
             found, wrong = {}, [Problem(f"env_file: {error}", str(node.mark), _RELATIVE)]
         variables.update(found)
         problems += wrong
@@ -157,20 +161,20 @@ def _env_file(root: Block, environ: Mapping[str, str], opened: Opener, problems:
 _RELATIVE = "Its path is relative to the folder of fleet.yaml."
 
 
-def _fleet(root: Node, file: str, variables: dict[str, str], problems: list[Problem]) -> Fleet:
+def _fleet(root: Node, problems: list[Problem], file: str, newer: Names) -> Fleet:
+    """Validate and check a whole tree. Raises FleetError with these problems and all that are found."""
     assert isinstance(root, Block)
-    ready = typed(root)
     defaults = {
         "name": names.default_fleet(PurePath(file).parent.name),
         "queues": {},
         "default_queue": _default_queue(root),
     }
-    fleet, wrong = validate(ready, defaults)
+    fleet, wrong = validate(root, defaults)
     problems += wrong
-    problems += check(root)
+    problems += check(root, newer)
     if fleet is None or problems:
         raise FleetError.of(_in_order(problems))
-    return fleet.read_from(Source(file, ready, variables))
+    return fleet
 
 
 def _default_queue(root: Block) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +13,9 @@ from celeryfleet.spec.fields import kind, number, truth
 from celeryfleet.spec.subjects import subject
 from celeryfleet.spec.suggest import did_you_mean
 from celeryfleet.spec.tree import Block, Entry, Node, Path, Scalar, at, child, entries, is_null
+
+#: returns the settings that the installed Celery knows; a newer one may know more than the table
+Names = Callable[[], Collection[str]]
 
 _DEFAULT_QUEUE = "It is the exchange and routing_key of the default queue: write them in queues."
 #: settings that would contradict what fleet.yaml says → where it says so
@@ -49,18 +52,18 @@ def sections(root: Node) -> Iterator[Path]:
         yield ("pools", name, "celery")
 
 
-def problems(root: Node) -> Iterator[Problem]:
-    """Find what is wrong under every `celery:`."""
+def problems(root: Node, newer: Names) -> Iterator[Problem]:
+    """Find what is wrong under every `celery:`; `newer` is asked about a name that the table does not know."""
     for path in sections(root):
         for name, entry in entries(at(root, path)):
             holder = subject((*path, name))
-            if wrong := _name_problem(name) or _twin_problem(root, path, name):
+            if wrong := _name_problem(name, newer) or _twin_problem(root, path, name):
                 yield Problem(f"{holder} {wrong[0]}", str(entry.mark), wrong[1])
             elif wrong := _type_problem(name, entry.node):
                 yield Problem(f"{holder} {wrong[0]}", str(entry.node.mark), wrong[1])
 
 
-def _name_problem(name: str) -> tuple[str, str] | None:
+def _name_problem(name: str, newer: Names) -> tuple[str, str] | None:
     if name in _OWNED:
         return "is for the fleet to set.", _OWNED[name]
     if name in KNOWN:
@@ -68,7 +71,7 @@ def _name_problem(name: str) -> tuple[str, str] | None:
     new = _new_name(name)
     if new is not None:
         return f"is called {new} now.", _OWNED.get(new, f"Write {new}")
-    if name in _installed():
+    if name in newer():
         return None
     return "is no setting of Celery's.", did_you_mean(name, KNOWN)
 
@@ -80,13 +83,6 @@ def _new_name(name: str) -> str | None:
         if candidate != name and candidate in KNOWN:
             return candidate
     return None
-
-
-def _installed() -> frozenset[str]:
-    """Ask the installed Celery, which may know more settings than the table of 5.7."""
-    from celery.app.defaults import SETTING_KEYS
-
-    return frozenset(SETTING_KEYS)
 
 
 def _twin_problem(root: Node, path: Path, name: str) -> tuple[str, str] | None:
@@ -117,6 +113,13 @@ def _in_seconds(text: str) -> str:
         return f"Celery wants seconds here: write {units.duration(text):g}"
     except ValueError:
         return ""
+
+
+def installed() -> Collection[str]:
+    """Name the settings that the installed Celery knows; imported only to ask about a name that 5.7 does not have."""
+    from celery.app.defaults import SETTING_KEYS
+
+    return frozenset(SETTING_KEYS)
 
 
 # --- Values -----------------------------------------------------------------------------------------------

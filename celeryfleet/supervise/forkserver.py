@@ -26,12 +26,15 @@ class ForkServer:
         self._waiting: deque[tuple[bytes, list[int]]] = deque()
 
     @classmethod
-    def start(cls) -> ForkServer:
-        """Start a server; it imports Celery at once, and the app when it is told which. Raises OSError."""
+    def start(cls, log: str = os.devnull) -> ForkServer:
+        """Start a server; it imports Celery at once, and the app when it is told which. Raises OSError.
+
+        Until then it writes to `log`: never to what a parent of ours may be reading to its end.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         argv = [*process.PYTHON, "-m", "celeryfleet.worker", "server", str(theirs.fileno()), str(os.getpid())]
         with theirs:
-            pid = process.spawn(argv, os.environ, [theirs.fileno()])
+            pid = process.spawn(argv, os.environ, [theirs.fileno()], out=log)
         ours.setblocking(False)
         return cls(pid, ours)
 
@@ -96,7 +99,7 @@ class Forkery:
         if not self._fresh or self._server is None:
             self.drop()
             try:
-                self._server = ForkServer.start()
+                self._server = ForkServer.start(self._core.log("preload")["path"])
             except OSError as error:
                 self._core.happen(ServerExited(f"it could not be started: {error.strerror}"))
                 return

@@ -28,18 +28,22 @@ def spawn(
     env: Mapping[str, str],
     fds: Sequence[int] = (),
     stdin: int | None = None,
-    out: int | None = None,
+    out: int | str | None = None,
 ) -> int:
     """Start a process in a session of its own that inherits just these descriptors; return its pid.
 
-    `stdin` is its input (default: nothing); `out` becomes its stdout and stderr (default: ours). Raises OSError.
+    `stdin` is its input (default: nothing); `out`, a descriptor or a file to append to, becomes its stdout and
+    stderr (default: ours). Raises OSError.
     """
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
     if stdin is None:
         actions.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
     else:
         actions.append((os.POSIX_SPAWN_DUP2, stdin, 0))
-    if out is not None:
+    if isinstance(out, str):
+        actions.append((os.POSIX_SPAWN_OPEN, 1, out, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+        actions.append((os.POSIX_SPAWN_DUP2, 1, 2))
+    elif out is not None:
         actions += [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
     for fd in fds:
         os.set_inheritable(fd, True)

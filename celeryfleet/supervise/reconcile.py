@@ -64,6 +64,8 @@ def settled(target: Target, state: FleetState) -> bool | None:
     wanted = [state.workers.get(name) for name in target.specs]
     if state.broker.phase is Phase.FAILED or any(w is not None and w.status is Status.FAILED for w in wanted):
         return False
+    if _cannot_follow(target, state):
+        return False
     extra = any(worker.live for worker in state.workers.values() if worker.name not in target.specs)
     ready = all(
         w is not None and w.status is Status.READY and w.digest == spec.digest and not w.outdated
@@ -71,6 +73,14 @@ def settled(target: Target, state: FleetState) -> bool | None:
     )
     broker_up = not target.embeds or state.broker.phase is Phase.UP
     return True if ready and not extra and broker_up else None
+
+
+def _cannot_follow(target: Target, state: FleetState) -> bool:
+    """Tell whether workers of older code go on because the newer does not import."""
+    if state.server.phase not in (Phase.BROKEN, Phase.FAILED) or state.server.generation != target.plan.generation:
+        return False
+    found = [(state.workers.get(name), spec) for name, spec in target.specs.items() if spec.fork]
+    return any(worker is not None and worker.live and worker.digest != spec.digest for worker, spec in found)
 
 
 # --- The parts --------------------------------------------------------------------------------------------

@@ -79,6 +79,8 @@ class Supervisor:
         self.core.say(f"celeryfleet supervises {self.core.plan.fleet} (pid {os.getpid()})")
         if os.geteuid() == 0:
             self.core.say("running as root: a task can do anything on this machine")
+        if not self.core.target.forks:
+            self._forkery.drop()
         self._take_over()
         self._reap()
         self.core.schedule()

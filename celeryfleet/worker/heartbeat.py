@@ -43,10 +43,12 @@ class Heartbeat:
         self.channel = channel
         self.consumer: Any = None
         self.pool_blocks = app.conf.worker_pool == "solo"
+        self._out = b""
         self.failed = 0
         self.paused: set[str] = set()
         self.connecting = True
         self.stopping = False
+        self._listening = False
         self._revoked = len(state.revoked)
         self._lines = Lines()
         self._last: Message = {}
@@ -68,21 +70,36 @@ class Heartbeat:
 
     def say(self, message: Message) -> None:
         """Send one message; a supervisor that is gone, or too busy to read, is no reason to fail."""
+        self._out += encode(message)
+        self._flush()
+
+    def _flush(self) -> None:
         try:
-            self.channel.send(encode(message))
+            sent = self.channel.send(self._out) if self._out else 0
         except BlockingIOError:
-            return  # the next beat says it anew
+            return  # the rest goes with the next message
         except OSError:
+            self._out = b""
             self.orphaned()
+        else:
+            self._out = self._out[sent:]
 
     def tick(self) -> None:
-        """Beat if something has changed or the silence has been long; in loops without a reader also listen."""
+        """Beat and listen where no event loop runs."""
         self.listen()
         self.beat_if_changed()
+
+    def listen_for_ever(self) -> None:
+        """Listen in a green thread of its own, where there is no event loop that could."""
+        self.channel.setblocking(True)
+        while not self.stopping:
+            self.listen()
 
     def beat_if_changed(self) -> None:
         """Beat if something has changed since the last one, or the silence has been long."""
         self._tell_revoked()
+        if self._out:
+            self._flush()
         beat, now = self.beat(), time.monotonic()
         if beat != self._last or now - self._last_at >= KEEPALIVE:
             self._last, self._last_at = beat, now
@@ -102,6 +119,12 @@ class Heartbeat:
         for message in self._lines.feed(data):
             self._obey(message)
 
+    def start_listening(self) -> None:
+        """Have a green thread listen, once."""
+        if not self._listening:
+            self._listening = True
+            threading.Thread(target=self.listen_for_ever, name="celeryfleet-listen", daemon=True).start()
+
     def orphaned(self) -> None:
         """Stop warmly, once: the supervisor is gone."""
         if not self.stopping:
@@ -112,6 +135,11 @@ class Heartbeat:
         """Say what a pool that blocks the loop (solo) is about to do, since it can't say anything meanwhile."""
         self._last, self._last_at = {}, 0.0
         self.say({**self.beat(), "active": 1, "blocks": True})
+
+    def task_ended_here(self) -> None:
+        """Say what has become of it as soon as the loop runs again."""
+        if self.consumer is not None:
+            self.consumer.call_soon(self.beat_if_changed)
 
     def _tell_revoked(self) -> None:
         """Pass on which tasks are revoked, for workers that start later: what mingle did."""
@@ -158,6 +186,9 @@ def install(app: Any, channel: socket.socket, restore: Sequence[str]) -> None:
             if hub is not None:
                 hub.call_repeatedly(TICK, heart.beat_if_changed)
                 hub.add_reader(channel, heart.listen)
+            elif app.conf.worker_pool in ("gevent", "eventlet"):
+                consumer.timer.call_repeatedly(TICK, heart.beat_if_changed)
+                heart.start_listening()
             else:
                 consumer.timer.call_repeatedly(TICK, heart.tick)
 
@@ -172,9 +203,13 @@ def install(app: Any, channel: socket.socket, restore: Sequence[str]) -> None:
     def on_prerun(**_: Any) -> None:
         heart.task_starts_here()
 
+    def on_postrun(**_: Any) -> None:
+        heart.task_ended_here()
+
     signals.worker_ready.connect(on_ready, weak=False)
     if heart.pool_blocks:
         signals.task_prerun.connect(on_prerun, weak=False)
+        signals.task_postrun.connect(on_postrun, weak=False)
 
 
 def orphaned_when_closed(channel: socket.socket) -> None:

@@ -204,3 +204,8 @@ def test_a_given_env_file_that_is_not_there_is_a_problem(folder: Path) -> None:
     write(folder, fleet=QUEUES)
     with pytest.raises(FleetError, match=r"^there is no file no\.env\.$"):
         read(Path("fleet.yaml"), {}, [Path("no.env")])
+
+
+def test_a_name_that_no_file_can_have_is_a_problem_too(folder: Path) -> None:
+    write(folder, fleet=f"{QUEUES}env_file: {'x' * 300}\n")
+    assert "File name too long" in problems(Path("fleet.yaml"))

@@ -87,3 +87,10 @@ def test_every_old_name_leads_to_its_new_one() -> None:
     old = {name: new for name, new in _TO_NEW_KEY.items() if new in celery_names.KNOWN}
     said = {name: problems(f"{name}: 1") for name in old}
     assert {name: text.split(" is called ")[1].split(" now")[0] for name, text in said.items()} == old
+
+
+def test_what_a_newer_celery_knows_is_taken() -> None:
+    text = "queues: {a: }\ncelery: {task_of_tomorrow: 1}\n"
+    assert parse(text, "fleet.yaml", {}, newer=lambda: ["task_of_tomorrow"]).celery == {"task_of_tomorrow": 1}
+    with pytest.raises(FleetError, match=r"celery\.task_of_tomorrow is no setting of Celery's"):
+        parse(text, "fleet.yaml", {})
