@@ -35,8 +35,8 @@ class Scale:
     tasks: int
 
 
-FULL = Scale(repeat=3, large=targets.LARGE, small=targets.SMALL, window=30.0, commands=10, tasks=8000)
-QUICK = Scale(repeat=1, large=4, small=2, window=5.0, commands=3, tasks=1000)
+FULL = Scale(repeat=3, large=targets.LARGE, small=targets.SMALL, window=60.0, commands=10, tasks=8000)
+QUICK = Scale(repeat=1, large=4, small=2, window=12.0, commands=3, tasks=1000)
 
 Round = Callable[[Samples, str], None]
 

@@ -10,7 +10,8 @@ METHOD = """\
   (the broker is asked every 5 ms). The start command of celeryfleet and of `celery multi` has to be back, too.
 - The embedded broker is started within the time of "celeryfleet, embedded broker"; all others find one running.
 - Memory is PSS of all processes that work in the peer's folder, supervisors included, 4 s after the last is ready; CPU
-  is the scheduler's own account of a window without work.
+  is the scheduler's own account of a minute without work (12 s with `--quick`, which is too short for exact figures:
+  a lean supervisor works in bursts that are seconds apart).
 - The supervisor of celeryfleet is given with and without its fork server, which holds the preloaded app.
 - The commands run in turn about one fleet of celeryfleet's, so that Celery's own ask the very same workers.
 - A kill goes to a worker's main process, and to each worker once at most. honcho stops everything when one ends;
