@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.errors import FleetError
 from celeryfleet.plan.settings import prioritised, queues, with_user_settings
 from celeryfleet.plan.values import AutoscalePolicy, Health, PoolPlan, RestartPolicy
 
@@ -33,6 +34,9 @@ _FLAGS = {
 def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], kind: str, facts: Facts) -> PoolPlan:
     """Plan the workers of one pool; `settings` are the fleet's, `kind` its broker's."""
     pool = fleet.pools[name]
+    if pool.autoscale is not None and kind != "redis":
+        where = fleet.where("pools", name, "autoscale")
+        raise FleetError("not supported: autoscale on a broker other than Redis.", where, "Give the pool `replicas`.")
     concurrency = facts.cpus if isinstance(pool.concurrency, str) else pool.concurrency
     fork, exec_reason = forks(fleet.preload, pool, facts)
     own = conf(pool, settings, kind, prioritised(fleet, queues(fleet)))

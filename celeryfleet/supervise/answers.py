@@ -103,7 +103,10 @@ class Answers:
                 hint="Run `celeryfleet down`, then `celeryfleet up`.",
                 code=Exit.NOT_READY,
             )
-        self._core.target = Target.of(plan)
+        kept = {
+            pool.name: old_pool.replicas for pool in plan.pools if (old_pool := old.pool(pool.name)) and pool.autoscale
+        }
+        self._core.target = Target.of(plan.scaled(kept))
         self._planned()
         self._core.happen(RetryAsked())
 

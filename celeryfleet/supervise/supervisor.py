@@ -32,6 +32,7 @@ from celeryfleet.supervise.actions import (
     StopServer,
 )
 from celeryfleet.supervise.answers import Answers
+from celeryfleet.supervise.autoscaler import Autoscaler
 from celeryfleet.supervise.broker import EmbeddedBroker
 from celeryfleet.supervise.core import Core
 from celeryfleet.supervise.crew import Crew
@@ -58,6 +59,7 @@ class Supervisor:
         self._crew = Crew(self.core, self._forkery, write_end)
         self._answers = Answers(self.core, self._crew, self._planned)
         self._callers = Server(self._answers)
+        self._autoscaler = Autoscaler(self.core)
         self._leftovers = Leftovers(self.core.home / "pids.json")
         self._timer: asyncio.TimerHandle | None = None
         self._notes: list[str] = []
@@ -84,6 +86,7 @@ class Supervisor:
         self._take_over()
         self._reap()
         self.core.schedule()
+        self._autoscaler.start()
         await self._finished.wait()
         self._listener.close()
         await self._callers.hang_up()
@@ -172,6 +175,7 @@ class Supervisor:
     def _planned(self) -> None:
         """Take note of another plan."""
         self._write_settings()
+        self._autoscaler.start()
         self.core.say("fleet.yaml was read anew")
 
     def _write_settings(self) -> None:

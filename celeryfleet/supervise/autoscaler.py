@@ -1,0 +1,77 @@
+"""Measures the queues of autoscaled pools every few seconds and has the plan follow; Redis only.
+
+The measuring is a request to the broker by a client that blocks, and so runs in a thread: the supervisor itself
+never forks (it spawns), and its loop never waits. A fleet without `autoscale` never starts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from celeryfleet.plan.autoscale import Memory, Sample, wanted
+from celeryfleet.plan.values import PoolPlan
+from celeryfleet.supervise.core import Core
+from celeryfleet.supervise.status import describe
+from celeryfleet.supervise.target import Target
+
+#: seconds between two measurements
+INTERVAL = 2.0
+#: seconds the broker has to answer
+TIMEOUT = 2.0
+
+
+class Autoscaler:
+    """Follows the policies of a fleet's pools."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._memories: dict[str, Memory] = {}
+        self._running = False
+
+    def start(self) -> None:
+        """Begin, if some pool of the plan asks for it and it has not begun yet."""
+        if self._pools() and not self._running:
+            self._running = True
+            self._core.background(self._run())
+
+    def _pools(self) -> list[PoolPlan]:
+        return [pool for pool in self._core.plan.pools if pool.autoscale is not None]
+
+    async def _run(self) -> None:
+        from celeryfleet.depths import measure
+        from celeryfleet.resp import BrokerError
+
+        while self._pools() and not self._core.state.stopping:
+            status = describe(self._core.target, self._core.state, time.monotonic(), {})
+            try:
+                depths = await asyncio.to_thread(measure, status, time.time(), TIMEOUT)
+            except BrokerError:
+                depths = None  # it comes back, or its own watch says that it does not
+            if depths is not None and not self._core.state.stopping:
+                self.follow(depths, time.monotonic())
+            await asyncio.sleep(INTERVAL)
+        self._running = False
+
+    def follow(self, depths: dict[str, dict[str, Any]], now: float) -> None:
+        """Scale the pools to what these depths ask for."""
+        changes = {}
+        for pool in self._pools():
+            assert pool.autoscale is not None
+            old = self._memories.get(pool.name, Memory(pool.replicas))
+            memory = Memory(pool.replicas, old.changed_at)  # `scale` may have changed it by hand
+            verdict = wanted(pool.autoscale, _sample(pool, depths), memory, now)
+            self._memories[pool.name] = verdict.memory
+            if verdict.memory.replicas != pool.replicas:
+                changes[pool.name] = verdict.memory.replicas
+                self._core.say(f"scale {pool.name} to {verdict.memory.replicas}: {verdict.cause}")
+        if changes:
+            self._core.target = Target.of(self._core.plan.scaled(changes))
+            self._core.schedule()
+
+
+def _sample(pool: PoolPlan, depths: dict[str, dict[str, Any]]) -> Sample:
+    found = [depths[name] for name in pool.queues if name in depths]
+    ages = [depth["oldest_age_s"] for depth in found if depth["oldest_age_s"] is not None]
+    return Sample(sum(depth["ready"] or 0 for depth in found), max(ages, default=None))

@@ -1,0 +1,170 @@
+"""The commands as a stranger uses them: what they print, where, and how they exit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e.conftest import FLEET, Home
+from tests.fakes import eventually
+
+
+@pytest.mark.parametrize(
+    ("template", "words", "expected"),
+    [
+        ("demo", ["add", "4", "4"], 8),
+        ("priorities", ["message", "low", "news", "--queue", "low"], "low: news"),
+        ("app", ["send_mail", "bob"], "sent to bob"),
+    ],
+)
+def test_a_fresh_template_runs_as_it_is(home: Home, template: str, words: list[str], expected: object) -> None:
+    home.run("init", template)
+    assert home.run("init", template, check=False).returncode == 2, "it must never overwrite"
+    home.run("check", "--strict")
+    home.up()
+    assert home.send(*words) == expected
+
+
+def test_a_failing_task_exits_1_with_its_error_and_traceback(home: Home) -> None:
+    home.write().up()
+    done = home.run("send", "boom", check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "ValueError: boom of the test" in done.stderr
+    assert 'shop.py", line' in done.stderr
+    failed = home.run("send", "boom", "--json", check=False)
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout)["error"] == "ValueError: boom of the test"
+    assert home.worker("web-1")["failed"] == 2
+
+
+def test_sending_what_nobody_would_run_is_refused(home: Home) -> None:
+    home.write().up("--scale", "web=0")
+    unread = home.run("send", "add", "1", "1", check=False)
+    assert unread.returncode == 3
+    assert "default, which no worker reads" in unread.stderr
+    unknown = home.run("send", "ad", "1", "1", check=False)
+    assert unknown.returncode == 2
+    assert 'Did you mean "add"?' in unknown.stderr
+    misspelt = home.run("send", "add", "1", "1", "--queue", "mial", check=False)
+    assert misspelt.returncode == 2
+    assert 'Did you mean "mail"?' in misspelt.stderr
+    assert sum(queue["ready"] for queue in home.status()["queues"]) == 0
+    home.run("send", "add", "1", "1", "--no-wait", "--force")
+    assert sum(queue["ready"] for queue in home.status()["queues"]) == 1
+
+
+def test_a_wait_that_times_out_exits_124_and_the_task_goes_on(home: Home) -> None:
+    home.write().up()
+    done = home.run("send", "until", "flag", "--timeout", "0.3", check=False)
+    assert done.returncode == 124
+    task = done.stderr.split("celeryfleet result ")[1].split()[0]
+    (home.path / "flag").touch()
+    eventually(lambda: home.run("result", task, check=False).stdout.strip() == "flag")
+
+
+def test_a_canvas_names_the_task_that_failed(home: Home) -> None:
+    home.write().up()
+    assert home.run("canvas", "chain(add.s(4, 4), add.s(8))").stdout.strip() == "16"
+    done = home.run("canvas", "chord([boom.s(), add.s(1, 1)], add.s(1))", check=False)
+    assert done.returncode == 1
+    assert "shop.boom" in done.stderr
+    assert "ValueError: boom of the test" in done.stderr
+    hostile = home.run("canvas", "__import__('os').system('true')", check=False)
+    assert hostile.returncode == 2
+
+
+def test_status_json_is_the_contract_to_the_letter(home: Home) -> None:
+    home.write().up()
+    home.send("add", "1", "1")
+    found = home.status()
+    assert list(found) == ["schema_version", "fleet", "state", "supervisor", "broker", "pools", "queues"]
+    assert (found["schema_version"], found["fleet"], found["state"]) == (1, "shop", "ready")
+    assert list(found["supervisor"]) == ["pid", "uptime_s"]
+    assert found["broker"]["state"] == "up"
+    pool = found["pools"][0]
+    assert {key: pool[key] for key in ("name", "queues", "want", "ready")} == {
+        "name": "web",
+        "queues": ["default"],
+        "want": 1,
+        "ready": 1,
+    }
+    (worker,) = pool["workers"]
+    assert worker["node"].startswith("web-1@shop.")
+    assert worker["processed"] == 1, "status must be exact, right after a task"
+    assert (worker["state"], worker["restarts"], worker["failed"], worker["last_exit"]) == ("ready", 0, 0, None)
+    assert worker["rss_bytes"] > 10_000_000
+    assert found["queues"][0] == {"name": "default", "ready": 0, "unacked": 0, "oldest_age_s": None, "consumers": 1}
+
+
+def test_a_queue_shows_what_waits_and_for_how_long(home: Home) -> None:
+    home.write().up()
+    for name in ("one", "two", "three"):
+        home.post("until", name)
+    eventually(lambda: "start one" in home.trace())
+    mail = next(queue for queue in home.status()["queues"] if queue["name"] == "mail")
+    assert mail["ready"] + mail["unacked"] == 3
+    assert mail["unacked"] >= 1
+    for name in ("one", "two", "three"):
+        (home.path / name).touch()
+
+
+def test_health_is_0_when_ready_and_3_when_not(home: Home) -> None:
+    home.write()
+    assert home.run("health", check=False).returncode == 3
+    home.up()
+    assert home.run("health").stdout == "shop is ready: 2 of 2 workers\n"
+    assert home.run("health", "web").returncode == 0
+    assert home.run("health", "wbe", check=False).returncode == 2
+
+
+def test_an_unreachable_broker_is_told_at_once_with_69(home: Home) -> None:
+    home.write(FLEET + "broker: redis://:secret@127.0.0.1:1/0\n")
+    for words in (["up", "-d"], ["send", "add", "1", "1"], ["canvas", "add.s(1, 1)"], ["result", "x"]):
+        done = home.run(*words, check=False, timeout=8)
+        assert done.returncode == 69, words
+        assert "redis://:***@127.0.0.1:1/0" in done.stderr
+        assert "secret" not in done.stderr + done.stdout
+    assert home.processes() == {}
+
+
+def test_pause_leaves_messages_in_the_queue_and_resume_has_them_done(home: Home) -> None:
+    home.write().up()
+    home.run("pause", "mail")
+    eventually(lambda: next(q for q in home.status()["queues"] if q["name"] == "mail")["consumers"] == 0)
+    eventually(lambda: "pause mail" in home.log())
+    (home.path / "flag").touch()
+    home.post("until", "flag")
+    assert home.send("add", "1", "1") == 2
+    home.run("resume")
+    eventually(lambda: "end flag" in home.trace())
+
+
+def test_credentials_are_shown_as_the_variable_they_came_from(home: Home) -> None:
+    home.write(FLEET + "broker: redis://:${SECRET}@127.0.0.1:1/0\n")
+    shown = home.run("up", "--dry-run", env={"SECRET": "hunter2"}).stdout
+    shown += home.run("config", env={"SECRET": "hunter2"}).stdout
+    assert "hunter2" not in shown
+
+
+def test_every_error_of_a_file_is_told_at_once(home: Home) -> None:
+    pools = "  web: {queues: [defualt], concurency: 2}\n  mail: {queues: [default], concurrency: 0}\n"
+    home.write(f"queues: {{default: }}\npools:\n{pools}")
+    done = home.run("check", check=False)
+    assert done.returncode == 2
+    assert "fleet.yaml:3:" in done.stderr
+    assert "fleet.yaml:4:" in done.stderr
+    assert 'Did you mean "default"?' in done.stderr
+    assert 'Did you mean "concurrency"?' in done.stderr
+
+
+def test_config_in_python_needs_no_celeryfleet_and_routes_the_same(home: Home) -> None:
+    home.write()
+    module = home.run("config").stdout
+    assert not [line for line in module.splitlines() if "import" in line and "celeryfleet" in line]
+    scope: dict[str, object] = {}
+    exec(compile(module, "celeryconfig.py", "exec"), scope)
+    routed = json.loads(home.run("route", "until", "--json").stdout)
+    assert routed["queue"] == "mail"
+    assert scope["task_default_queue"] == "default"

@@ -1,0 +1,39 @@
+"""What the documents show works: the real loader reads their fleets, and the templates are what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from celeryfleet.machine import facts
+from celeryfleet.plan.build import build
+from celeryfleet.spec.load import parse
+
+ROOT = Path(__file__).parents[1]
+TEMPLATES = ROOT / "celeryfleet" / "cli" / "templates"
+
+
+def snippets(document: str) -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", (ROOT / document).read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/fleet.md"])
+def test_every_fleet_in_the_documents_is_valid(document: str) -> None:
+    found = snippets(document)
+    assert found
+    for text in found:
+        fleet = parse(text.replace("env_file: [.env]", ""), f"/srv/shop/{document}", {})
+        assert build(fleet, facts(fleet)).pools
+
+
+def test_the_demo_template_is_the_repository_s_own_fleet() -> None:
+    assert (TEMPLATES / "demo.yaml").read_text("utf-8") == (ROOT / "fleet.yaml").read_text("utf-8")
+
+
+def test_the_first_screen_of_the_readme_names_both_commands() -> None:
+    screen = "\n".join((ROOT / "README.md").read_text("utf-8").splitlines()[:25])
+    assert "make demo" in screen
+    assert "make test" in screen
+    assert len(snippets("README.md")[0].splitlines()) <= 12
