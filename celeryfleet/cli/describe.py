@@ -119,7 +119,7 @@ def config(
 def route(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name, short or full, or an alias.")],
-    words: Annotated[list[str] | None, typer.Argument(metavar="[ARG]...", help="Arguments, for routers.")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="ARG", help="Arguments, for routers.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> int:
     """Say where a task goes and why.

@@ -19,6 +19,9 @@ def main() -> None:
     try:
         code = _lean(sys.argv[1:])
         if code is None:
+            from celeryfleet.cli import ahead
+
+            ahead.prepare(sys.argv[1:], os.path.exists(_link("") or ""))
             from celeryfleet.cli.main import run
 
             code = run(sys.argv[1:])

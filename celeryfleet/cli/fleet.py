@@ -25,11 +25,11 @@ def register(app: typer.Typer) -> None:
 
 def up(
     context: typer.Context,
-    pools: Annotated[list[str] | None, typer.Argument(metavar="[POOL]...", help="Only these pools.")] = None,
+    pools: Annotated[list[str] | None, typer.Argument(metavar="POOL", help="Only these pools.")] = None,
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Leave the fleet running in the background.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when every worker is ready (implies -d).")] = False,
     wait_timeout: Annotated[
-        float | None, typer.Option("--wait-timeout", metavar="S", help="Seconds to wait at most; then exit 124.")
+        float | None, typer.Option("--wait-timeout", metavar="S", min=0, help="Seconds to wait at most; then exit 124.")
     ] = None,
     scales: Annotated[
         list[str] | None, typer.Option("--scale", metavar="POOL=N", help="Run N workers of a pool.")
@@ -61,7 +61,8 @@ def up(
 def down(
     context: typer.Context,
     timeout: Annotated[
-        float | None, typer.Option("-t", "--timeout", metavar="S", help="Seconds for tasks to finish, then cold.")
+        float | None,
+        typer.Option("-t", "--timeout", metavar="S", min=0, help="Seconds for tasks to finish, then cold."),
     ] = None,
     cold: Annotated[bool, typer.Option("--cold", help="Do not wait for running tasks.")] = False,
     purge: Annotated[bool, typer.Option("--purge", help="Also drop all queued messages.")] = False,
@@ -77,7 +78,7 @@ def down(
 
 def scale(
     context: typer.Context,
-    counts: Annotated[list[str], typer.Argument(metavar="POOL=N...", help="How many workers each pool should have.")],
+    counts: Annotated[list[str], typer.Argument(metavar="POOL=N", help="How many workers each pool should have.")],
 ) -> int:
     """Change how many workers pools have, until the next `up`.
 
@@ -93,7 +94,7 @@ def scale(
 
 def restart(
     context: typer.Context,
-    pools: Annotated[list[str] | None, typer.Argument(metavar="[POOL]...", help="Default: all.")] = None,
+    pools: Annotated[list[str] | None, typer.Argument(metavar="POOL", help="Default: all.")] = None,
     rolling: Annotated[bool, typer.Option("--rolling", help="One worker of a pool after the other.")] = False,
 ) -> int:
     """Replace workers by fresh ones, each after it has finished its tasks.
@@ -119,7 +120,7 @@ def reload(context: typer.Context) -> int:
 
 def pause(
     context: typer.Context,
-    queues: Annotated[list[str], typer.Argument(metavar="QUEUE...", help="Queues to leave alone for now.")],
+    queues: Annotated[list[str], typer.Argument(metavar="QUEUE", help="Queues to leave alone for now.")],
 ) -> int:
     """Have the fleet's workers stop taking messages from queues; what waits there stays.
 
@@ -130,7 +131,7 @@ def pause(
 
 def resume(
     context: typer.Context,
-    queues: Annotated[list[str] | None, typer.Argument(metavar="[QUEUE]...", help="Default: all.")] = None,
+    queues: Annotated[list[str] | None, typer.Argument(metavar="QUEUE", help="Default: all.")] = None,
 ) -> int:
     """Have the fleet's workers take messages from paused queues again."""
     return _set_paused(context, lambda paused: paused - set(queues or paused), queues or [])

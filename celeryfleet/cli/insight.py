@@ -56,7 +56,7 @@ def ps(context: typer.Context) -> int:
 
 def health(
     context: typer.Context,
-    pool: Annotated[str, typer.Argument(metavar="[POOL]", help="Only this pool.")] = "",
+    pool: Annotated[str, typer.Argument(metavar="POOL", help="Only this pool.")] = "",
 ) -> int:
     """Exit 0 if everything wanted is ready, else 3: made for probes.
 
@@ -70,7 +70,7 @@ def health(
 
 def logs(
     context: typer.Context,
-    pools: Annotated[list[str] | None, typer.Argument(metavar="[POOL]...", help="Default: all.")] = None,
+    pools: Annotated[list[str] | None, typer.Argument(metavar="POOL", help="Default: all.")] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
     lines: Annotated[int | None, typer.Option("-n", "--lines", metavar="N", min=0, help="The last N lines.")] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="T", help="10m, or 2026-11-20T10:00.")] = None,

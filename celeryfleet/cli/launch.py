@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.cli import progress_line
+from celeryfleet.cli import ahead, progress_line
 from celeryfleet.cli.session import Session, reach_broker
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.supervise.control import Client, NotRunningError
@@ -78,23 +78,12 @@ def _lock_hint(plan: Plan) -> str:
 
 def _boot(plan: Plan) -> bool:
     """Start a supervisor with this plan; False if another one holds the fleet's lock."""
-    ours, theirs = socket.socketpair()
-    argv = [sys.executable, "-P", "-m", "celeryfleet.supervise", str(theirs.fileno())]
-    os.set_inheritable(theirs.fileno(), True)
-    with theirs:
-        subprocess.Popen(  # it outlives us: nobody waits for it
-            argv,
-            stdin=subprocess.DEVNULL,
-            close_fds=True,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-            env={**os.environ, **{k: v for k, v in plan.env.items() if k not in os.environ}},
-        )
+    ours = ahead.take()
     ours.settimeout(_BOOT)
     with ours:
-        ours.sendall(json.dumps({"plan": plan.to_json()}).encode() + b"\n")
         answer = b""
-        with contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionError):
+            ours.sendall(json.dumps({"plan": plan.to_json()}).encode() + b"\n")
             while not answer.endswith(b"\n") and (data := ours.recv(4096)):
                 answer += data
     if not answer:

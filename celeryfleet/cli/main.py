@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from celeryfleet.cli import describe, fleet, insight, tasks
@@ -21,6 +20,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start here: celeryfleet init demo · celeryfleet up · celeryfleet send add 4 4",
 )
+
+#: Click's UsageError: of click itself up to typer 0.25, of the copy in newer ones, where no public name leads to it
+_UsageError: Any = typer.BadParameter.__base__
 
 
 def _version(wanted: bool) -> None:
@@ -58,9 +60,9 @@ def run(argv: list[str]) -> int:
     """Run one command; return its exit code. FleetErrors are left to the caller."""
     try:
         code = app(argv, prog_name="celeryfleet", standalone_mode=False)
-    except click.UsageError as error:
+    except _UsageError as error:
         error.show()
         return int(Exit.USAGE)
-    except click.Abort:
+    except typer.Abort:
         return 130
     return int(code or Exit.OK)

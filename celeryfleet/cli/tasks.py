@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 def send(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="An alias, a short name or a full one.")],
-    words: Annotated[list[str] | None, typer.Argument(metavar="[ARG]...", help="4, Bob, [1, 2], key=value.")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="ARG", help="4, Bob, [1, 2], key=value.")] = None,
     args_json: Annotated[str, typer.Option("-a", "--args", metavar="JSON", help="Arguments as a JSON list.")] = "",
     kwargs_json: Annotated[str, typer.Option("-k", "--kwargs", metavar="JSON", help="As a JSON object.")] = "",
     queue: Annotated[str | None, typer.Option("--queue", metavar="Q", help="Past the routes.")] = None,
@@ -50,7 +50,7 @@ def send(
     expires: Annotated[float | None, typer.Option("--expires", metavar="S", help="Not after S seconds.")] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the id, and leave.")] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", help="Wait so long, then exit 124.")
+        float | None, typer.Option("--timeout", metavar="S", min=0, help="Wait so long, then exit 124.")
     ] = None,
     count: Annotated[int | None, typer.Option("--count", metavar="N", min=1, help="N times; with --no-wait.")] = None,
     source: Annotated[Path | None, typer.Option("--from", hidden=True)] = None,
@@ -94,10 +94,10 @@ def send(
 
 def canvas(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="[NAME|EXPR]", help="Of fleet.yaml, or as Celery writes it.")] = "",
+    what: Annotated[str, typer.Argument(metavar="NAME|EXPR", help="Of fleet.yaml, or as Celery writes it.")] = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the id, and leave.")] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", help="Wait so long, then exit 124.")
+        float | None, typer.Option("--timeout", metavar="S", min=0, help="Wait so long, then exit 124.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> int:
@@ -188,8 +188,8 @@ def tasks(
 
 def queues(
     context: typer.Context,
-    action: Annotated[str, typer.Argument(metavar="[purge]", help="purge: drop what waits.")] = "",
-    names: Annotated[list[str] | None, typer.Argument(metavar="[QUEUE]...", help="Queues to purge.")] = None,
+    action: Annotated[str, typer.Argument(metavar="purge", help="purge: drop what waits.")] = "",
+    names: Annotated[list[str] | None, typer.Argument(metavar="QUEUE", help="Queues to purge.")] = None,
 ) -> int:
     """Show depth, age and consumers of the queues, or drop what waits in some of them.
 

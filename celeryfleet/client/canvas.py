@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celeryfleet.client.outcome import Outcome, Progress, Record
 from celeryfleet.client.publish import publishing, shown_url
 from celeryfleet.client.results import follow, reader, without_subscribing
+from celeryfleet.client.send import check_arguments
 from celeryfleet.client.steps import Call, Chain, Chord, Group, Leaf, Map, Step, chained, identified, leaves
 from celeryfleet.errors import FleetError
 
@@ -44,6 +45,7 @@ def start(
     from kombu.utils.uuid import uuid
 
     known = identified(step, uuid)
+    _check_calls(app, known)
     if needs_results(known):
         _check_chords(app)
     if keep or needs_results(known):
@@ -83,6 +85,27 @@ def needs_results(step: Step) -> bool:
         case Chain(steps):
             early = any(isinstance(part, Group) for part in steps[:-1])
             return early or any(needs_results(part) for part in steps)
+
+
+def _check_calls(app: Any, step: Step, follows: bool = False) -> None:
+    """Raise FleetError for a call that cannot work; one that follows another step gets its result first."""
+    match step:
+        case Call(task, args, kwargs):
+            if follows and not step.immutable:
+                check_arguments(app.tasks[task], (None, *args), kwargs, ", and the result before it comes first")
+            else:
+                check_arguments(app.tasks[task], args, kwargs)
+        case Map():
+            pass
+        case Group(steps):
+            for part in steps:
+                _check_calls(app, part, follows)
+        case Chain(steps):
+            for number, part in enumerate(steps):
+                _check_calls(app, part, follows or number > 0)
+        case Chord(header, body):
+            _check_calls(app, header, follows)
+            _check_calls(app, body, follows=True)
 
 
 def _check_chords(app: Any) -> None:

@@ -68,7 +68,7 @@ def send(
         reader(app)
         given["ignore_result"] = False
     if task is not None:
-        _check_arguments(task, args, kwargs or {})
+        check_arguments(task, args, kwargs or {})
     return _publish(app, name, list(args), dict(kwargs or {}), given)
 
 
@@ -106,8 +106,11 @@ def _given(app: Any, options: Options, wire_priority: Callable[[int], int | None
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raise FleetError for arguments that the task cannot take, before Celery does so with a TypeError."""
+def check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], first: str = "") -> None:
+    """Raise FleetError for arguments that the task cannot take, before Celery does so with a TypeError.
+
+    `first` says what the first of them is, where the user has not written it.
+    """
     if not task.typing:
         return
     try:
@@ -115,7 +118,7 @@ def _check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     except TypeError as error:
         short = task.name.rpartition(".")[2]
         what = f"{task.name} cannot take these arguments: {error}."
-        raise FleetError(what, hint=f"It is called as {short}{signature_text(task)}.") from None
+        raise FleetError(what, hint=f"It is called as {short}{signature_text(task)}{first}.") from None
 
 
 def _publish(app: Any, name: str, args: list[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Sent:

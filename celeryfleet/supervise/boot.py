@@ -37,6 +37,8 @@ def boot(parent: socket.socket, server: ForkServer | None) -> None:
         return
     _log_to(home / "logs" / "supervisor.log")
     os.chdir(Path(plan.file).parent)
+    for name, value in plan.env.items():
+        os.environ.setdefault(name, value)
     asyncio.run(_supervise(plan, server, parent))
     sys.stdout.flush()
 

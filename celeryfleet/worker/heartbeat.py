@@ -252,12 +252,13 @@ def _watch_connecting(heart: Heartbeat, restore: Sequence[str]) -> None:
     def connect(self: Any) -> Any:
         heart.connecting = True
         heart.beat_if_changed()
-        _try_quickly(heart)
+        if not self.first_connection_attempt:
+            _try_quickly(heart)
         connection = connect_by_celery(self)
         heart.connecting = False
         heart.beat_if_changed()
         running = {request.message.delivery_tag for request in state.active_requests}
-        bring_back(heart.app, restore, running)
+        bring_back(heart.app, restore, running, own=connection)
         return connection
 
     consumer_module.maybe_shutdown = maybe_shutdown
