@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 
 TYPE_CHECKING = False  # spares the lean path the import of typing
@@ -39,11 +40,27 @@ class Lines:
 
 
 def send_with_fds(channel: socket.socket, message: Message, fds: list[int]) -> None:
-    """Send one message and descriptors over a SOCK_SEQPACKET socket."""
-    socket.send_fds(channel, [encode(message)], fds)
+    """Send one message and descriptors over a SOCK_SEQPACKET socket, whole or not at all. Raises OSError.
+
+    The message lies in a file without a name, which goes ahead of `fds`: the socket takes some 200 KB at most,
+    and 500 queues with their routes are more.
+    """
+    file = os.memfd_create("celeryfleet")
+    try:
+        with open(file, "wb", closefd=False) as body:
+            body.write(encode(message))
+        socket.send_fds(channel, [b"+"], [file, *fds])
+    finally:
+        os.close(file)
 
 
 def receive_with_fds(channel: socket.socket) -> tuple[Message | None, list[int]]:
     """Receive what `send_with_fds` sent; the message is None when the other side has closed."""
-    data, fds, _, _ = socket.recv_fds(channel, 1024 * 1024, 8)
-    return (json.loads(data) if data else None), list(fds)
+    data, fds, _, _ = socket.recv_fds(channel, 16, 8)
+    if not data or not fds:
+        return None, list(fds)
+    for fd in fds:
+        os.set_inheritable(fd, False)  # as received they would reach every program that a task starts
+    with open(fds[0], "rb") as body:  # noqa: PTH123 - pathlib opens no descriptors
+        body.seek(0)
+        return json.loads(body.read()), list(fds[1:])

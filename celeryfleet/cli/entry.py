@@ -5,8 +5,10 @@ Nothing heavy may be imported here: probes call `health` every few seconds.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from io import TextIOWrapper
 
 from celeryfleet.errors import Exit, FleetError
 
@@ -16,6 +18,7 @@ FILE_VARIABLE = "CELERYFLEET_FILE"
 
 def main() -> None:
     """Run a command and exit with its code."""
+    _settle_streams()
     try:
         code = _lean(sys.argv[1:])
         if code is None:
@@ -32,9 +35,25 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone, as in `celeryfleet logs | head`
         code = 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written can't be
+        complain(FleetError(f"nothing more can be written: {error.strerror}."))
+        code = int(Exit.FAILURE)
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
+
+
+def _settle_streams() -> None:
+    """Have all three streams, though the caller has closed some, and write to terminals that know no ●."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # in this order each gets its own descriptor, before a socket takes it
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - it stays open
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def complain(error: FleetError) -> None:

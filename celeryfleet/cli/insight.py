@@ -87,12 +87,16 @@ def logs(
     session = context.obj
     known = [pool.name for pool in session.plan.pools]
     for name in pools or []:
-        if name not in [*known, "supervisor", "broker", "beat"]:
+        if name not in [*known, "supervisor", "broker", "beat", "preload"]:
             raise FleetError(f'there is no pool "{name}".', hint=f"The pools are {', '.join(known)}.")
     folder = Path(session.plan.state_dir) / "logs"
-    follower = Follower(folder, lambda name: _is_of(name, pools or known))
     start = parse_since(since, time.time()) if since else None
-    backlog = list(follower.backlog(lines if lines is not None or since or not follow else 10, start))
+    try:
+        follower = Follower(folder, lambda name: _is_of(name, pools or known))
+        backlog = list(follower.backlog(lines if lines is not None or since or not follow else 10, start))
+    except PermissionError as error:
+        what = f"{error.filename} cannot be read: {error.strerror}."
+        raise FleetError(what, hint="Is it the fleet of another user?", code=Exit.FAILURE) from None
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     prefixes = Prefixes([name for name, _ in backlog], color, prefix)
     for name, line in backlog:

@@ -59,13 +59,13 @@ def start(plan: Plan) -> tuple[Client, bool]:
             if _boot(plan):
                 return Client(plan.control), False
             continue  # someone else was faster
-        running = Plan_from(client)
+        running = running_plan(client)
         client.ask("apply", plan=replace(plan, generation=running.generation).to_json())
         return client, True
     raise FleetError("another supervisor holds the fleet's lock but does not answer.", hint=_lock_hint(plan))
 
 
-def Plan_from(client: Client) -> Plan:  # noqa: N802
+def running_plan(client: Client) -> Plan:
     """Ask a supervisor for the plan it follows."""
     from celeryfleet.plan.values import Plan
 
@@ -313,7 +313,7 @@ def reload(session: Session) -> int:
     """Send the running supervisor a new plan that replaces every worker."""
     plan = session.startable
     with session.connect() as client:
-        running = Plan_from(client)
+        running = running_plan(client)
         replicas = {pool.name: pool.replicas for pool in running.pools}
         fresh = replace(plan.scaled({}), generation=running.generation + 1)
         names = {pool.name for pool in fresh.pools}

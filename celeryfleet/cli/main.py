@@ -65,4 +65,8 @@ def run(argv: list[str]) -> int:
         return int(Exit.USAGE)
     except typer.Abort:
         return 130
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # `celeryfleet logs | head`, which Click calls a failure
+            return int(Exit.OK)
+        raise
     return int(code or Exit.OK)

@@ -104,8 +104,8 @@ def reach_broker(plan: Plan) -> None:
 def _unreachable(plan: Plan, reason: str) -> FleetError:
     if plan.broker.argv:
         return FleetError(
-            f"the fleet's own broker is not running ({reason}).",
-            hint="Start the fleet with `celeryfleet up -d`.",
+            f"the fleet's own broker does not answer ({reason}).",
+            hint="Start the fleet with `celeryfleet up -d`; if it runs, see `celeryfleet logs broker`.",
             code=Exit.BROKER,
         )
     return FleetError(

@@ -206,7 +206,8 @@ def _trouble(worker: Mapping[str, Any], now: float) -> Iterator[Row]:
         return
     last = worker["last_exit"]
     if worker.get("cause"):
-        yield [(f"      {clean(worker['cause'])}", "")], True
+        first, _, _ = worker["cause"].partition("\n")  # an app that fails to import is told in full above the table
+        yield [(f"      {clean(first)}", "")], True
     if last and last["reason"] not in worker.get("cause", ""):
         yield [(f"      last exit {span(now - last['at'])} ago: {clean(last['reason'])}", "")], True
     if last and worker["state"] in ("failed", "backoff"):

@@ -201,6 +201,7 @@ def queues(
     if not action:
         from celeryfleet.cli import insight, lean
 
+        session.require_broker()
         lean.show(insight.found(session), "queues", False)
         return Exit.OK
     from celeryfleet.client.purge import purge
@@ -272,11 +273,16 @@ def _refuse_unread(
 
 def _read_queues(session: Session, app: Any) -> Collection[str]:
     """Return the queues that some worker reads, or will when it has started."""
+    from celeryfleet.client.publish import publishing
+
     try:
         with session.connect() as client:
             status = client.ask("status")["status"]
     except NotRunningError:
-        answers = app.control.inspect(timeout=_INSPECT).active_queues() or {}
+        if session.plan.broker.argv:
+            raise  # a killed supervisor's workers and broker are about to end
+        with publishing(app):
+            answers = app.control.inspect(timeout=_INSPECT).active_queues() or {}
         return {queue["name"] for found in answers.values() for queue in found}
     pools = [pool for pool in status["pools"] if any(worker["state"] != "failed" for worker in pool["workers"])]
     return {queue for pool in pools if pool["want"] for queue in pool["queues"]}

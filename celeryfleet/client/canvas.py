@@ -90,12 +90,12 @@ def needs_results(step: Step) -> bool:
 def _check_calls(app: Any, step: Step, follows: bool = False) -> None:
     """Raise FleetError for a call that cannot work; one that follows another step gets its result first."""
     match step:
-        case Call(task, args, kwargs):
+        case Call(name, args, kwargs) if name in app.tasks:
             if follows and not step.immutable:
-                check_arguments(app.tasks[task], (None, *args), kwargs, ", and the result before it comes first")
+                check_arguments(app.tasks[name], (None, *args), kwargs, ", and the result before it comes first")
             else:
-                check_arguments(app.tasks[task], args, kwargs)
-        case Map():
+                check_arguments(app.tasks[name], args, kwargs)
+        case Call() | Map():
             pass
         case Group(steps):
             for part in steps:

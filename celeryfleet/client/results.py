@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.client.outcome import READY, Outcome, Progress, Record, Standing, progress, standing
@@ -47,14 +47,25 @@ def reads_many(app: Celery) -> bool:
     return type(app.backend).mget is not BaseKeyValueStoreBackend.mget if hasattr(app.backend, "mget") else False
 
 
-def without_subscribing(app: Celery) -> Any:
-    """Return a context in which sending asks for no notice of the result, since `follow` looks for itself.
+@contextmanager
+def without_subscribing(app: Celery) -> Iterator[None]:
+    """Ask for no notice of results while sending, since `follow` looks for itself.
 
-    It saves a request to Redis per task, and 19 seconds of retries where Redis is down.
+    It saves a request to Redis per task, and 19 seconds of retries where Redis is down. The results of a chord's
+    header subscribe by themselves, and would have to unsubscribe when Python is already shutting down.
     """
     from celery.result import denied_join_result
 
-    return denied_join_result() if reads_many(app) else nullcontext()
+    if not reads_many(app):
+        yield
+        return
+    backend: Any = app.backend
+    backend.add_pending_result = lambda result, *_, **__: result
+    try:
+        with denied_join_result():
+            yield
+    finally:
+        del backend.add_pending_result
 
 
 @contextmanager

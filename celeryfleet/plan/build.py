@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.errors import FleetError
 from celeryfleet.plan import broker
 from celeryfleet.plan.command import pool_plan
 from celeryfleet.plan.paths import Paths, paths
@@ -38,7 +39,11 @@ class Facts:
 
 
 def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
-    """Plan a fleet; a pool that names profiles is part of it only if one of them is given."""
+    """Plan a fleet; a pool that names profiles is part of it only if one of them is given.
+
+    Raises FleetError for a profile that no pool names.
+    """
+    _check_profiles(fleet, profiles)
     where = fleet_paths(fleet, facts)
     shared = settings(fleet, where)
     kind = broker.kind(shared["broker_url"])
@@ -60,6 +65,14 @@ def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
         preload=fleet.preload,
         origins=broker.origins(fleet, shared),
     )
+
+
+def _check_profiles(fleet: Fleet, profiles: Collection[str]) -> None:
+    known = sorted({profile for pool in fleet.pools.values() for profile in pool.profiles})
+    for name in profiles:
+        if name not in known:
+            hint = f"The profiles are {', '.join(known)}." if known else "No pool of fleet.yaml names profiles."
+            raise FleetError(f'there is no profile "{name}".', hint=hint)
 
 
 def fleet_paths(fleet: Fleet, facts: Facts) -> Paths:

@@ -22,15 +22,18 @@ from celeryfleet.supervise.target import Target
 if TYPE_CHECKING:
     from celeryfleet.wire import Message
 
+#: replicas of one pool at most: more is a mistake, and each takes a process
+_REPLICAS = 1000
+
 
 class Answers:
     """Turns requests into events, and the state into replies."""
 
-    def __init__(self, core: Core, crew: Crew, planned: Callable[[], None]) -> None:
+    def __init__(self, core: Core, crew: Crew, follow: Callable[[Plan], None]) -> None:
         self._core = core
         self._crew = crew
-        #: called when the plan has changed
-        self._planned = planned
+        #: takes another plan; raises OSError where it can't
+        self._follow = follow
         self._started = time.monotonic()
         self._waiting: list[asyncio.Future[bool]] = []
 
@@ -54,7 +57,7 @@ class Answers:
             case "restart":
                 core.happen(RestartAsked(self._pools(message["pools"]), bool(message.get("rolling"))))
             case "pause":
-                core.happen(PauseAsked(frozenset(message["queues"])))
+                core.happen(PauseAsked(frozenset(map(str, message["queues"]))))
             case "stop":
                 core.happen(StopAsked(bool(message.get("cold")), message.get("grace")))
             case "wait":
@@ -106,12 +109,21 @@ class Answers:
         kept = {
             pool.name: old_pool.replicas for pool in plan.pools if (old_pool := old.pool(pool.name)) and pool.autoscale
         }
-        self._core.target = Target.of(plan.scaled(kept))
-        self._planned()
+        try:
+            self._follow(plan.scaled(kept))
+        except OSError as error:
+            raise FleetError(
+                f"the fleet goes on as it was: settings.json could not be written: {error.strerror}.",
+                code=Exit.FAILURE,
+            ) from error
         self._core.happen(RetryAsked())
 
     def _scale(self, replicas: dict[str, int]) -> None:
+        if not replicas:
+            return
         for name in self._pools(replicas):
+            if type(replicas[name]) is not int or not 0 <= replicas[name] <= _REPLICAS:
+                raise FleetError(f"{name} can have 0 to {_REPLICAS} replicas, not {replicas[name]!r}.")
             if self._core.target.pools[name].kind == "beat":
                 raise FleetError("beat can't be scaled: two would send every task twice.")
         self._core.target = Target.of(self._core.plan.scaled(replicas))

@@ -29,6 +29,8 @@ class Autoscaler:
         self._core = core
         self._memories: dict[str, Memory] = {}
         self._running = False
+        #: why the latest measurement failed, if it did
+        self._trouble = ""
 
     def start(self) -> None:
         """Begin, if some pool of the plan asks for it and it has not begun yet."""
@@ -41,14 +43,18 @@ class Autoscaler:
 
     async def _run(self) -> None:
         from celeryfleet.depths import measure
-        from celeryfleet.resp import BrokerError
 
         while self._pools() and not self._core.state.stopping:
             status = describe(self._core.target, self._core.state, time.monotonic(), {})
             try:
                 depths = await asyncio.to_thread(measure, status, time.time(), TIMEOUT)
-            except BrokerError:
-                depths = None  # it comes back, or its own watch says that it does not
+            except Exception as error:  # most often the broker is away: it comes back, or its own watch tells
+                if str(error) != self._trouble:
+                    self._core.say(f"the queues could not be measured: {error}")
+                self._trouble = str(error)
+                depths = None
+            else:
+                self._trouble = ""
             if depths is not None and not self._core.state.stopping:
                 self.follow(depths, time.monotonic())
             await asyncio.sleep(INTERVAL)

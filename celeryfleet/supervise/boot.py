@@ -8,12 +8,17 @@ import fcntl
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 from celeryfleet.plan.values import Plan
 from celeryfleet.supervise.forkserver import ForkServer
 from celeryfleet.supervise.supervisor import Supervisor
+from celeryfleet.supervise.voice import speak_into
 from celeryfleet.wire import Lines, encode
+
+#: seconds that a supervisor which holds the lock and does not answer is waited for, and between two looks
+_PATIENCE, _LOOK = 5.0, 0.02
 
 
 def boot(parent: socket.socket, server: ForkServer | None) -> None:
@@ -25,17 +30,16 @@ def boot(parent: socket.socket, server: ForkServer | None) -> None:
     try:
         (home / "logs").mkdir(parents=True, exist_ok=True)
         home.chmod(0o700)
+        _unversioned(home.parent)
         _private(Path(plan.control).parent)
         lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        parent.sendall(encode({"ok": False, "error": f"{error.filename or home}: {error.strerror}"}))
+        parent.sendall(encode({"ok": False, "error": _told(error, plan.state_dir)}))
         return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(lock, plan.control):
         parent.sendall(encode({"ok": False, "error": "locked"}))
         return
-    _log_to(home / "logs" / "supervisor.log")
+    speak_into(home / "logs" / "supervisor.log")
     os.chdir(Path(plan.file).parent)
     for name, value in plan.env.items():
         os.environ.setdefault(name, value)
@@ -43,16 +47,39 @@ def boot(parent: socket.socket, server: ForkServer | None) -> None:
     sys.stdout.flush()
 
 
+def _locked(lock: int, control: str) -> bool:
+    """Take the fleet's lock; False if another supervisor has it, and answers or had time enough to begin or end."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with socket.socket(socket.AF_UNIX) as caller:
+                if caller.connect_ex(control) == 0 or time.monotonic() > deadline:
+                    return False
+            time.sleep(_LOOK)
+        else:
+            return True
+
+
 async def _supervise(plan: Plan, server: ForkServer | None, parent: socket.socket) -> None:
     supervisor = Supervisor(plan, server)
-    await supervisor.open()
-    point(plan)
+    try:
+        await supervisor.open()
+        point(plan)
+    except OSError as error:
+        parent.sendall(encode({"ok": False, "error": _told(error, plan.state_dir)}))
+        return
     parent.sendall(encode({"ok": True}))
     parent.close()
     try:
         await supervisor.run()
     finally:
         _unpoint(supervisor.core.plan)
+
+
+def _told(error: OSError, folder: str) -> str:
+    return f"the fleet's files cannot be written: {error.filename or folder}: {error.strerror}."
 
 
 def _receive(parent: socket.socket) -> Plan | None:
@@ -65,19 +92,19 @@ def _receive(parent: socket.socket) -> Plan | None:
             return Plan.from_json(message["plan"])
 
 
+def _unversioned(folder: Path) -> None:
+    """Keep what lies here out of the user's commits."""
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+
+
 def _private(folder: Path) -> None:
     """Make the folder of the sockets, ours alone. Raises OSError if it is somebody else's."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.stat().st_uid != os.geteuid():
         raise PermissionError(1, "it belongs to another user", str(folder))
     folder.chmod(0o700)
-
-
-def _log_to(file: Path) -> None:
-    out = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    for fd in (1, 2):
-        os.dup2(out, fd)
-    os.close(out)
 
 
 def pointer(file: Path) -> Path:

@@ -11,29 +11,34 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from celeryfleet.plan.values import BrokerPlan
+from celeryfleet.plan.values import BrokerPlan, LogPlan
 from celeryfleet.supervise import process
 from celeryfleet.supervise.actions import StartBroker
 from celeryfleet.supervise.core import Core
 from celeryfleet.supervise.events import BrokerExited, BrokerUp, Did
 from celeryfleet.supervise.tail import last_lines
+from celeryfleet.supervise.voice import shift
 
 #: seconds between two tries to reach a broker that is starting
 RETRY = 0.01
-#: seconds a starting broker may take to answer, loading its data included
+#: the same while it loads its data
+LOADING = 0.2
+#: seconds a starting broker may be silent; one that loads its data is not
 PATIENCE = 120.0
 
-_KEEPER = 'read -r _; kill -TERM "$1" 2>/dev/null'
+# Until the end of the pipe, whatever a task may write into it by mistake.
+_KEEPER = 'while read -r _; do :; done; kill -TERM "$1" 2>/dev/null'
 
 
-def start(plan: BrokerPlan, log: Path) -> int:
+def start(plan: BrokerPlan, log: Path, limits: LogPlan) -> int:
     """Start the server on its own socket and data; return its pid. Raises OSError."""
     data = Path(plan.data)
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     Path(plan.socket).unlink(missing_ok=True)
+    shift(log, limits)
     out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         return process.spawn(plan.argv, os.environ, out=out)
@@ -46,8 +51,8 @@ def keep(pid: int, lifeline: int) -> int:
     return process.spawn(["/bin/sh", "-c", _KEEPER, "celeryfleet-broker-keeper", str(pid)], os.environ, stdin=lifeline)
 
 
-async def answers(path: str) -> bool:
-    """Ask the server on this socket once whether it is ready to work."""
+async def ask(path: str) -> bytes:
+    """Ask the server on this socket once how it is; nothing if it does not answer."""
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_UNIX) as sock:
         sock.setblocking(False)
@@ -56,17 +61,20 @@ async def answers(path: str) -> bool:
             await loop.sock_sendall(sock, b"PING\r\n")
             reply = await asyncio.wait_for(loop.sock_recv(sock, 64), 1.0)
         except (OSError, TimeoutError):
-            return False
-    return reply.startswith(b"+PONG")
+            return b""
+    return bytes(reply)
 
 
 async def until_it_answers(path: str) -> bool:
-    """Wait for the server on this socket; False if it stays silent too long."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    while not await answers(path):
-        if asyncio.get_running_loop().time() > deadline:
+    """Wait for the server on this socket to be ready to work; False if it stays silent too long."""
+    loop = asyncio.get_running_loop()
+    heard_at, pause = loop.time(), RETRY
+    while not (reply := await ask(path)).startswith(b"+PONG"):
+        if reply:
+            heard_at, pause = loop.time(), LOADING  # -LOADING: what it has kept is much
+        elif loop.time() > heard_at + PATIENCE:
             return False
-        await asyncio.sleep(RETRY)
+        await asyncio.sleep(pause)
     return True
 
 
@@ -84,19 +92,22 @@ class EmbeddedBroker:
         """Start the server and its keeper; what becomes of it is told by events."""
         plan = self._core.plan.broker
         try:
-            self.pid = start(plan, self._log)
+            self.pid = start(plan, self._log, self._core.plan.logs)
             self.keeper = keep(self.pid, self._lifeline)
         except OSError as error:
+            if self.pid is not None:  # there is no keeper; two servers on one folder would be worse than none
+                process.kill_group(self.pid)
+                self.pid = None
             self._core.happen(BrokerExited(f"{plan.argv[0]} could not be started: {error.strerror}"))
             return
         self._core.background(self._await(self.pid))
 
-    def adopt(self, pid: int, watch: Callable[[int, Callable[[], None]], None]) -> None:
-        """Take over the server of an earlier supervisor, which is not our child: `watch` tells of its end."""
+    def adopt(self, pid: int) -> None:
+        """Take over the server of an earlier supervisor, which is not our child."""
         self._core.happen(Did(StartBroker("it still runs")))
         self.pid = pid
         self.keeper = keep(pid, self._lifeline)
-        watch(pid, lambda: self._gone("it stopped"))
+        process.watch(pid, partial(self._gone, "it stopped"))
         self._core.background(self._await(pid))
 
     def stop(self, kill: bool) -> None:

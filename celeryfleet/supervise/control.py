@@ -74,6 +74,9 @@ class Client:
             data = self._socket.recv(1 << 16)
             if not data:
                 raise NotRunningError("The fleet stopped while it was asked.")
-            messages = self._lines.feed(data)
+            try:
+                messages = self._lines.feed(data)
+            except ValueError as error:
+                raise FleetError("what answers on the control socket is no supervisor.", code=Exit.FAILURE) from error
             if messages:
                 return messages[0]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable, Coroutine
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,13 @@ from celeryfleet.supervise.events import Event
 from celeryfleet.supervise.history import apply
 from celeryfleet.supervise.state import FleetState
 from celeryfleet.supervise.target import Target
+from celeryfleet.supervise.voice import say
 
 if TYPE_CHECKING:
     from celeryfleet.wire import Message
+
+#: seconds before another turn where one has failed
+_AGAIN = 1.0
 
 
 class Core:
@@ -50,18 +54,31 @@ class Core:
 
     def _take_turn(self) -> None:
         self._turning = False
-        self._turn()
+        try:
+            self._turn()
+        except Exception as error:  # a bug, or a machine out of something: the fleet must not go unsupervised
+            self.trouble("a decision could not be carried out", error)
+            asyncio.get_running_loop().call_later(_AGAIN, self.schedule)
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the loop, and keep hold of it."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.trouble("work in the background has failed", error)
 
     def say(self, text: str) -> None:
         """Write to supervisor.log."""
-        stamp = datetime.now().isoformat(" ", "milliseconds")
-        print("".join(f"{stamp} {line}\n" for line in text.splitlines()), end="", flush=True)
+        say(text, self.home / "logs" / "supervisor.log", self.plan.logs)
+
+    def trouble(self, what: str, error: BaseException) -> None:
+        """Write to supervisor.log what should not have happened, with its traceback."""
+        self.say(f"{what}: {error!r}\n{''.join(traceback.format_exception(error))}")
 
     def app(self) -> Message:
         """Tell a worker process what app it runs."""

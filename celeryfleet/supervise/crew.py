@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from celeryfleet.plan.values import WorkerSpec
 from celeryfleet.supervise import process
 from celeryfleet.supervise.core import Core
-from celeryfleet.supervise.events import Beaten, Exited, Hello, Ready
+from celeryfleet.supervise.events import Beaten, Exited, Hello, Ready, Restored
 from celeryfleet.supervise.forkserver import Forkery
 from celeryfleet.supervise.state import Beat, LastExit, Status
 from celeryfleet.supervise.tail import last_lines
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: ids of revoked tasks kept for workers that start later
 _REVOKED = 2000
+#: seconds of silence at most, for a worker to which nothing happens
+_KEEPALIVE = 10.0
 #: seconds that `poke` waits for the workers' answers
 _POKE = 0.05
 #: lines of its log kept when a worker ends unexpectedly
@@ -70,7 +72,11 @@ class Crew:
 
     def spawn(self, spec: WorkerSpec, fork: bool) -> None:
         """Start a worker; what becomes of it is told by events."""
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self.gone(spec.name, 1, f"it could not be started: {error.strerror}")
+            return
         line = self._lines[spec.name] = _Line(ours)
         asyncio.get_running_loop().add_reader(ours, self._hear, spec.name, line)
         plan = self._core.plan
@@ -80,6 +86,9 @@ class Crew:
             "log": self._core.log(spec.name),
             "log_format": plan.logs.format,
             "revoked": list(self._revoked),
+            "paused": sorted(self._core.state.paused & set(spec.options.get("queues", ()))),
+            # Two of three signs of life may be late before silence counts.
+            "keepalive": min(_KEEPALIVE, self._core.target.pools[spec.pool].health.heartbeat_within / 3),
         }
         with theirs:
             if fork:
@@ -119,8 +128,12 @@ class Crew:
             if line.pid is None and self._lines.get(name) is line:
                 self.gone(name, 1, "it ended before it had started")
             return
-        for message in line.messages.feed(data):
-            self._take(name, line, message)
+        try:
+            for message in line.messages.feed(data):
+                self._take(name, line, message)
+        except (ValueError, LookupError, TypeError) as error:
+            self._core.trouble(f"{name} talks nonsense, and is left", error)
+            line.hang_up()  # at which it stops warmly
 
     def _take(self, name: str, line: _Line, message: Message) -> None:
         match message["t"]:
@@ -138,6 +151,8 @@ class Crew:
                 self._revoked |= dict.fromkeys(message["ids"])
                 for old in list(self._revoked)[:-_REVOKED]:
                     del self._revoked[old]
+            case "restored":
+                self._core.happen(Restored(name, tuple(message["nodes"])))
             case "beat":
                 fields = {key: message[key] for key in Beat.__slots__ if key in message}
                 self._core.happen(Beaten(name, Beat(**{**fields, "paused": tuple(message["paused"])})))
@@ -159,10 +174,13 @@ class Crew:
         self._pokes[poke] = (set(ready), done)
         for name in ready:
             self.tell(name, {"do": "poke", "poke": poke})
-        if ready:
-            with contextlib.suppress(TimeoutError):
+        try:
+            if ready:
                 await asyncio.wait_for(done.wait(), _POKE)
-        del self._pokes[poke]
+        except TimeoutError:
+            pass  # its latest beat has to do
+        finally:
+            del self._pokes[poke]
 
     # --- Telling ------------------------------------------------------------------------------------------
 
@@ -195,11 +213,16 @@ class Crew:
 
     # --- Ends ---------------------------------------------------------------------------------------------
 
-    def ended(self, pid: int, code: int) -> None:
-        """Take note of a child's exit, if it was a worker's main process."""
+    def owns(self, pid: int) -> bool:
+        """Tell whether this is a worker's main process."""
         for name, line in list(self._lines.items()):
             if line.pid is None:
                 self._hear(name, line)  # its hello may still wait to be read
+        return any(line.pid == pid for line in self._lines.values())
+
+    def ended(self, pid: int, code: int) -> None:
+        """Take note of a child's exit, if it was a worker's main process."""
+        for name, line in list(self._lines.items()):
             if line.pid == pid:
                 self._hear(name, line)  # and so may its last beat
                 self.gone(name, code, process.explain(code))

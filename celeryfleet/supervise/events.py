@@ -115,6 +115,21 @@ class PauseAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """A worker has brought back the messages of dead nodes."""
+
+    name: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overslept:
+    """The machine, or the supervisor, stood still for some seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Did:
     """An action was carried out."""
 
@@ -123,5 +138,5 @@ class Did:
 
 Event = (
     Hello | Ready | Beaten | Exited | Leftover | BrokerUp | BrokerExited | ServerReady | ServerBroken | ServerExited
-    | StopAsked | RestartAsked | RetryAsked | PauseAsked | Did
+    | StopAsked | RestartAsked | RetryAsked | PauseAsked | Restored | Overslept | Did
 )  # fmt: skip

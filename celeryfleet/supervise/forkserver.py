@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from celeryfleet.supervise import process
-from celeryfleet.wire import encode, receive_with_fds
+from celeryfleet.wire import receive_with_fds, send_with_fds
 
 if TYPE_CHECKING:
     from celeryfleet.supervise.core import Core
@@ -23,7 +23,7 @@ class ForkServer:
     def __init__(self, pid: int, channel: socket.socket) -> None:
         self.pid = pid
         self.channel = channel
-        self._waiting: deque[tuple[bytes, list[int]]] = deque()
+        self._waiting: deque[tuple[Message, list[int]]] = deque()
 
     @classmethod
     def start(cls, log: str = os.devnull) -> ForkServer:
@@ -40,19 +40,19 @@ class ForkServer:
 
     def send(self, message: Message, fds: list[int]) -> bool:
         """Send a request with descriptors, which are closed once sent; False if it must wait (see `flush`)."""
-        self._waiting.append((encode(message), fds))
+        self._waiting.append((message, fds))
         return self.flush()
 
     def flush(self) -> bool:
         """Send what waits; False while the server is too busy to take it."""
         while self._waiting:
-            data, fds = self._waiting[0]
+            message, fds = self._waiting[0]
             try:
-                socket.send_fds(self.channel, [data], fds)
+                send_with_fds(self.channel, message, fds)
             except BlockingIOError:
                 return False
-            except OSError:
-                pass  # it is gone; its exit will tell, and so will the closed descriptors
+            except OSError:  # it is gone, or we are out of descriptors: its exit will tell, and the next one is told
+                process.tell(self.pid, signal.SIGKILL)
             self._waiting.popleft()
             for fd in fds:
                 os.close(fd)
@@ -62,7 +62,7 @@ class ForkServer:
         """Read one message; None when the server has closed the channel. Raises BlockingIOError."""
         try:
             message, _ = receive_with_fds(self.channel)
-        except ConnectionResetError:
+        except (ConnectionResetError, ValueError):
             return None
         return message
 

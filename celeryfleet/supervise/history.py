@@ -31,9 +31,11 @@ from celeryfleet.supervise.events import (
     Exited,
     Hello,
     Leftover,
+    Overslept,
     PauseAsked,
     Ready,
     RestartAsked,
+    Restored,
     RetryAsked,
     ServerBroken,
     ServerExited,
@@ -76,6 +78,19 @@ def apply(state: FleetState, event: Event, now: float) -> FleetState:
             return _apply_retry(state)
         case PauseAsked(queues):
             return replace(state, paused=queues)
+        case Restored(name, nodes):
+            restoring = state.workers[name].restoring if name in state.workers else frozenset()
+            return state.change(name, restoring=restoring - set(nodes))
+        case Overslept(seconds):
+            return _apply_overslept(state, seconds, now)
+
+
+def _apply_overslept(state: FleetState, seconds: float, now: float) -> FleetState:
+    """Hold no silence against anyone, and no slowness to stop."""
+    for worker in state.workers.values():
+        deadline = None if worker.deadline is None else worker.deadline + seconds
+        state = state.change(worker.name, seen_at=now, consuming_at=now, deadline=deadline)
+    return state
 
 
 def _apply_beat(state: FleetState, name: str, beat: Beat, now: float) -> FleetState:
@@ -108,6 +123,7 @@ def _apply_exit(state: FleetState, event: Exited, now: float) -> FleetState:
         deadline=None,
         cold=False,
         outdated=False,
+        restoring=frozenset(),
         deaths=worker.deaths if expected else (*worker.deaths[-49:], now),
         last_exit=event.last,
         cause=worker.cause if expected else event.last.reason,
@@ -116,7 +132,7 @@ def _apply_exit(state: FleetState, event: Exited, now: float) -> FleetState:
         failed_before=worker.failed_before + worker.beat.failed,
     )
     unclean = event.last.code != 0 or not expected
-    bereft = state.bereft | {worker.node} if unclean else state.bereft
+    bereft = state.bereft | worker.restoring | ({worker.node} if unclean else set())
     return replace(state.with_worker(gone), bereft=bereft)
 
 
@@ -185,8 +201,9 @@ def _apply_action(state: FleetState, action: Action, now: float) -> FleetState:
             return _apply_fail(state, name, cause)
         case Forget(name):
             return state.without_worker(name)
-        case Restore(_, nodes):
-            return replace(state, bereft=state.bereft - set(nodes))
+        case Restore(name, nodes):
+            restoring = state.workers[name].restoring | set(nodes)
+            return replace(state.change(name, restoring=restoring), bereft=state.bereft - set(nodes))
         case SetPaused(name, pause, resume):
             beat = state.workers[name].beat
             paused = tuple(sorted((set(beat.paused) | set(pause)) - set(resume)))

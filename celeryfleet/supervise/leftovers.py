@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,50 +29,49 @@ class Leftovers:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._before = self._read()
+        self._processes, self._nodes = _read(file)
         self._births: dict[int, float] = {}
-        self._written: dict[str, Any] = {}
+        self._written: object = None
 
     def alive(self) -> Iterator[tuple[str, Remembered]]:
         """Yield what was remembered and still runs, as (name, process); `broker`, `keeper`, `server` are no workers."""
-        for name, entry in self._before.get("processes", {}).items():
-            old = Remembered(**entry)
+        for name, old in self._processes.items():
             if process.birth(old.pid) == old.birth:
                 yield name, old
 
     def bereave(self, state: FleetState) -> FleetState:
         """Add the nodes of earlier workers, whose messages nobody may have brought back."""
-        return replace(state, bereft=state.bereft | frozenset(self._before.get("nodes", [])))
+        return replace(state, bereft=state.bereft | self._nodes)
 
-    def remember(self, state: FleetState, broker: int | None, keeper: int | None, server: int | None) -> None:
-        """Write down what runs now, if that has changed."""
-        processes = {}
-        for worker in state.workers.values():
-            if worker.pid is not None:
-                entry = self._entry(worker.pid, worker.pool, worker.node, worker.grace)
-                processes[worker.name] = asdict(entry)
-        for name, pid in (("broker", broker), ("keeper", keeper), ("server", server)):
-            if pid is not None:
-                processes[name] = asdict(self._entry(pid))
-        nodes = {worker.node for worker in state.workers.values() if worker.node} | state.bereft
-        known = {"processes": processes, "nodes": sorted(nodes)}
-        if known != self._written:
-            self._write(known)
-            self._written = known
-
-    def _entry(self, pid: int, pool: str = "", node: str = "", grace: float = 0.0) -> Remembered:
-        if pid not in self._births:
-            self._births[pid] = process.birth(pid) or 0.0
-        return Remembered(pid, self._births[pid], pool, node, grace)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            known = json.loads(self._file.read_text())
-        except (FileNotFoundError, ValueError):  # a torn write is no more than a lost memory
-            return {}
-        return known if isinstance(known, dict) else {}
-
-    def _write(self, known: dict[str, Any]) -> None:
+    def remember(self, state: FleetState, parts: Mapping[str, int | None]) -> None:
+        """Write down what runs now, workers and `parts`, if that has changed. Raises OSError."""
+        workers = state.workers.values()
+        running = {w.name: (w.pid, w.pool, w.node, w.grace) for w in workers if w.pid is not None}
+        running |= {name: (pid, "", "", 0.0) for name, pid in parts.items() if pid is not None}
+        nodes = state.bereft.union((w.node for w in workers if w.node), *(w.restoring for w in workers))
+        known = (running, nodes)
+        if known == self._written:
+            return
+        pids = [pid for pid, *_ in running.values()]
+        # A pid that is no longer ours is forgotten: the next process to have it was born at another time.
+        self._births = {pid: self._births.get(pid) or process.birth(pid) or 0.0 for pid in pids}
+        entries = {
+            name: asdict(Remembered(pid, self._births[pid], pool, node, grace))
+            for name, (pid, pool, node, grace) in running.items()
+        }
         fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps(known))
+        fresh.write_text(json.dumps({"boot": process.boot_id(), "processes": entries, "nodes": sorted(nodes)}))
         fresh.replace(self._file)
+        self._written = known
+
+
+def _read(file: Path) -> tuple[dict[str, Remembered], frozenset[str]]:
+    """Read what an earlier supervisor wrote; a torn file is no more than a lost memory."""
+    try:
+        known: Any = json.loads(file.read_bytes())
+        nodes = frozenset(map(str, known["nodes"]))
+        if known["boot"] != process.boot_id():
+            return {}, nodes  # the machine was started anew: these pids are anyone's
+        return {str(name): Remembered(**entry) for name, entry in known["processes"].items()}, nodes
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}, frozenset()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+#: seconds between two looks at a process whose end can't be waited for
+_LOOK = 0.2
 
 #: what the interpreter of a child is started with: never the working folder in front of the standard library
 PYTHON = (sys.executable, "-P")
@@ -74,26 +78,64 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def reap() -> Iterator[tuple[int, int]]:
-    """Collect children that have exited as (pid, exit code or minus the signal), their groups killed first."""
-    while True:
-        try:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if found is None:
-            return
-        if _leads_session(found.si_pid):
-            kill_group(found.si_pid)  # while its pid can't be anyone else's
-        _, status = os.waitpid(found.si_pid, 0)
-        yield found.si_pid, os.waitstatus_to_exitcode(status)
+def reap(ours: Callable[[int], bool]) -> Iterator[tuple[int, int]]:
+    """Collect children that have exited as (pid, exit code or minus the signal).
+
+    What is left of the groups of `ours` is killed first. Other children are orphans that came to the subreaper, such
+    as the middle process of a daemon that a task has started: its group is the daemon's.
+    """
+    while (pid := _exited()) is not None:
+        if ours(pid):
+            kill_group(pid)  # while its pid can't be anyone else's
+        _, status = os.waitpid(pid, 0)
+        yield pid, os.waitstatus_to_exitcode(status)
 
 
-def _leads_session(pid: int) -> bool:
+def _exited() -> int | None:
+    """Return a child that has exited, and leave it to be waited for."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return _exited_by_psutil()
     try:
-        return os.getsid(pid) == pid
-    except (ProcessLookupError, PermissionError):
-        return False
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if found is None else found.si_pid
+
+
+def _exited_by_psutil() -> int | None:
+    import psutil
+
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() == psutil.STATUS_ZOMBIE:
+                return child.pid
+    return None
+
+
+def watch(pid: int, gone: Callable[[], None]) -> None:
+    """Call back, from the running loop, when a process that is not our child ends."""
+    loop = asyncio.get_running_loop()
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        loop.call_soon(gone)
+    except (AttributeError, OSError):  # another platform than Linux, or a sandbox
+        _look_again(pid, birth(pid), gone)
+    else:
+        loop.add_reader(pidfd, _ended, pidfd, gone)
+
+
+def _ended(pidfd: int, gone: Callable[[], None]) -> None:
+    asyncio.get_running_loop().remove_reader(pidfd)
+    os.close(pidfd)
+    gone()
+
+
+def _look_again(pid: int, born: float | None, gone: Callable[[], None]) -> None:
+    if born is None or birth(pid) != born:
+        gone()
+    else:
+        asyncio.get_running_loop().call_later(_LOOK, _look_again, pid, born, gone)
 
 
 def explain(code: int) -> str:
@@ -110,16 +152,29 @@ def birth(pid: int) -> float | None:
     """Return when a process was started, in a unit of the platform's; None if there is none (or a zombie)."""
     if sys.platform == "linux":
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
+            fields = _stat(pid)
+        except OSError:
             return None
-        return None if fields[0] in "ZX" else float(fields[19])
+        return None if fields[0] in b"ZX" else float(fields[19])
     import psutil
 
     try:
         return float(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:
         return None
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Read what follows a process's name, which may be any bytes: a title that was cut within a letter."""
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+
+
+def boot_id() -> str:
+    """Name this run of the machine: a pid and its birth mean something within it only; empty if not known."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
 
 
 def resident_by_session(sessions: Sequence[int]) -> dict[int, int]:
@@ -132,8 +187,8 @@ def resident_by_session(sessions: Sequence[int]) -> dict[int, int]:
         if not entry.name.isdigit():
             continue
         try:
-            fields = Path(f"/proc/{entry.name}/stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
+            fields = _stat(int(entry.name))
+        except OSError:
             continue
         session = int(fields[3])
         if session in wanted:

@@ -24,7 +24,7 @@ from celeryfleet.supervise.actions import (
 )
 from celeryfleet.supervise.state import FleetState, Part, Phase, Status, Worker
 from celeryfleet.supervise.target import Target
-from celeryfleet.supervise.timing import COLD_SECONDS, PART_RESTART, STUCK_SECONDS, delay
+from celeryfleet.supervise.timing import COLD_SECONDS, PART_RESTART, START_SECONDS, STUCK_SECONDS, delay
 
 
 @dataclass(slots=True)
@@ -197,7 +197,9 @@ def _keep(
         draft.replacing.add(worker.pool)
         cause = "its definition changed" if stale else "a restart was asked for"
         draft.actions.append(Stop(worker.name, pool.grace, cause))
-    elif worker.status is Status.READY:
+    elif worker.status is Status.STARTING:
+        _check_start(worker, now, draft)
+    else:
         _check_health(worker, pool, now, draft)
         _set_paused(state, worker, pool, draft)
 
@@ -214,6 +216,15 @@ def _may_replace(target: Target, state: FleetState, worker: Worker, spec: Worker
     mates = [w for w in state.workers.values() if w.pool == worker.pool and w.name in target.specs]
     others_ready = all(mate.status is Status.READY for mate in mates if mate.name != worker.name)
     return others_ready and worker.pool not in draft.replacing
+
+
+def _check_start(worker: Worker, now: float, draft: _Draft) -> None:
+    """Find a process that hangs before it can beat, such as one forked while a thread held a lock."""
+    if now < worker.seen_at + START_SECONDS:
+        draft.wake(worker.seen_at + START_SECONDS)
+    else:
+        cause = f"it has been starting silently for {now - worker.seen_at:.0f} s"
+        draft.actions.append(Stop(worker.name, STUCK_SECONDS, cause, stuck=True))
 
 
 def _check_health(worker: Worker, pool: PoolPlan, now: float, draft: _Draft) -> None:

@@ -11,11 +11,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from celeryfleet.errors import FleetError
+from celeryfleet.errors import Exit, FleetError
 from celeryfleet.wire import LIMIT, Lines, encode
 
 if TYPE_CHECKING:
     from celeryfleet.wire import Message
+
+#: seconds that a caller has to read its last answer when the fleet has stopped
+_PARTING = 1.0
 
 Handler: TypeAlias = "Callable[[Message], Awaitable[Message]]"
 
@@ -23,8 +26,10 @@ Handler: TypeAlias = "Callable[[Message], Awaitable[Message]]"
 class Server:
     """Answers requests, each connection by itself."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, trouble: Callable[[str, BaseException], None]) -> None:
         self._handler = handler
+        #: told of what should not have happened
+        self._trouble = trouble
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def listen(self, path: str) -> asyncio.Server:
@@ -37,20 +42,26 @@ class Server:
 
     async def hang_up(self) -> None:
         """Close every connection, so that whoever waits for the end learns of it."""
-        for writer in list(self._writers):
+        writers = list(self._writers)
+        for writer in writers:
             writer.close()
-        for writer in list(self._writers):
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+        closing = [asyncio.ensure_future(writer.wait_closed()) for writer in writers]
+        if closing:
+            await asyncio.wait(closing, timeout=_PARTING)
+        for writer, closed in zip(writers, closing, strict=True):
+            if not closed.done():
+                writer.transport.abort()  # it asked, and reads no answer
+            with contextlib.suppress(OSError):
+                await closed
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         asked: set[str] = set()
         try:
             while line := await reader.readline():
-                writer.write(encode(await _answer(line, self._handler, asked)))
+                writer.write(encode(await self._answer(line, asked)))
                 await writer.drain()
-        except (ConnectionError, ValueError):
+        except (OSError, ValueError, RecursionError):
             pass  # it hung up, or spoke another protocol
         except asyncio.CancelledError:
             pass  # the supervisor ends while a caller waits for something else
@@ -60,12 +71,20 @@ class Server:
             if "leash" in asked:
                 await self._handler({"do": "unleash"})
 
+    async def _answer(self, line: bytes, asked: set[str]) -> Message:
+        (message,) = Lines().feed(line) or ({"do": ""},)
+        do = str(message.get("do"))
+        asked.add(do)
+        try:
+            return {"ok": True, **await self._handler(message)}
+        except FleetError as error:
+            first = error.problems[0]
+            return _refusal(first.what, first.hint, error.code)
+        except Exception as error:  # the caller is told, and the fleet goes on
+            self._trouble(f'the request "{do}" failed', error)
+            hint = "If celeryfleet was upgraded while the fleet ran: `celeryfleet down`, then `celeryfleet up`."
+            return _refusal(f'the supervisor could not do "{do}": {error!r}.', hint, Exit.FAILURE)
 
-async def _answer(line: bytes, handler: Handler, asked: set[str]) -> Message:
-    (message,) = Lines().feed(line) or ({"do": ""},)
-    asked.add(str(message.get("do")))
-    try:
-        return {"ok": True, **await handler(message)}
-    except FleetError as error:
-        first = error.problems[0]
-        return {"ok": False, "error": {"what": first.what, "hint": first.hint, "code": int(error.code)}}
+
+def _refusal(what: str, hint: str, code: Exit) -> Message:
+    return {"ok": False, "error": {"what": what, "hint": hint, "code": int(code)}}

@@ -88,6 +88,8 @@ class Worker:
     restarts: int = 0
     #: to be replaced though its digest is right
     outdated: bool = False
+    #: dead nodes whose messages it was told to bring back, and has not said that it did
+    restoring: frozenset[str] = frozenset()
     #: why it is in this status
     cause: str = ""
     last_exit: LastExit | None = None

@@ -69,7 +69,7 @@ def notes(target: Target, state: FleetState, now: float) -> list[str]:
     elif server.phase in (Phase.UP, Phase.UNFIT) and server.error:
         found.append(f"Workers are started one by one, not forked: {server.error}.")
     elif server.phase is Phase.FAILED:
-        found.append(f"The fork server keeps dying: {server.error}.")
+        found.append(f"The fork server keeps dying: {server.error}. See `celeryfleet logs preload`.")
     if broker.phase is Phase.FAILED:
         found.append(f"The broker does not start: {broker.error}.")
     cut_off = [
@@ -129,4 +129,6 @@ def _queue(target: Target, state: FleetState, name: str) -> dict[str, Any]:
 
 
 def _unacked(state: FleetState) -> set[str]:
-    return {f"unacked:{worker.node}" for worker in state.workers.values() if worker.node}
+    workers = state.workers.values()
+    nodes = state.bereft.union((worker.node for worker in workers), *(worker.restoring for worker in workers))
+    return {f"unacked:{node}" for node in nodes if node}

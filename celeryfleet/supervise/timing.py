@@ -10,6 +10,8 @@ from celeryfleet.plan.values import RestartPolicy
 COLD_SECONDS = 5.0
 #: seconds of warm stop for a worker that is stuck without any task
 STUCK_SECONDS = 3.0
+#: seconds that a worker may take to start without any sign of life; importing a large app is slow
+START_SECONDS = 300.0
 #: seconds that the broker or the fork server has to stop before SIGKILL
 PART_SECONDS = 10.0
 #: when the broker or the fork server that died comes back

@@ -1,35 +1,40 @@
 """Tells the supervisor, from the worker's own event loop, that it lives, whether it consumes, and what it does.
 
-A worker speaks when something has changed, at most once a second, and every `KEEPALIVE` seconds if nothing has;
+A worker speaks when something has changed, at most once a second, and now and then if nothing has;
 it answers a poke at once. When the supervisor is gone it stops warmly. A hung loop is silent, and so is found.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
+from celery.utils.log import get_logger
 from celery.worker import state
-from celery.worker.consumer import consumer as consumer_module
-from celery.worker.request import Request
 
 from celeryfleet.wire import Lines, encode
+from celeryfleet.worker import connecting, failures
 from celeryfleet.worker.restore import bring_back
 
 if TYPE_CHECKING:
     from celeryfleet.wire import Message
 
-#: seconds between two looks at whether something has changed
+logger = get_logger(__name__)
+
+#: seconds between two looks at whether something has changed, after one at which it had
 TICK = 1.0
-#: seconds of silence at most
-KEEPALIVE = 10.0
+#: seconds between two looks while nothing changes: a wake-up is what an idle worker costs
+IDLE_TICK = 5.0
+#: seconds that a timer may fire early
+_EARLY = 0.1
+#: bytes that wait for a supervisor which does not read, roughly
+_OUT = 200_000
 #: ids of revoked tasks passed on, the latest ones
 REVOKED_MAX = 2000
 
@@ -37,18 +42,27 @@ REVOKED_MAX = 2000
 class Heartbeat:
     """The worker's end of the socket to its supervisor."""
 
-    def __init__(self, app: Any, channel: socket.socket) -> None:
+    def __init__(self, app: Any, channel: socket.socket, keepalive: float) -> None:
         channel.setblocking(False)
         self.app = app
         self.channel = channel
+        #: seconds of silence at most
+        self.keepalive = keepalive
         self.consumer: Any = None
         self.pool_blocks = app.conf.worker_pool == "solo"
         self._out = b""
+        #: timers and pools of threads beat too
+        self._sending = threading.RLock()
         self.failed = 0
         self.paused: set[str] = set()
+        #: weak references to the tasks that go on though the connection was lost
+        self.handed_over: set[Any] = set()
         self.connecting = True
         self.stopping = False
         self._listening = False
+        #: no event loop tells of messages, and no green thread waits for them
+        self._hears_by_ticking = False
+        self._chain = 0
         self._revoked = len(state.revoked)
         self._lines = Lines()
         self._last: Message = {}
@@ -56,12 +70,12 @@ class Heartbeat:
 
     def beat(self) -> Message:
         """Describe the worker now."""
-        active = list(state.active_requests)
+        active = len(state.active_requests)  # to go through it would fail while another thread adds to it
         return {
             "t": "beat",
-            "active": len(active),
+            "active": active,
             "reserved": len(state.reserved_requests),
-            "processed": sum(state.total_count.values()) - len(active),
+            "processed": sum(state.total_count.values()) - active,
             "failed": self.failed,
             "consuming": self._consumes(),
             "connecting": self.connecting,
@@ -70,24 +84,42 @@ class Heartbeat:
 
     def say(self, message: Message) -> None:
         """Send one message; a supervisor that is gone, or too busy to read, is no reason to fail."""
-        self._out += encode(message)
+        with self._sending:
+            if len(self._out) < _OUT:  # else it has stood still for long; the next beat tells it all anyway
+                self._out += encode(message)
         self._flush()
 
     def _flush(self) -> None:
-        try:
-            sent = self.channel.send(self._out) if self._out else 0
-        except BlockingIOError:
-            return  # the rest goes with the next message
-        except OSError:
-            self._out = b""
-            self.orphaned()
-        else:
-            self._out = self._out[sent:]
+        with self._sending:
+            try:
+                sent = self.channel.send(self._out) if self._out else 0
+            except BlockingIOError:
+                return  # the rest goes with the next message
+            except OSError:
+                self._out = b""
+                self.orphaned()
+            else:
+                self._out = self._out[sent:]
 
     def tick(self) -> None:
         """Beat and listen where no event loop runs."""
-        self.listen()
+        if not self._listening:
+            self.listen()
         self.beat_if_changed()
+
+    def keep_beating(self, later: Callable[[float, Callable[[], None]], object]) -> None:
+        """Tick for as long as this connection lasts: often while things change, seldom while they don't."""
+        self._chain += 1
+        chain = self._chain
+
+        def look() -> None:
+            if chain == self._chain:  # else a newer connection has its own
+                busy = self.beat_if_changed()
+                if self._hears_by_ticking:
+                    self.listen()
+                later(TICK if busy or self._hears_by_ticking else min(IDLE_TICK, self.keepalive), look)
+
+        later(TICK, look)
 
     def listen_for_ever(self) -> None:
         """Listen in a green thread of its own, where there is no event loop that could."""
@@ -95,15 +127,17 @@ class Heartbeat:
         while not self.stopping:
             self.listen()
 
-    def beat_if_changed(self) -> None:
-        """Beat if something has changed since the last one, or the silence has been long."""
+    def beat_if_changed(self) -> bool:
+        """Beat if something has changed since the last one, or the silence has been long; tell if it had changed."""
         self._tell_revoked()
         if self._out:
             self._flush()
         beat, now = self.beat(), time.monotonic()
-        if beat != self._last or now - self._last_at >= KEEPALIVE:
+        changed = beat != self._last
+        if changed or now - self._last_at >= self.keepalive - _EARLY:
             self._last, self._last_at = beat, now
             self.say(beat)
+        return changed
 
     def listen(self) -> None:
         """Do what the supervisor asks."""
@@ -117,11 +151,15 @@ class Heartbeat:
             self.orphaned()
             return
         for message in self._lines.feed(data):
-            self._obey(message)
+            try:
+                self._obey(message)
+            except Exception:  # in the event loop it would end the worker
+                logger.exception("celeryfleet: could not do what the supervisor asks: %s", message.get("do"))
 
-    def start_listening(self) -> None:
-        """Have a green thread listen, once."""
-        if not self._listening:
+    def hear_without_loop(self, green: bool) -> None:
+        """Have a green thread listen, once, or else each tick."""
+        self._hears_by_ticking = not green
+        if green and not self._listening:
             self._listening = True
             threading.Thread(target=self.listen_for_ever, name="celeryfleet-listen", daemon=True).start()
 
@@ -141,6 +179,10 @@ class Heartbeat:
         if self.consumer is not None:
             self.consumer.call_soon(self.beat_if_changed)
 
+    def task_failed(self) -> None:
+        """Count a task that has failed."""
+        self.failed += 1
+
     def _tell_revoked(self) -> None:
         """Pass on which tasks are revoked, for workers that start later: what mingle did."""
         if len(state.revoked) != self._revoked:
@@ -153,7 +195,7 @@ class Heartbeat:
                 self._last, self._last_at = self.beat(), time.monotonic()
                 self.say({**self._last, "poke": message["poke"]})
             case "restore":
-                bring_back(self.app, message["nodes"])
+                self.say({"t": "restored", "nodes": bring_back(self.app, message["nodes"])})
             case "pause":
                 for queue in message["queues"]:
                     self.consumer.call_soon(self.consumer.cancel_task_queue, queue)
@@ -168,12 +210,15 @@ class Heartbeat:
         return task_consumer is not None and not self.connecting
 
 
-def install(app: Any, channel: socket.socket, restore: Sequence[str]) -> None:
-    """Make the app's worker tell the supervisor how it is, over this socket.
+def install(
+    app: Any, channel: socket.socket, restore: Sequence[str], keepalive: float, paused: Sequence[str] = ()
+) -> None:
+    """Make the app's worker tell the supervisor how it is, over this socket, at least every `keepalive` seconds.
 
     Whenever it connects to the broker, it first brings back what the dead nodes of `restore` had taken.
     """
-    heart = Heartbeat(app, channel)
+    heart = Heartbeat(app, channel, keepalive)
+    heart.paused = set(paused)
 
     class FleetHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
         """Beats from the consumer's loop; started anew with each connection, whose loss empties the loop."""
@@ -184,17 +229,15 @@ def install(app: Any, channel: socket.socket, restore: Sequence[str]) -> None:
             heart.consumer = consumer
             hub = consumer.hub
             if hub is not None:
-                hub.call_repeatedly(TICK, heart.beat_if_changed)
                 hub.add_reader(channel, heart.listen)
-            elif app.conf.worker_pool in ("gevent", "eventlet"):
-                consumer.timer.call_repeatedly(TICK, heart.beat_if_changed)
-                heart.start_listening()
-            else:
-                consumer.timer.call_repeatedly(TICK, heart.tick)
+                heart.keep_beating(hub.call_later)
+                return
+            heart.hear_without_loop(green=app.conf.worker_pool in ("gevent", "eventlet"))
+            heart.keep_beating(consumer.timer.call_after)
 
     app.steps["consumer"].add(FleetHeartbeat)
-    _count_failures(heart)
-    _watch_connecting(heart, restore)
+    failures.count(heart.task_failed)
+    connecting.watch(heart, restore)
 
     def on_ready(**_: Any) -> None:
         heart.say({"t": "ready", "tasks": sorted(name for name in app.tasks if not name.startswith("celery."))})
@@ -226,50 +269,3 @@ def orphaned_when_closed(channel: socket.socket) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="celeryfleet-orphan-watch", daemon=True).start()
-
-
-def _count_failures(heart: Heartbeat) -> None:
-    """Count failed tasks where Celery handles them: in the main process, whichever pool ran them."""
-    handle_failure = Request.on_failure
-
-    def on_failure(self: Any, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        if type(exc_info.exception).__name__ not in ("Retry", "Ignore", "Reject"):
-            heart.failed += 1
-        return handle_failure(self, exc_info, *args, **kwargs)
-
-    Request.on_failure = on_failure
-
-
-def _watch_connecting(heart: Heartbeat, restore: Sequence[str]) -> None:
-    """Keep beating while Celery tries to reach the broker, when its event loop does not run."""
-    check_shutdown = consumer_module.maybe_shutdown
-    connect_by_celery = consumer_module.Consumer.connect
-
-    def maybe_shutdown() -> None:
-        heart.tick()
-        check_shutdown()
-
-    def connect(self: Any) -> Any:
-        heart.connecting = True
-        heart.beat_if_changed()
-        if not self.first_connection_attempt:
-            _try_quickly(heart)
-        connection = connect_by_celery(self)
-        heart.connecting = False
-        heart.beat_if_changed()
-        running = {request.message.delivery_tag for request in state.active_requests}
-        bring_back(heart.app, restore, running, own=connection)
-        return connection
-
-    consumer_module.maybe_shutdown = maybe_shutdown
-    consumer_module.Consumer.connect = connect
-
-
-def _try_quickly(heart: Heartbeat) -> None:
-    """Give the broker a second to come back: the fleet's own does so in 50 ms, and Celery first waits for 2 s."""
-    connection = heart.app.connection_for_read()
-    with contextlib.suppress(*connection.recoverable_connection_errors):
-        connection.ensure_connection(
-            max_retries=8, interval_start=0.01, interval_step=0.04, callback=consumer_module.maybe_shutdown
-        )
-    connection.release()

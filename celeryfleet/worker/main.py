@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -26,6 +27,9 @@ def run_exec(heartbeat_fd: int, spec_fd: int) -> None:
     """Be one worker in a process of its own; the start message is read from `spec_fd`."""
     import json
 
+    for fd in os.listdir("/dev/fd"):  # noqa: PTH208 - or else every program that a task starts inherits them
+        with contextlib.suppress(OSError):  # the one that lists them
+            os.set_inheritable(int(fd), int(fd) < 3)
     with os.fdopen(spec_fd, "rb") as source:
         start = json.loads(source.read())
     if start["spec"]["options"]["pool"] in ("gevent", "eventlet"):
@@ -56,12 +60,12 @@ def greet(channel: socket.socket, start: Message) -> None:
     channel.sendall(encode({"t": "hello", "pid": os.getpid()}))
 
 
-def die_with(supervisor: int) -> None:
-    """Have the kernel stop this worker warmly when the supervisor dies, even where Python can't notice."""
+def die_with(supervisor: int, number: signal.Signals = signal.SIGTERM) -> None:
+    """Have the kernel signal this process when the supervisor dies, even where Python can't notice."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
         if os.getppid() != supervisor:  # it died before we asked
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
 
 def title(argv: list[str]) -> None:
@@ -93,7 +97,7 @@ def run(app: Any, start: Message, channel: socket.socket) -> None:
         return
     apply(app, {**spec["conf"], "worker_pool": spec["options"]["pool"]})
     state.revoked.update(start["revoked"])
-    heartbeat.install(app, channel, start["restore"])
+    heartbeat.install(app, channel, start["restore"], start["keepalive"], start["paused"])
     if start["log_format"] == "json":
         jsonlog.log_as_json()
     options = dict(spec["options"])

@@ -12,6 +12,7 @@ import functools
 import gc
 import importlib
 import os
+import signal
 import socket
 import stat
 import sys
@@ -72,6 +73,7 @@ def serve(channel_fd: int, supervisor: int) -> None:
     """Preload, report, then fork a worker for each request until the supervisor closes the channel."""
     channel = socket.socket(fileno=channel_fd)
     worker_main.title(["celeryfleet:", "fork", "server"])
+    worker_main.die_with(supervisor, signal.SIGKILL)  # it may hang in an import, and has nothing to finish
     for name in _WARM:
         importlib.import_module(name)
     message, _ = wire.receive_with_fds(channel)
@@ -97,6 +99,7 @@ def serve(channel_fd: int, supervisor: int) -> None:
 def _preload(message: Message) -> Any:
     from celeryfleet import app as fleet_app
 
+    os.chdir(message["folder"])  # the first server was started before the supervisor was there
     app = fleet_app.load(message["app"], message["django"], message["folder"])
     fleet_app.apply(app, message["settings"])
     app.loader.import_default_modules()
@@ -138,16 +141,32 @@ def _fork_on_request(app: Any, channel: socket.socket, preloaded: Message, super
         start, fds = wire.receive_with_fds(channel)
         if start is None:
             return
-        pid = os.fork()
-        if pid:
+        if not _fork_twice():
             for fd in fds:
                 os.close(fd)
-            os.waitpid(pid, 0)
             continue
-        if os.fork():
-            os._exit(0)
         channel.close()
         _become_worker(app, {**preloaded, **start}, socket.socket(fileno=fds[0]), supervisor)
+
+
+def _fork_twice() -> bool:
+    """Fork; tell whether this is the grandchild. Where there can't be one, the closed heartbeat tells."""
+    try:
+        pid = os.fork()
+    except OSError:
+        traceback.print_exc()
+        return False
+    if pid:
+        with contextlib.suppress(ChildProcessError):  # the app ignores SIGCHLD
+            os.waitpid(pid, 0)
+        return False
+    try:
+        if os.fork():
+            os._exit(0)
+    except OSError:
+        traceback.print_exc()
+        os._exit(1)
+    return True
 
 
 def _become_worker(app: Any, start: Message, heartbeat: socket.socket, supervisor: int) -> None:
@@ -162,6 +181,8 @@ def _become_worker(app: Any, start: Message, heartbeat: socket.socket, superviso
         worker_main.run(app, start, heartbeat)
     except SystemExit as exit_:
         status = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+        if isinstance(exit_.code, str):
+            print(exit_.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -89,6 +89,29 @@ def test_a_failure_names_the_task_that_failed_and_no_other(app: Any, names: Name
         assert "raise FileNotFoundError" in one.traceback
 
 
+def test_a_chord_leaves_no_subscription_to_cancel_at_the_end_of_python(app: Any, names: Names) -> None:
+    outcome = run(app, parse("chord([shop.add.s(1, 1), shop.add.s(2, 2)], xsum.s())", names).step)
+    assert outcome.result == 6
+    assert app.backend.result_consumer.subscribed_to == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("shop.add.s(2) | mul.s(8)", "shop.add cannot take these arguments: add() missing 1 required"),
+        ("group(shop.add.s(1, 1), mul.s(1, 2, 3))", "shop.mul cannot take these arguments: mul() takes 2"),
+        ("shop.add.s(1, 1) | mul.s(2, 3)", "It is called as mul(x, y), and the result before it comes first."),
+        ("chord([shop.add.s(1, 1)], mul.si(1))", "shop.mul cannot take these arguments: mul() missing 1 required"),
+    ],
+)
+def test_wrong_arguments_in_a_canvas_are_told_before_anything_is_sent(
+    app: Any, names: Names, text: str, error: str
+) -> None:
+    with pytest.raises(FleetError) as raised:
+        canvas.start(app, parse(text, names).step)
+    assert error in str(raised.value)
+
+
 def test_the_body_of_a_failed_chord_is_never_run(app: Any, names: Names) -> None:
     running = canvas.start(app, parse("chord([fail.s(), shop.add.s(1, 1)], same.s())", names).step)
     _, records = canvas.wait(app, running, 20)

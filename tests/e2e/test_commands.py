@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -127,6 +129,39 @@ def test_an_unreachable_broker_is_told_at_once_with_69(home: Home) -> None:
         assert "redis://:***@127.0.0.1:1/0" in done.stderr
         assert "secret" not in done.stderr + done.stdout
     assert home.processes() == {}
+
+
+def test_a_mistyped_command_or_option_is_no_traceback(home: Home) -> None:
+    home.write()
+    for words in (["statsu"], ["up", "--detatch"], ["send"], ["up", "--wait-timeout", "soon"], ["down", "-t", "-5"]):
+        done = home.run(*words, check=False)
+        assert done.returncode == 2, words
+        assert done.stderr.startswith("Usage: celeryfleet"), done.stderr
+
+
+def test_a_terminal_without_unicode_gets_question_marks_and_no_traceback(home: Home) -> None:
+    home.write()
+    done = home.run("status", env={"PYTHONIOENCODING": "ascii"})
+    assert "? down" in done.stdout
+
+
+def test_closed_streams_and_a_full_device_are_no_traceback(home: Home) -> None:
+    home.write()
+    command = f"{sys.executable} -m celeryfleet"
+    for line, code in (
+        (f"{command} status >&-", 0),
+        (f"{command} status 2>&- <&-", 0),
+        (f"{command} status > /dev/full", 1),
+        (f"set -o pipefail; {command} --help | true", 0),
+    ):
+        done = subprocess.run(["bash", "-c", line], cwd=home.path, env=home.env, capture_output=True, text=True)
+        assert done.returncode == code, (line, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+def test_queues_of_a_fleet_that_is_down_are_no_table_of_dashes(home: Home) -> None:
+    done = home.write().run("queues", check=False)
+    assert (done.returncode, done.stdout) == (69, "")
 
 
 def test_pause_leaves_messages_in_the_queue_and_resume_has_them_done(home: Home) -> None:

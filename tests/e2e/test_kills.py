@@ -94,6 +94,17 @@ def test_after_a_killed_supervisor_tasks_finish_and_everything_ends(home: Home) 
     assert home.trace().count("end one") == 1
 
 
+def test_sending_to_what_a_killed_supervisor_left_is_refused_without_a_traceback(home: Home) -> None:
+    home.write().up()
+    busy(home)
+    os.kill(home.status()["supervisor"]["pid"], signal.SIGKILL)
+    done = home.run("send", "add", "1", "1", check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: The fleet is not running."), done.stderr
+    (home.path / "one").touch()
+    eventually(lambda: not home.processes())
+
+
 def test_up_right_after_a_killed_supervisor_takes_over_what_still_runs(home: Home) -> None:
     home.write().up()
     busy(home)

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
+
+from celeryfleet.errors import FleetError
 from celeryfleet.plan.build import build
 from celeryfleet.plan.values import Plan
 from tests.plan.fleets import FACTS, fleet_of, fleet_text, plan_of
@@ -120,7 +123,12 @@ def test_a_pool_with_a_profile_runs_only_if_it_is_asked_for() -> None:
     fleet = fleet_of(SHOP, {"PASSWORD": "x"})
     assert [pool.name for pool in build(fleet, FACTS).pools] == ["web", "io"]
     assert [pool.name for pool in build(fleet, FACTS, ["full"]).pools] == ["web", "io", "big"]
-    assert [pool.name for pool in build(fleet, FACTS, ["other"]).pools] == ["web", "io"]
+
+
+def test_a_misspelt_profile_is_an_error_and_not_a_smaller_fleet() -> None:
+    with pytest.raises(FleetError) as error:
+        build(fleet_of(SHOP, {"PASSWORD": "x"}), FACTS, ["ful"])
+    assert str(error.value) == 'there is no profile "ful". The profiles are full.'
 
 
 def test_a_worker_is_replaced_for_what_concerns_it_and_for_nothing_else() -> None:

@@ -1,0 +1,68 @@
+"""What a worker does around its connections to the broker: it goes on beating, and brings back what it had taken."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from celery.worker import state
+from celery.worker.consumer import consumer as consumer_module
+
+from celeryfleet.worker.restore import bring_back
+
+if TYPE_CHECKING:
+    from celeryfleet.worker.heartbeat import Heartbeat
+
+
+def watch(heart: Heartbeat, restore: Sequence[str]) -> None:
+    """Keep beating while Celery tries to reach the broker, when its event loop does not run."""
+    check_shutdown = consumer_module.maybe_shutdown
+    connect_by_celery, close_by_celery = consumer_module.Consumer.connect, consumer_module.Consumer.on_close
+
+    def maybe_shutdown() -> None:
+        heart.tick()
+        check_shutdown()
+
+    def connect(self: Any) -> Any:
+        heart.connecting = True
+        heart.beat_if_changed()
+        if not self.first_connection_attempt:
+            _try_quickly(heart)
+        connection = connect_by_celery(self)
+        heart.connecting = False
+        heart.beat_if_changed()
+        running = _tags(heart.handed_over | set(state.active_requests.data))
+        bring_back(heart.app, restore, running, own=connection)
+        heart.app.amqp.queues.deselect(heart.paused)
+        return connection
+
+    def on_close(self: Any) -> None:
+        if heart.app.conf.worker_pool != "prefork":
+            # Only prefork takes back what it was given and has not started; elsewhere it will run.
+            heart.handed_over = {known for known in heart.handed_over if known() is not None}
+            heart.handed_over |= set(state.reserved_requests.data)
+        close_by_celery(self)
+
+    consumer_module.maybe_shutdown = maybe_shutdown
+    consumer_module.Consumer.connect = connect
+    consumer_module.Consumer.on_close = on_close
+
+
+def _tags(requests: Iterable[Callable[[], Any]]) -> set[str]:
+    """Return the delivery tags of requests that weak references lead to."""
+    return {request.message.delivery_tag for reference in requests if (request := reference()) is not None}
+
+
+def _try_quickly(heart: Heartbeat) -> None:
+    """Give the broker a second to come back: the fleet's own does so in 50 ms, and Celery first waits for 2 s."""
+    connection = heart.app.connection_for_read()
+    with contextlib.suppress(*connection.recoverable_connection_errors):
+        connection.ensure_connection(
+            max_retries=8,
+            interval_start=0.01,
+            interval_step=0.04,
+            callback=consumer_module.maybe_shutdown,
+            reraise_as_library_errors=False,  # a kombu OperationalError would end the worker here
+        )
+    connection.release()
