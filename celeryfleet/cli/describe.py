@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celeryfleet.errors import Exit
+from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -26,6 +26,7 @@ class Template(StrEnum):
     DEMO = "demo"
     PRIORITIES = "priorities"
     APP = "app"
+    DJANGO = "django"
 
 
 class Form(StrEnum):
@@ -54,6 +55,8 @@ def init(
     """
     from celeryfleet.cli.templates import write
 
+    if template is Template.DJANGO:
+        raise FleetError("not supported yet: init django.", hint="`init app`, and then `django: shop.settings`.")
     for file in write(template.value, context.obj.file or Path("fleet.yaml")):
         typer.echo(f"wrote {file}", err=True)
     typer.echo("Now: celeryfleet up -d --wait, then celeryfleet status", err=True)

@@ -145,7 +145,9 @@ def _set_paused(context: typer.Context, change: object, queues: list[str]) -> in
         for name in queues:
             if name not in known:
                 raise FleetError(f'there is no queue "{name}".', hint=f"The queues are {', '.join(known)}.")
-        client.ask("pause", queues=sorted(change(set(status["paused"]))))
+        paused = sorted(change(set(status["paused"])))
+        client.ask("pause", queues=paused)
+    note(f"paused: {', '.join(paused)}" if paused else "no queue is paused")
     return Exit.OK
 
 

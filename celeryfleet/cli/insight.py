@@ -103,6 +103,8 @@ def logs(
         print(prefixes(name, line))
     if follow:
         sys.stdout.flush()
+        if not Path(session.plan.control).exists():
+            print(f"{session.plan.fleet} is not running; waiting for its logs (Ctrl-C ends).", file=sys.stderr)
         try:
             for name, line in follow_lines(follower, time.sleep):
                 print(prefixes(name, line), flush=True)

@@ -12,8 +12,8 @@ from celeryfleet.plan.values import AutoscalePolicy
 class Sample:
     """What was measured of a pool's queues."""
 
-    #: messages that wait
-    ready: int
+    #: messages that wait, those included that a worker has taken and not acknowledged
+    waiting: int
     #: seconds; None where no message tells
     oldest_age: float | None = None
 
@@ -55,14 +55,14 @@ def wanted(policy: AutoscalePolicy, sample: Sample, memory: Memory, now: float) 
 
 def _aim(policy: AutoscalePolicy, sample: Sample, replicas: int) -> tuple[int, str]:
     """Return the number to aim for, limits aside, and why."""
-    by_length = math.ceil(sample.ready / policy.target_length) if policy.target_length else 0
+    by_length = math.ceil(sample.waiting / policy.target_length) if policy.target_length else 0
     late = policy.target_age is not None and (sample.oldest_age or 0.0) > policy.target_age
     if by_length > replicas:
-        return by_length, f"{sample.ready} messages wait, and each worker should have {policy.target_length}"
+        return by_length, f"{sample.waiting} messages wait, and each worker should have {policy.target_length}"
     if late:
         return replicas + 1, f"the oldest message has waited {sample.oldest_age:.0f} s"
-    if by_length < replicas and (policy.target_length or not sample.ready):
-        return replicas - 1, f"{sample.ready} messages wait"
+    if by_length < replicas and (policy.target_length or not sample.waiting):
+        return replicas - 1, f"{sample.waiting} messages wait"
     return replicas, ""
 
 

@@ -109,8 +109,8 @@ def conf(pool: Pool, settings: Mapping[str, Any], kind: str, ranked: Collection[
     `ranked` are the queues in which some tasks go before others.
     """
     prefetch = pool.prefetch_multiplier
-    if prefetch is None and kind == "redis" and _in_order(pool, ranked):
-        prefetch = 1  # what a worker has taken ahead, nothing can overtake any more
+    if prefetch is None and kind == "redis" and (_in_order(pool, ranked) or pool.autoscale):
+        prefetch = 1  # what a worker has taken ahead, nothing can overtake any more, and no new replica can take
     ours: dict[str, Any] = {
         "worker_pool": pool.pool,
         "worker_prefetch_multiplier": prefetch,

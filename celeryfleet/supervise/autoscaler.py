@@ -80,4 +80,6 @@ class Autoscaler:
 def _sample(pool: PoolPlan, depths: dict[str, dict[str, Any]]) -> Sample:
     found = [depths[name] for name in pool.queues if name in depths]
     ages = [depth["oldest_age_s"] for depth in found if depth["oldest_age_s"] is not None]
-    return Sample(sum(depth["ready"] or 0 for depth in found), max(ages, default=None))
+    # What workers have taken ahead waits too: another replica could have taken it.
+    waiting = sum((depth["ready"] or 0) + (depth["unacked"] or 0) for depth in found)
+    return Sample(waiting, max(ages, default=None))

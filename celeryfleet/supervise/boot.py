@@ -76,6 +76,8 @@ async def _supervise(plan: Plan, server: ForkServer | None, parent: socket.socke
         await supervisor.run()
     finally:
         _unpoint(supervisor.core.plan)
+        with contextlib.suppress(OSError):  # where the sockets have a folder of their own, it is empty by now
+            Path(supervisor.core.plan.control).parent.rmdir()
 
 
 def _told(error: OSError, folder: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -86,6 +88,7 @@ class Crew:
             "log": self._core.log(spec.name),
             "log_format": plan.logs.format,
             "revoked": list(self._revoked),
+            "scratch": str(self._scratch(spec.name)),
             "paused": sorted(self._core.state.paused & set(spec.options.get("queues", ()))),
             # Two of three signs of life may be late before silence counts.
             "keepalive": min(_KEEPALIVE, self._core.target.pools[spec.pool].health.heartbeat_within / 3),
@@ -111,6 +114,11 @@ class Crew:
             fds = [heartbeat.fileno(), orders.fileno()]
             argv = [*process.PYTHON, "-m", "celeryfleet.worker", "exec", *map(str, fds)]
             return process.spawn(argv, {**os.environ, **spec.env}, [*fds, self._lifeline])
+
+    def _scratch(self, name: str) -> Path:
+        """Name the folder of a worker's shared memory: short, since sockets may lie in it, and the same each time."""
+        digest = hashlib.blake2b(os.fsencode(self._core.home), digest_size=6).hexdigest()
+        return Path(tempfile.gettempdir()) / f"celeryfleet-{os.geteuid()}-{digest}-{name}"
 
     # --- Hearing ------------------------------------------------------------------------------------------
 
@@ -236,6 +244,7 @@ class Crew:
         log: tuple[str, ...] = ()
         if worker is not None and worker.deadline is None:
             log = tuple(last_lines(self._core.home / "logs" / f"{name}.log", _LAST_WORDS))
+        shutil.rmtree(self._scratch(name), ignore_errors=True)
         self._core.say(f"{name} has ended: {reason}")
         self._core.happen(Exited(name, LastExit(code, time.time(), reason, log)))
 

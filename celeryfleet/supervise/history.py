@@ -66,8 +66,7 @@ def apply(state: FleetState, event: Event, now: float) -> FleetState:
         case BrokerUp(pid):
             return replace(state, broker=replace(state.broker, phase=Phase.UP, pid=pid, error=""))
         case BrokerExited(reason):
-            deaths = (*state.broker.deaths[-9:], now)
-            return replace(state, broker=Part(deaths=deaths, error=reason))
+            return replace(state, broker=Part(deaths=_deaths(state.broker, now), error=reason))
         case ServerReady() | ServerBroken() | ServerExited():
             return replace(state, server=_apply_server(state.server, event, now))
         case StopAsked(cold, grace):
@@ -147,10 +146,16 @@ def _apply_server(server: Part, event: ServerReady | ServerBroken | ServerExited
         case ServerExited(reason):
             if server.phase in (Phase.UNFIT, Phase.BROKEN, Phase.DOWN):
                 return replace(server, pid=None)
-            deaths = (*server.deaths[-9:], now)
+            deaths = _deaths(server, now)
             recent = [at for at in deaths if at > now - PART_RESTART.window]
             phase = Phase.FAILED if len(recent) > PART_RESTART.max_restarts else Phase.DOWN
             return Part(phase=phase, generation=server.generation, deaths=deaths, error=reason)
+
+
+def _deaths(part: Part, now: float) -> tuple[float, ...]:
+    """Add a death; a part that had been up may wait ever longer, but is never given up on."""
+    kept = PART_RESTART.max_restarts - 1 if part.phase is Phase.UP else 2 * PART_RESTART.max_restarts
+    return (*part.deaths[-kept:], now)
 
 
 def _apply_stop(state: FleetState, cold: bool, grace: float | None, now: float) -> FleetState:

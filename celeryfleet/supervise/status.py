@@ -65,7 +65,7 @@ def notes(target: Target, state: FleetState, now: float) -> list[str]:
     found = []
     server, broker = state.server, state.broker
     if server.phase is Phase.BROKEN:
-        found.append(f"The app does not import: {server.error}")
+        found.append(f"The app does not import: {server.error}\nMend it, then: celeryfleet reload")
     elif server.phase in (Phase.UP, Phase.UNFIT) and server.error:
         found.append(f"Workers are started one by one, not forked: {server.error}.")
     elif server.phase is Phase.FAILED:

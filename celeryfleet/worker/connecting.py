@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from celery.worker import state
 from celery.worker.consumer import consumer as consumer_module
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 
 def watch(heart: Heartbeat, restore: Sequence[str]) -> None:
     """Keep beating while Celery tries to reach the broker, when its event loop does not run."""
+    #: channels of lost connections, by which tasks that go on will acknowledge their messages
+    lost: WeakSet[Any] = WeakSet()
     check_shutdown = consumer_module.maybe_shutdown
     connect_by_celery, close_by_celery = consumer_module.Consumer.connect, consumer_module.Consumer.on_close
+    lose_by_celery = consumer_module.Consumer.on_connection_error_after_connected
 
     def maybe_shutdown() -> None:
         heart.tick()
@@ -34,6 +38,7 @@ def watch(heart: Heartbeat, restore: Sequence[str]) -> None:
         heart.beat_if_changed()
         running = _tags(heart.handed_over | set(state.active_requests.data))
         bring_back(heart.app, restore, running, own=connection)
+        _lend(connection, lost)
         heart.app.amqp.queues.deselect(heart.paused)
         return connection
 
@@ -44,9 +49,28 @@ def watch(heart: Heartbeat, restore: Sequence[str]) -> None:
             heart.handed_over |= set(state.reserved_requests.data)
         close_by_celery(self)
 
+    def on_connection_error(self: Any, exc: BaseException) -> None:
+        # kombu, as it drops the lost connection, would requeue all that was taken, what goes on running included.
+        for channel in tuple(getattr(self.connection.transport, "channels", ())) if restore else ():
+            channel.do_restore = False
+            lost.add(channel)
+        lose_by_celery(self, exc)
+
     consumer_module.maybe_shutdown = maybe_shutdown
+    consumer_module.Consumer.on_connection_error_after_connected = on_connection_error
     consumer_module.Consumer.connect = connect
     consumer_module.Consumer.on_close = on_close
+
+
+def _lend(connection: Any, lost: WeakSet[Any]) -> None:
+    """Have the channels of lost connections acknowledge by this one.
+
+    What a closed channel of kombu's acknowledges raises an AttributeError, which ends the worker (seen in 5.7, when
+    the broker was killed under tasks with acks_late).
+    """
+    with contextlib.suppress(*connection.connection_errors):
+        for channel in tuple(lost):
+            channel.conn_or_acquire = connection.default_channel.conn_or_acquire
 
 
 def _tags(requests: Iterable[Callable[[], Any]]) -> set[str]:

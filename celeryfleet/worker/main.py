@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.wire import encode
-from celeryfleet.worker import stream
+from celeryfleet.worker import scratch, stream
 
 if TYPE_CHECKING:
     from celeryfleet.wire import Message
@@ -55,6 +55,7 @@ def greet(channel: socket.socket, start: Message) -> None:
     os.environ.update(start["spec"]["env"])
     os.environ["CELERYFLEET_WORKER"] = start["spec"]["name"]
     os.environ["CELERYFLEET_SETTINGS"] = start["settings_file"]
+    scratch.use(Path(start["scratch"]))
     title(start["spec"]["argv"])
     die_with(start["supervisor"])
     channel.sendall(encode({"t": "hello", "pid": os.getpid()}))
@@ -104,6 +105,7 @@ def run(app: Any, start: Message, channel: socket.socket) -> None:
     options["pool_cls"] = _pool_class(options.pop("pool"))
     worker = _worker_class(app, spec["argv"])(**options)
     worker.start()
+    scratch.leave(Path(start["scratch"]))
     sys.stdout.flush()
     sys.exit(worker.exitcode)
 

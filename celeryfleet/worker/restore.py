@@ -61,7 +61,8 @@ def _restore(app: Any, connection: Any, running: Collection[str], mine: set[str]
     """Requeue what is kept under the connection's keys; `mine` are the queues it was taken from, if known."""
     channel = connection.default_channel
     with channel.conn_or_acquire() as client:
-        taken = [bytes_to_str(tag) for tag in client.zrange(channel.unacked_index_key, 0, -1, desc=True)]
+        # Not `desc=True`: redis-py then sends ZREVRANGE, to which kombu adds no `global_keyprefix`.
+        taken = map(bytes_to_str, reversed(client.zrange(channel.unacked_index_key, 0, -1)))
         tags = [tag for tag in taken if tag not in running]
         for queue in app.amqp.queues.values() if tags else ():
             # The channel looks up where a message belongs by its exchange, whose type it knows once declared.

@@ -198,6 +198,14 @@ def test_a_log_line_cannot_control_the_terminal() -> None:
     assert not any(char in text for char in "\x1b\r\x07\x9b")
 
 
+def test_a_cause_of_many_lines_takes_one_line_of_the_table() -> None:
+    cause = 'the app "shop" fails to import: SyntaxError\n  File "shop.py", line 1\n    def ('
+    broken = pool("web", 1, worker("web-1", "failed", cause=cause, pid=None, rss_bytes=None))
+    text = table.status(report(reply(broken, state="degraded"), {}), NOW, color=False, width=0)
+    assert '      the app "shop" fails to import: SyntaxError\n' in text
+    assert "�" not in text
+
+
 def test_a_fleet_that_is_down_says_how_to_start_it() -> None:
     assert (
         table.status(down("shop"), NOW, False, 80)

@@ -166,3 +166,93 @@ def test_an_app_that_does_not_import_is_shown_with_its_reason(home: Home) -> Non
     assert "nothing_like_this" in done.stderr
     home.write().up()
     assert home.send("add", "1", "1") == 2
+
+
+# --- What must not leak, or be done twice -----------------------------------------------------------------
+
+
+def test_a_killed_broker_does_not_make_threads_do_their_tasks_twice(home: Home) -> None:
+    mail = "mail: {queues: [mail], pool: threads, concurrency: 1, prefetch_multiplier: 4, "
+    home.write(FLEET.replace("mail: {queues: [mail], prefetch_multiplier: 1, ", mail)).up()
+    busy(home)
+    os.kill(part(home, "valkey-server"), signal.SIGKILL)
+    eventually(lambda: home.log().count("the broker is ready") == 2)
+    eventually(home.ready)
+    release(home)
+    eventually(lambda: sum(queue["ready"] + queue["unacked"] for queue in home.status()["queues"]) == 0)
+    assert sorted(home.trace()) == ["end one", "end three", "end two", "start one", "start three", "start two"]
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """Return what a process has open."""
+    return {int(entry.name): os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}  # noqa: PTH115
+
+
+def test_killed_workers_cost_no_descriptors_and_live_ones_share_none(home: Home) -> None:
+    home.write().up()
+    supervisor, server = home.status()["supervisor"]["pid"], part(home, "fork server")
+    before = [len(descriptors(pid)) for pid in (supervisor, server)]
+    for number in range(1, 5):
+        os.kill(home.pid("web-1"), signal.SIGKILL)
+        eventually(lambda number=number: home.worker("web-1")["restarts"] == number and home.ready())  # type: ignore[misc]
+    eventually(lambda: [len(descriptors(pid)) for pid in (supervisor, server)] == before)
+    web, mail = (descriptors(home.pid(name)) for name in ("web-1", "mail-1"))
+    shared = {target for target in web.values() if target.startswith("socket:")} & set(mail.values())
+    assert shared == set()
+    assert not [target for target in (*web.values(), *mail.values()) if target.endswith(("/lock", "/supervisor.log"))]
+
+
+def test_a_hangup_signal_while_fleet_yaml_is_broken_is_told_and_changes_nothing(home: Home) -> None:
+    home.write().up()
+    before = home.pid("web-1")
+    (home.path / "fleet.yaml").write_text(FLEET.replace("queues: [mail]", "queues: [maill]"))
+    os.kill(home.status()["supervisor"]["pid"], signal.SIGHUP)
+    eventually(lambda: 'unknown queue "maill"' in home.log())
+    home.write()
+    assert home.pid("web-1") == before
+    assert home.ready()
+
+
+def test_a_state_folder_that_takes_no_file_does_not_stop_supervision(home: Home) -> None:
+    home.write().up()
+    state = home.path / ".celeryfleet" / "shop"
+    (state / "pids.new").mkdir()
+    (state / "settings.new").unlink(missing_ok=True)
+    (state / "settings.new").mkdir()
+    before = home.pid("web-1")
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: home.worker("web-1")["pid"] not in (None, before) and home.ready())
+    assert "pids.json could not be written" in home.log()
+    done = home.run("reload", check=False)
+    assert "settings.json could not be written" in done.stderr
+    assert home.send("add", "1", "1") == 2
+
+
+def test_ups_at_the_same_time_make_one_fleet(home: Home) -> None:
+    home.write()
+    started = [home.start("up", "-d", "--wait") for _ in range(3)]
+    for process in started:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, out
+    eventually(lambda: len([c for c in home.processes().values() if "celeryfleet.supervise" in c]) == 1)
+    assert home.send("add", "1", "1") == 2
+
+
+def test_a_daemon_that_a_task_starts_outlives_its_worker(home: Home) -> None:
+    app = (
+        APP
+        + """
+
+@app.task
+def daemon():
+    import subprocess
+    script = "(setsid sh -c 'sleep 61 & echo $! > daemon.pid' &)"
+    subprocess.run(["sh", "-c", script], cwd=here, check=True)
+"""
+    )
+    home.write(app=app).up()
+    home.send("daemon")
+    pid = int(eventually(lambda: (home.path / "daemon.pid").exists() and (home.path / "daemon.pid").read_text()))
+    os.kill(home.pid("web-1"), signal.SIGKILL)
+    eventually(lambda: home.worker("web-1")["restarts"] == 1 and home.ready())
+    os.kill(pid, signal.SIGKILL)  # it is there

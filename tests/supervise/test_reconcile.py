@@ -343,6 +343,15 @@ def test_a_broker_that_cannot_start_is_given_up_on_in_the_end() -> None:
     assert settled(world.target, world.state) is False
 
 
+def test_a_broker_that_had_been_up_is_never_given_up_on() -> None:
+    world = World(plan(pool(), embedded=True))
+    for _ in range(20):
+        world.broker_up()
+        world.broker_dies()
+        world.after(10)
+        assert world.told()[-1].startswith("start the broker: ")
+
+
 def test_a_killed_fork_server_harms_no_worker_and_is_replaced() -> None:
     world = World(plan(pool(fork=True)))
     world.server_up()

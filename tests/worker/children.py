@@ -95,6 +95,7 @@ def start_message(folder: Path, settings: dict[str, Any], pool: str, **more: Any
         "log_format": "text",
         "revoked": [],
         "keepalive": 10.0,
+        "scratch": str(folder / "scratch"),
         "paused": [],
         "supervisor": os.getpid(),
         **more,

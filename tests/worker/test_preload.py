@@ -1,0 +1,126 @@
+"""A real fork server, asked as the supervisor does, over apps of all kinds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celeryfleet.supervise import process
+from celeryfleet.supervise.forkserver import ForkServer
+from tests.fakes import eventually
+
+APP = "from celery import Celery\napp = Celery('shop')\n@app.task\ndef add(a, b): return a + b\n"
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ForkServer]:
+    running = ForkServer.start(str(tmp_path / "early.log"))
+    yield running
+    running.close()
+    process.tell(running.pid, signal.SIGKILL)
+    os.waitpid(running.pid, 0)
+
+
+@pytest.fixture
+def ask(server: ForkServer, tmp_path: Path) -> Ask:
+    """Have the server import an app; return what it reports."""
+
+    def imported(app: str = APP, **settings: Any) -> dict[str, Any]:
+        (tmp_path / "shop.py").write_text(app)
+        message = {
+            "app": "shop",
+            "django": "",
+            "folder": str(tmp_path),
+            "settings": {"broker_url": "redis+socket:///nowhere", **settings},
+            "settings_file": str(tmp_path / "settings.json"),
+            "env": {"FROM_ENV_FILE": "1"},
+            "log": {"path": str(tmp_path / "preload.log"), "max_size": 1_000_000, "max_files": 2},
+            "generation": 0,
+        }
+        sent = server.send(message, [os.dup(0)])
+        assert sent or eventually(server.flush)
+        return heard(server)
+
+    return imported
+
+
+def heard(server: ForkServer) -> dict[str, Any]:
+    def received() -> list[Any]:
+        try:
+            return [server.receive()]
+        except BlockingIOError:
+            return []
+
+    (message,) = eventually(received)
+    assert message is not None
+    return dict(message)
+
+
+def test_it_reports_the_tasks_of_an_app_that_may_be_forked(ask: Ask) -> None:
+    report = ask()
+    assert (report["t"], report["unsafe"], report["tasks"]) == ("preloaded", "", ["shop.add"])
+
+
+def test_settings_of_any_size_reach_it_and_so_does_what_it_reports(ask: Ask) -> None:
+    names = [f"a-queue-with-a-rather-long-name-{number}" for number in range(500)]
+    queues = [{"name": n, "exchange": n, "exchange_type": "direct", "routing_key": n, "arguments": {}} for n in names]
+    routes = [{"glob": f"shop.some.package.of.tasks.{n}.*", "options": {"queue": names[n % 500]}} for n in range(4000)]
+    many = "\nfor n in range(10000): app.task(name=f'shop.some.package.of.tasks.number.{n}')(add.run)\n"
+    report = ask(APP + many, task_queues=queues, task_routes=routes)
+    assert report["t"] == "preloaded", report
+    assert len(report["tasks"]) == 10_001
+
+
+@pytest.mark.parametrize(
+    ("app", "reason"),
+    [
+        ("import nothing_like_this", "nothing_like_this"),
+        ("raise SystemExit('no such licence')", "no such licence"),
+        ("raise ValueError('x' * 1_000_000)", "ValueError"),
+        ("def", "SyntaxError"),
+    ],
+)
+def test_an_app_that_does_not_import_is_reported_with_its_reason(ask: Ask, app: str, reason: str) -> None:
+    report = ask(app)
+    assert report["t"] == "broken"
+    assert reason in report["error"]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=[60], name='mine', daemon=True).start()",
+            "mine",
+        ),
+        ("import socket\npair = socket.socketpair()", "connection"),
+    ],
+)
+def test_an_app_that_must_not_be_forked_is_reported_with_the_reason(ask: Ask, code: str, reason: str) -> None:
+    report = ask(APP + code)
+    assert reason in report["unsafe"]
+
+
+def test_it_imports_in_the_folder_of_the_fleet_with_its_environment(ask: Ask, tmp_path: Path) -> None:
+    check = (
+        f"import os\nassert os.getcwd() == {str(tmp_path)!r}, os.getcwd()\nassert os.environ['FROM_ENV_FILE'] == '1'\n"
+    )
+    assert ask(APP + check)["t"] == "preloaded"
+
+
+def test_an_app_that_prints_much_and_reads_its_input_neither_blocks_nor_is_lost(ask: Ask, tmp_path: Path) -> None:
+    report = ask(APP + "import sys\nprint('x' * 300_000)\nassert sys.stdin.read() == ''\n")
+    assert report["t"] == "preloaded", report
+    assert (tmp_path / "preload.log").stat().st_size > 300_000
+
+
+def test_it_ends_when_the_supervisor_hangs_up(tmp_path: Path) -> None:
+    server = ForkServer.start(str(tmp_path / "early.log"))
+    server.close()
+    assert os.waitstatus_to_exitcode(os.waitpid(server.pid, 0)[1]) == 0
