@@ -6,7 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 T = TypeVar("T")
 
@@ -42,3 +45,13 @@ def processes_of(folder: Path) -> dict[int, str]:
         if command and (needle in command or where == needle or where.startswith(f"{needle}/")):
             found[int(entry.name)] = command
     return found
+
+
+def forget_pools(app: Celery) -> None:
+    """Close an app's connection pools: kombu keeps them for all apps, and `pools.reset()` closes those of others."""
+    from kombu import pools
+
+    connection = app.connection_for_write()
+    for group in (pools.producers, pools.connections):
+        group[connection].force_close_all()
+        del group[connection]

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import pools
 
 from celeryfleet.app import apply
-from tests.fakes import eventually
+from tests.fakes import eventually, forget_pools
 from tests.servers import redis_server
 from tests.worker.children import NODE, settings_of, worker
 
@@ -102,7 +101,7 @@ def producer(server: Path, folder: Path) -> Iterator[Celery]:
 def hang_up(app: Celery) -> None:
     app.backend.result_consumer.stop()
     app.backend.client.connection_pool.disconnect()
-    pools.reset()
+    forget_pools(app)
 
 
 def send(app: Celery, name: str, *args: Any, **options: Any) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import pools
 
 from celeryfleet.app import apply
 from celeryfleet.worker.restore import KEY_OPTIONS, bring_back
+from tests.fakes import forget_pools
 from tests.servers import redis_server
 from tests.worker.children import settings_of
 
@@ -37,7 +37,7 @@ def app(server: Path, request: pytest.FixtureRequest) -> Iterator[Celery]:
     with made.connection_for_write() as connection:
         connection.default_channel.client.flushall()
     yield made
-    pools.reset()
+    forget_pools(made)
 
 
 def take(app: Celery, queue: str, count: int) -> list[str]:
