@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -20,6 +21,8 @@ def watch(heart: Heartbeat, restore: Sequence[str]) -> None:
     """Keep beating while Celery tries to reach the broker, when its event loop does not run."""
     #: channels of lost connections, by which tasks that go on will acknowledge their messages
     lost: WeakSet[Any] = WeakSet()
+    #: what tasks that ended meanwhile would have acknowledged: (channel, delivery tag)
+    owed: list[tuple[Any, str]] = []
     check_shutdown = consumer_module.maybe_shutdown
     connect_by_celery, close_by_celery = consumer_module.Consumer.connect, consumer_module.Consumer.on_close
     lose_by_celery = consumer_module.Consumer.on_connection_error_after_connected
@@ -37,8 +40,8 @@ def watch(heart: Heartbeat, restore: Sequence[str]) -> None:
         heart.connecting = False
         heart.beat_if_changed()
         running = _tags(heart.handed_over | set(state.active_requests.data))
+        _lend(connection, lost, owed)
         bring_back(heart.app, restore, running, own=connection)
-        _lend(connection, lost)
         heart.app.amqp.queues.deselect(heart.paused)
         return connection
 
@@ -53,6 +56,7 @@ def watch(heart: Heartbeat, restore: Sequence[str]) -> None:
         # kombu, as it drops the lost connection, would requeue all that was taken, what goes on running included.
         for channel in tuple(getattr(self.connection.transport, "channels", ())) if restore else ():
             channel.do_restore = False
+            channel.basic_ack = partial(_owe, owed, channel)
             lost.add(channel)
         lose_by_celery(self, exc)
 
@@ -62,8 +66,13 @@ def watch(heart: Heartbeat, restore: Sequence[str]) -> None:
     consumer_module.Consumer.on_close = on_close
 
 
-def _lend(connection: Any, lost: WeakSet[Any]) -> None:
-    """Have the channels of lost connections acknowledge by this one.
+def _owe(owed: list[tuple[Any, str]], channel: Any, delivery_tag: str, multiple: bool = False) -> None:
+    """Remember to acknowledge a message: its task has ended while there is no connection."""
+    owed.append((channel, delivery_tag))
+
+
+def _lend(connection: Any, lost: WeakSet[Any], owed: list[tuple[Any, str]]) -> None:
+    """Have the channels of lost connections acknowledge by this one, first of all what is owed.
 
     What a closed channel of kombu's acknowledges raises an AttributeError, which ends the worker (seen in 5.7, when
     the broker was killed under tasks with acks_late).
@@ -71,6 +80,10 @@ def _lend(connection: Any, lost: WeakSet[Any]) -> None:
     with contextlib.suppress(*connection.connection_errors):
         for channel in tuple(lost):
             channel.conn_or_acquire = connection.default_channel.conn_or_acquire
+            channel.__dict__.pop("basic_ack", None)
+        while owed:
+            channel, tag = owed.pop()
+            channel.basic_ack(tag)
 
 
 def _tags(requests: Iterable[Callable[[], Any]]) -> set[str]:
