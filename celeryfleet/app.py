@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from celeryfleet.errors import FleetError
 
@@ -37,6 +38,8 @@ _OVERRIDING = {
 }
 #: true while `load` imports an app: whoever loads it applies the settings, so `install` has nothing to do
 _loading: ContextVar[bool] = ContextVar("loading", default=False)
+#: the apps that were given to `install`, be it in vain
+_installed: WeakSet[Any] = WeakSet()
 
 # --- Finding the app --------------------------------------------------------------------------------------
 
@@ -146,6 +149,7 @@ def install(app: Celery, file: str | os.PathLike[str] | None = None) -> None:
 
     The fleet is `file`, else $CELERYFLEET_FILE, else the nearest fleet.yaml from the current folder upwards.
     """
+    _installed.add(app)
     if _loading.get():
         return
     ready_made = os.environ.get(SETTINGS_VARIABLE)
@@ -153,6 +157,11 @@ def install(app: Celery, file: str | os.PathLike[str] | None = None) -> None:
         apply(app, json.loads(Path(ready_made).read_text("utf-8")))
     else:
         apply(app, _declared(file or os.environ.get(FILE_VARIABLE)))
+
+
+def installs(app: Celery) -> bool:
+    """Tell whether somebody's code, such as the app's own module, has given this app to `install`."""
+    return app in _installed
 
 
 def _declared(file: str | os.PathLike[str] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from celeryfleet.cli import describe, fleet, insight, tasks
+from celeryfleet.cli import check, describe, fleet, graph, insight, route, send, tasks, transfer
 from celeryfleet.cli.session import Session
 from celeryfleet.errors import Exit, FleetError
 
@@ -52,7 +52,7 @@ def options(
     context.obj = Session(file, tuple(env_file or ()), tuple(profile or ()))
 
 
-for room in (fleet, tasks, insight, describe):
+for room in (fleet, send, tasks, insight, describe, check, route, graph, transfer):
     room.register(app)
 
 
@@ -64,7 +64,7 @@ def _not_yet(name: str) -> None:
         raise FleetError(f"not supported yet: {name}.", hint="`celeryfleet --help` lists what there is.")
 
 
-for coming in ("top", "graph", "export", "import"):
+for coming in ("top", "export"):
     _not_yet(coming)
 
 

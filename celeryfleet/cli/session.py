@@ -12,6 +12,7 @@ from celeryfleet.errors import Exit, FleetError
 from celeryfleet.supervise.control import Client, NotRunningError
 
 if TYPE_CHECKING:
+    from celeryfleet.plan.app_facts import AppFacts
     from celeryfleet.plan.values import Plan
     from celeryfleet.spec.model import Fleet
 
@@ -71,12 +72,27 @@ class Session:
 
     def app(self) -> Any:
         """Load the user's Celery app with the fleet's settings in it."""
-        from celeryfleet import app
+        from celeryfleet.app import apply
+
+        found = self._bare_app()
+        apply(found, self.plan.settings)
+        return found
+
+    def examined(self) -> tuple[Any, AppFacts]:
+        """Load the app as `app` does, and say what it was before."""
+        from celeryfleet.app import apply
+        from celeryfleet.client.inspect import facts, own_settings
+
+        found = self._bare_app()
+        settings = own_settings(found)
+        apply(found, self.plan.settings)
+        return found, facts(found, settings)
+
+    def _bare_app(self) -> Any:
+        from celeryfleet.app import load
 
         os.environ.update({k: v for k, v in self.plan.env.items() if k not in os.environ})
-        found = app.load(self.plan.app, self.plan.django, str(Path(self.plan.file).parent))
-        app.apply(found, self.plan.settings)
-        return found
+        return load(self.plan.app, self.plan.django, str(Path(self.plan.file).parent))
 
     def require_broker(self) -> None:
         """Make sure that the broker answers: publishing to one that does not blocks for 19 seconds."""

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.app import installs
 from celeryfleet.client.names import short_names
+from celeryfleet.plan.app_facts import AppFacts
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -31,6 +33,27 @@ def registered(app: Celery) -> tuple[str, ...]:
     """Import the app's task modules; return the names of the user's tasks, sorted."""
     app.loader.import_default_modules()
     return tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))
+
+
+def facts(app: Celery, settings: Mapping[str, Any]) -> AppFacts:
+    """Say what an app is; `settings` are its own, read before the fleet's were applied."""
+    return AppFacts({name: own_options(app.tasks[name]) for name in registered(app)}, installs(app), settings)
+
+
+def own_options(task: Any) -> dict[str, Any]:
+    """Return what a task's own code says of how it is sent."""
+    return {key: value for key, value in task._get_exec_options().items() if value is not None}
+
+
+def own_settings(app: Any) -> dict[str, Any]:
+    """Return the settings that an app makes itself; those that are not Celery's defaults.
+
+    Read them before the fleet's are applied.
+    """
+    from celery.app.defaults import DEFAULTS
+
+    known = {key: app.conf.get(key) for key in DEFAULTS}
+    return {key: value for key, value in known.items() if value != DEFAULTS[key]}
 
 
 def tasks(app: Celery, aliases: Mapping[str, str]) -> tuple[TaskInfo, ...]:

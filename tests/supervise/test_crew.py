@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -82,6 +83,7 @@ def act(tmp_path: Path) -> Iterator[Callable[[Callable[[Stage], Awaitable[None]]
                 for ours in stage.crew._lines.values():
                     ours.hang_up()
 
+        gc.collect()  # what other tests have left must not be closed in the middle
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         asyncio.run(whole())
         assert len(os.listdir("/proc/self/fd")) == before, "a descriptor leaks"  # noqa: PTH208
