@@ -169,7 +169,11 @@ def _declared(file: str | os.PathLike[str] | None) -> dict[str, Any]:
     from celeryfleet.plan.build import build
     from celeryfleet.spec import load as spec
 
-    path = Path(file) if file else spec.find(Path.cwd())
+    try:
+        path = Path(file) if file else spec.find(Path.cwd())
+    except FleetError as error:
+        what = error.problems[0].what
+        raise FleetError(what, hint=f"Name it in {FILE_VARIABLE}, or as celeryfleet.install(app, file).") from None
     fleet = spec.read(path, os.environ)
     return build(fleet, machine.facts(fleet)).settings
 

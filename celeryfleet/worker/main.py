@@ -87,7 +87,7 @@ def run(app: Any, start: Message, channel: socket.socket) -> None:
     from celery.worker import state
 
     from celeryfleet.app import apply
-    from celeryfleet.worker import heartbeat, jsonlog
+    from celeryfleet.worker import heartbeat, jsonlog, order
 
     spec = start["spec"]
     if spec["options"]["pool"] == "beat":
@@ -99,6 +99,9 @@ def run(app: Any, start: Message, channel: socket.socket) -> None:
     apply(app, {**spec["conf"], "worker_pool": spec["options"]["pool"]})
     state.revoked.update(start["revoked"])
     heartbeat.install(app, channel, start["restore"], start["keepalive"], start["paused"])
+    strategy = app.conf.broker_transport_options.get("queue_order_strategy")
+    if strategy is not None:  # on Redis
+        order.read_by_queue(spec["options"]["queues"], strict=strategy == "priority")
     if start["log_format"] == "json":
         jsonlog.log_as_json()
     options = dict(spec["options"])
