@@ -2,18 +2,147 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from celeryfleet.errors import FleetError
+from celeryfleet.errors import Exit, FleetError
+
+if TYPE_CHECKING:
+    from celeryfleet.migrate.fleet import Result
 
 PANEL = "Write and check fleet.yaml"
+_LIMIT = 1024 * 1024
+_STDIN = "-"
+
+
+class Kind(StrEnum):
+    """What `import` reads."""
+
+    COMPOSE = "compose"
+    PROCFILE = "procfile"
+    SUPERVISORD = "supervisord"
+    MULTI = "multi"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command(rich_help_panel=PANEL, name="import", hidden=True)(import_)
+    app.command(rich_help_panel=PANEL, name="import")(import_)
 
 
-def import_() -> int:
-    """Make a fleet.yaml of what a team has today."""
-    raise FleetError("not supported yet: import.")
+def import_(
+    context: typer.Context,
+    kind: Annotated[Kind, typer.Argument(help="What the file is; multi: a script with `celery multi`, or celeryd's.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The file to read; - for standard input.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write there; an existing file stays.")
+    ] = None,
+    app: Annotated[
+        str, typer.Option("--app", metavar="APP", help="Take the workers of this app only, or name it if none does.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> int:
+    """Make a fleet.yaml of what a team has today.
+
+    It says in comments what it took from where, and at its end what it could not take.
+
+    Examples: [bold]celeryfleet import compose docker-compose.yml[/] · [bold]celeryfleet import procfile Procfile -o
+    fleet.yaml[/] · [bold]docker compose config | celeryfleet import compose -[/]
+    """
+    from celeryfleet.migrate.fleet import Ask
+    from celeryfleet.migrate.kinds import made
+
+    if output is not None and output.exists():
+        raise FleetError(f"{output} exists, and import never overwrites.", hint=f"Name another file, or move {output}.")
+    shown = "<stdin>" if file == _STDIN else file
+    text = _text(file, shown)
+    folder = Path.cwd() if file == _STDIN else Path(file).parent
+
+    def exists(path: str) -> bool:
+        return (folder / path).is_file()
+
+    result = made(text, Ask(kind.value, shown, app, _given(context.obj.env_files), exists))
+    if output is not None:
+        _write(output, result.text)
+    if as_json:
+        print(json.dumps(_document(result, output), indent=2, ensure_ascii=False))
+    elif output is None:
+        print(result.text, end="")
+    _narrate(result, shown, output)
+    return Exit.OK
+
+
+def _text(file: str, shown: str) -> str:
+    """Read a text of a sane size. Raises FleetError."""
+    try:
+        if file == _STDIN:
+            data = sys.stdin.buffer.read(_LIMIT + 1)
+        else:
+            with Path(file).open("rb") as stream:
+                data = stream.read(_LIMIT + 1)
+    except FileNotFoundError:
+        raise FleetError(f"there is no file {shown}.") from None
+    except (OSError, ValueError) as error:
+        raise FleetError(f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    if len(data) > _LIMIT:
+        raise FleetError(f"the file is larger than {_LIMIT // 1024} KiB.", shown, "Is it the right file?")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise FleetError("the file is not UTF-8.", f"{shown}:{line}", "Is it the right file?") from None
+    if "\0" in text:
+        raise FleetError("the file is no text.", shown, "Is it the right file?")
+    return text.replace("\r\n", "\n")
+
+
+def _given(files: tuple[Path, ...]) -> Mapping[str, str]:
+    """Read what --env-file names, the last one first."""
+    from celeryfleet.spec import dotenv
+
+    given: dict[str, str] = {}
+    for path in files:
+        found, problems = dotenv.parse(_text(str(path), str(path)), str(path))
+        if problems:
+            raise FleetError.of(problems)
+        given.update(found)
+    return given
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise FleetError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _document(result: Result, output: Path | None) -> dict[str, object]:
+    return {
+        "schema_version": 1,
+        "files": [{"name": "fleet.yaml", "path": None if output is None else str(output), "text": result.text}],
+        "pools": [{"name": name, "from": list(workers)} for name, workers in result.pools.items()],
+        "notes": [
+            {"kind": str(note.fate), "where": note.where, "who": note.who, "what": note.what} for note in result.notes
+        ],
+    }
+
+
+def _narrate(result: Result, shown: str, output: Path | None) -> None:
+    """Say what was made, and what a fleet lacks, on stderr."""
+    from celeryfleet.migrate.found import Fate, grouped
+
+    lost = list(grouped(result.notes, Fate.LOST))
+    if output is not None or not sys.stdout.isatty():  # on a terminal they stand at the end of what was just printed
+        for sentence in lost:
+            print(f"not taken: {sentence}", file=sys.stderr)
+    pools = f"{len(result.pools)} pool{'s' * (len(result.pools) != 1)}"
+    print(f"{shown}: {pools} ({', '.join(result.pools)}); not taken: {len(lost)}", file=sys.stderr)
+    if output is not None:
+        print(f"wrote {os.fspath(output)}. Now: celeryfleet -f {output} check", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""What a team has today (compose, Procfile, supervisord, `celery multi`) → fleet.yaml. Pure, without Celery."""
