@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
-
-
-def full_name(session: Session, name: str) -> str:
-    """Return the full name of a task that is registered or at least named in full."""
-    return resolved(session, session.app(), name, force="." in name)
 
 
 def resolved(session: Session, app: Any, name: str, force: bool) -> str:
@@ -30,13 +25,18 @@ def aliases(session: Session) -> dict[str, str]:
 
 def wire_of(session: Session) -> Callable[[int], int | None]:
     """Return what makes of a priority, 9 first, the number that this fleet's broker gets."""
-    from celeryfleet.plan.routing import wire
+    from celeryfleet.plan.delivery import wire
 
     return partial(wire, session.plan.broker.kind)
 
 
-def routers_of(session: Session) -> dict[str, Any]:
-    """Return what asks each `router:` of fleet.yaml, by its path."""
-    from celeryfleet.app import ask_router
+def routers_of(session: Session, app: Any = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Import each `router:` of fleet.yaml; return what asks it, by its path. Raises FleetError, which says where."""
+    from celeryfleet.plan.routes import NAMESPACE
+    from celeryfleet.routers import ask_router
 
-    return {route.router: ask_router(route.router) for route in session.fleet.routes if route.router}
+    return {
+        route.router: ask_router(route.router, session.fleet.where("routes", index, "router"), app, options)
+        for index, route in enumerate(session.fleet.routes)
+        if route.router is not None and route.router not in NAMESPACE
+    }

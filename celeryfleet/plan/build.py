@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celeryfleet.errors import FleetError
 from celeryfleet.plan import broker
 from celeryfleet.plan.command import pool_plan
+from celeryfleet.plan.delivery import wire
 from celeryfleet.plan.paths import Paths, paths
 from celeryfleet.plan.settings import queues, settings
 from celeryfleet.plan.values import BeatPlan, LogPlan, Plan
@@ -60,7 +61,7 @@ def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
         broker=broker.broker(fleet, where, shared, facts.server),
         queues=queues(fleet),
         pools=tuple(pool_plan(fleet, name, shared, kind, facts) for name in wanted),
-        beat=_beat(fleet, where),
+        beat=_beat(fleet, where, kind),
         logs=LogPlan(fleet.logs.format, fleet.logs.max_size, fleet.logs.max_files),
         preload=fleet.preload,
         origins=broker.origins(fleet, shared),
@@ -81,21 +82,24 @@ def fleet_paths(fleet: Fleet, facts: Facts) -> Paths:
     return paths(folder, fleet.name, facts.uid, facts.runtime_dir)
 
 
-def _beat(fleet: Fleet, where: Paths) -> BeatPlan | None:
+def _beat(fleet: Fleet, where: Paths, kind: str) -> BeatPlan | None:
     if fleet.beat is None or not fleet.beat.schedule:
         return None
-    schedule = {name: _beat_entry(entry) for name, entry in fleet.beat.schedule.items()}
+    schedule = {name: _beat_entry(entry, kind) for name, entry in fleet.beat.schedule.items()}
     file = f"{where.state_dir}/beat-schedule"
     return BeatPlan(("celery", "-A", fleet.app, "beat", "-l", "INFO", "-s", file, "--pidfile="), schedule, file)
 
 
-def _beat_entry(entry: Any) -> dict[str, Any]:
-    """Write one entry as Celery does, but a crontab as {"crontab": "0 3 * * *"}."""
+def _beat_entry(entry: Any, kind: str) -> dict[str, Any]:
+    """Write one entry as Celery does, but a crontab as {"crontab": "0 3 * * *"}; its priority is that of the wire."""
+    options = dict(entry.options)
+    if isinstance(options.get("priority"), int):
+        options["priority"] = wire(kind, options["priority"])
     whole: dict[str, Any] = {
         "task": entry.task,
         "schedule": {"crontab": entry.crontab} if entry.crontab else entry.every,
         "args": list(entry.args),
         "kwargs": dict(entry.kwargs),
-        "options": dict(entry.options),
+        "options": options,
     }
     return {key: value for key, value in whole.items() if value or key in ("task", "schedule")}

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import FleetError
-from celeryfleet.plan.settings import prioritised, queues, with_user_settings
+from celeryfleet.plan.routes import prioritised
+from celeryfleet.plan.settings import queues, with_user_settings
 from celeryfleet.plan.values import AutoscalePolicy, Health, PoolPlan, RestartPolicy
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], kind: str, f
         raise FleetError("not supported: autoscale on a broker other than Redis.", where, "Give the pool `replicas`.")
     concurrency = facts.cpus if isinstance(pool.concurrency, str) else pool.concurrency
     fork, exec_reason = forks(fleet.preload, pool, facts)
-    own = conf(pool, settings, kind, prioritised(fleet, queues(fleet)))
+    own = conf(pool, settings, kind, _ranked(fleet, kind))
     return PoolPlan(
         name=name,
         queues=tuple(pool.queues),
@@ -109,7 +110,7 @@ def conf(pool: Pool, settings: Mapping[str, Any], kind: str, ranked: Collection[
     `ranked` are the queues in which some tasks go before others.
     """
     prefetch = pool.prefetch_multiplier
-    if prefetch is None and kind == "redis" and (_in_order(pool, ranked) or pool.autoscale):
+    if prefetch is None and (_in_order(pool, kind, ranked) or (kind == "redis" and pool.autoscale)):
         prefetch = 1  # what a worker has taken ahead, nothing can overtake any more, and no new replica can take
     ours: dict[str, Any] = {
         "worker_pool": pool.pool,
@@ -132,8 +133,16 @@ def conf(pool: Pool, settings: Mapping[str, Any], kind: str, ranked: Collection[
     return with_user_settings(ours, dict(pool.celery))
 
 
-def _in_order(pool: Pool, ranked: Collection[str]) -> bool:
-    several = len(pool.queues) > 1 and pool.order == "strict"
+def _ranked(fleet: Fleet, kind: str) -> set[str]:
+    """Name the queues in which the broker has some tasks go before others."""
+    declared = queues(fleet)
+    if kind == "redis":
+        return prioritised(fleet, declared)
+    return {queue.name for queue in declared if kind == "amqp" and "x-max-priority" in queue.arguments}
+
+
+def _in_order(pool: Pool, kind: str, ranked: Collection[str]) -> bool:
+    several = kind == "redis" and len(pool.queues) > 1 and pool.order == "strict"
     return several or not set(ranked).isdisjoint(pool.queues)
 
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.plan.routing import whole
+from celeryfleet.plan.routes import whole
 from celeryfleet.plan.secrets import (
     MASK,
     Variable,
@@ -24,6 +24,31 @@ if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
 
 _INDENT = "    "
+
+#: what asks a router of the user's as `celeryfleet.routers.UserRouter` does, for a module that needs Celery alone
+_ROUTER = '''
+class _Router:
+    """Asks a router, and gives Celery an answer of its own: Celery writes the options of each call into it."""
+
+    def __init__(self, path, priority=None):
+        self.path, self.priority, self.router = path, priority, None
+
+    def __call__(self, name, args, kwargs, options, task=None):
+        if self.router is None:
+            found = symbol_by_name(self.path)
+            self.router = found() if isinstance(found, type) else found
+        if hasattr(self.router, "route_for_task"):
+            answer = self.router.route_for_task(name, args, kwargs)
+        else:
+            answer = self.router(name, args, kwargs, options, task=task)
+        if answer is None:
+            return None
+        route = dict(answer) if isinstance(answer, dict) else {"queue": answer}
+        if self.priority is not None and route.get("priority") is None:
+            route["priority"] = self.priority
+        return route
+
+'''
 
 
 def as_json(plan: Plan) -> str:
@@ -63,6 +88,11 @@ def _head(plan: Plan, body: str) -> Iterator[str]:
     if "crontab(" in body:
         yield "from celery.schedules import crontab"
     yield "from kombu import Exchange, Queue"
+    if "_Router(" in body:
+        yield "from kombu.utils.imports import symbol_by_name"
+        yield ""
+        yield _ROUTER.rstrip()
+        yield ""
 
 
 def _statements(plan: Plan) -> Iterator[str]:
@@ -105,9 +135,16 @@ def _queue(queue: Mapping[str, Any]) -> str:
 
 def _route(item: Mapping[str, Any]) -> str:
     if "router" in item:
-        return _string(item["router"])
+        priority = f", {item['priority']}" if "priority" in item else ""
+        return f"_Router({_string(item['router'])}{priority})"
     pattern = f"re.compile({whole(item['regex'])!r})" if "regex" in item else _string(item.get("exact") or item["glob"])
-    options = [f"{_string(key)}: {_plain(value)}" for key, value in item["options"].items()]
+    said = dict(item["options"])
+    options = []
+    if said.get("exchange_type", "direct") != "direct":
+        exchange = f"Exchange({_string(said['exchange'])}, type={_string(said.pop('exchange_type'))})"
+        key = _string(said.pop("routing_key", ""))
+        options.append(f'"queue": Queue({_string(said.pop("exchange"))}, {exchange}, routing_key={key})')
+    options += [f"{_string(key)}: {_plain(value)}" for key, value in said.items()]
     if "exchange" in item["options"]:
         exchange = _string(item["options"]["exchange"])
         options.append(f'"declare": [queue for queue in task_queues if queue.exchange.name == {exchange}]')

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
-import re
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import FleetError
+from celeryfleet.plan.delivery import destination, known, laid_over, wire
+from celeryfleet.plan.routes import NAMESPACE, Item, by_route, matches
+from celeryfleet.plan.values import QueuePlan
 
 if TYPE_CHECKING:
-    from celeryfleet.plan.values import Plan, QueuePlan
+    from celeryfleet.plan.values import Plan
     from celeryfleet.spec.model import Fleet, Route
-
-#: the priority that runs first, on every broker
-HIGHEST = 9
 
 #: asks a router of the user's: (task, args, kwargs) -> options, a queue's name, or None
 Ask = Callable[[str, Sequence[Any], Mapping[str, Any]], Any]
@@ -55,8 +53,10 @@ class Decision:
     priority: int | None
     #: as the broker gets it
     wire_priority: int | None
-    #: None: the default queue, or a queue that was asked for
+    #: None: the default queue, or what was asked for
     rule: Rule | None
+    #: what decided, as half a sentence
+    because: str
     passed_over: tuple[PassedOver, ...]
     #: pools that consume one of the queues
     pools: tuple[str, ...]
@@ -74,6 +74,7 @@ class Decision:
             "priority": self.priority,
             "wire_priority": self.wire_priority,
             "rule": {"line": self.rule.line, "text": self.rule.text} if self.rule else None,
+            "because": self.because,
             "passed_over": [{"line": passed.line, "why": passed.why} for passed in self.passed_over],
             "pools": list(self.pools),
         }
@@ -87,29 +88,31 @@ def resolve(
     kwargs: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     routers: Mapping[str, Ask] | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> Decision:
     """Decide where `task` goes when it is sent with these options (queue, exchange, routing_key, priority).
 
-    `routers` maps the path of each `router:` route to a function that asks it; one that is missing counts as having
-    said nothing. `priority` is as in fleet.yaml: 9 runs first. Raises FleetError for an unknown queue.
+    `own` is what the task's own code says of the same, as `AppFacts.tasks` has it; a call goes before it, and it goes
+    before the routes. `routers` maps the path of each `router:` route to a function that asks it; one that is missing
+    counts as having said nothing. A priority is as in fleet.yaml, 9 runs first, but in `own` as on the wire.
+    Raises FleetError for an unknown queue, and for a router that fails.
     """
-    asked = {key: value for key, value in (options or {}).items() if value is not None}
     kind = plan.broker.kind
-    passed: list[PassedOver] = []
-    index, routed = _first_match(plan, fleet, task, args, kwargs or {}, routers or {}, passed)
-    rule = fleet.routes[index] if index is not None and index < len(fleet.routes) else None
-    wire_priority = wire(kind, asked["priority"]) if "priority" in asked else routed.get("priority")
-    if "priority" in asked:
-        priority = asked["priority"]
-    elif rule is not None and rule.router:
-        priority = wire(kind, wire_priority)
-    else:
-        priority = rule.priority if rule else None
-    if rule and ("queue" in asked or "exchange" in asked):
-        wanted = f'queue "{asked["queue"]}"' if "queue" in asked else f'exchange "{asked["exchange"]}"'
-        passed.append(PassedOver(rule.line, f"it matches, but the {wanted} was asked for"))
-        rule = None
-    target = destination(plan.queues, plan.settings["task_default_queue"], {**routed, **asked})
+    call = {key: value for key, value in (options or {}).items() if value is not None}
+    code = {key: value for key, value in (own or {}).items() if key in _DECIDING and value is not None}
+    asked = {**code, **call}
+    if "priority" in call:
+        asked["priority"] = wire(kind, call["priority"])
+    match = _first_match(fleet, plan, task, args, kwargs or {}, routers or {})
+    default = plan.settings["task_default_queue"]
+    routed = match.options or ({} if asked.get("queue") else {"queue": default})
+    merged = laid_over(routed, asked, plan.settings["task_default_routing_key"])
+    declared, name = _queues(plan, merged.get("queue"), _namer(fleet, match, call, code))
+    target = destination(declared, default, {**merged, "queue": name}, kind)
+    decides = match.route is not None and _route_decides(routed, asked, merged)
+    passed = match.passed
+    if match.route is not None and not decides:
+        passed += (PassedOver(match.route.line, _overridden(call, code, match.priority)),)
     return Decision(
         task=task,
         queue=target.queue,
@@ -117,57 +120,65 @@ def resolve(
         exchange=target.exchange,
         exchange_type=target.exchange_type,
         routing_key=target.routing_key,
-        priority=priority,
-        wire_priority=wire_priority,
-        rule=Rule(rule.line, rule.text) if rule else None,
-        passed_over=tuple(passed),
+        priority=wire(kind, asked["priority"]) if "priority" in asked else match.priority,
+        wire_priority=merged.get("priority"),
+        rule=Rule(match.route.line, match.route.text) if match.route is not None and decides else None,
+        because=_because(decides, call, code),
+        passed_over=passed,
         pools=tuple(pool.name for pool in plan.pools if set(pool.queues) & set(target.queues)),
     )
 
 
+#: the options by which Celery decides, of those a task's own code may have
+_DECIDING = ("queue", "exchange", "routing_key", "priority")
+
+
+# --- The route that matches -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    #: None: no route of the fleet matches
+    route: Route | None
+    #: its place in `fleet.routes`
+    index: int
+    #: what Celery gets for it
+    options: dict[str, Any]
+    #: as written, 9 runs first
+    priority: int | None
+    passed: tuple[PassedOver, ...]
+
+
 def _first_match(
-    plan: Plan,
-    fleet: Fleet,
-    task: str,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    routers: Mapping[str, Ask],
-    passed: list[PassedOver],
-) -> tuple[int | None, dict[str, Any]]:
-    for index, item in enumerate(plan.settings["task_routes"]):
-        if "router" in item:
-            answer, why = _ask(item["router"], routers, task, args, kwargs)
-            if answer is not None:
-                return index, answer
-        elif matches(item, task):
-            return index, dict(item["options"])
+    fleet: Fleet, plan: Plan, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], routers: Mapping[str, Ask]
+) -> _Match:
+    passed: list[PassedOver] = []
+    groups, rest = by_route(fleet, plan.settings["task_routes"])
+    for index, (route, items) in enumerate(zip(fleet.routes, groups, strict=True)):
+        priority = route.priority
+        if route.router is not None and route.router not in NAMESPACE:
+            found, why = _ask(route.router, fleet.where("routes", index, "router"), routers, task, args, kwargs)
+            if found is not None:
+                priority = wire(plan.broker.kind, found.get("priority"))
+                found = filled(found, items[0].get("priority"))
         else:
-            why = _mismatch(fleet.routes[index])
-        passed.append(PassedOver(fleet.routes[index].line, why))
-    return None, {}
+            found, why = _first_item(items, task), _mismatch(route, task)
+        if found is not None:
+            return _Match(route, index, found, priority, tuple(passed))
+        passed.append(PassedOver(route.line, why))
+    return _Match(None, -1, _first_item(rest, task) or {}, None, tuple(passed))
 
 
-def _ask(
-    path: str, routers: Mapping[str, Ask], task: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[dict[str, Any] | None, str]:
-    if path not in routers:
-        return None, f"the router {path} was not asked"
-    answer = routers[path](task, args, kwargs)
-    if answer is None:
-        return None, f"the router {path} returned None"
-    return ({"queue": answer} if isinstance(answer, str) else dict(answer)), ""
+def _first_item(items: Sequence[Item], task: str) -> dict[str, Any] | None:
+    return next((dict(item["options"]) for item in items if matches(item, task)), None)
 
 
-def matches(item: Mapping[str, Any], task: str) -> bool:
-    """Tell whether a `task_routes` item in JSON form, other than a router, applies to a task's name."""
-    if "exact" in item:
-        return bool(item["exact"] == task)
-    if "glob" in item:
-        return fnmatch.fnmatchcase(task, item["glob"])
-    return re.match(whole(item["regex"]), task) is not None
-
-
-def _mismatch(route: Route) -> str:
+def _mismatch(route: Route, task: str) -> str:
+    if route.router is not None:
+        queue, colon, _ = task.partition(":")
+        if not colon:
+            return "the name has no colon"
+        return f'no queue is called "{queue}", as the name begins' if queue else "nothing is before the name's colon"
     if route.regex is not None:
         return f'the name does not match the regex "{route.regex}"'
     if set("*?[").isdisjoint(route.task or ""):
@@ -175,97 +186,107 @@ def _mismatch(route: Route) -> str:
     return f'the name does not match the glob "{route.task}"'
 
 
-def whole(regex: str) -> str:
-    """Return the expression that matches a whole name, since Celery's `.match` is anchored at the start only."""
-    flags = re.match(r"\(\?[aiLmsux]+\)", regex)
-    head = flags[0] if flags else ""
-    end = "\n" if "x" in head else ""  # a comment in a verbose expression would swallow the parenthesis
-    return rf"{head}(?:{regex[len(head) :]}{end})\Z"
+# --- Routers of the user's --------------------------------------------------------------------------------
 
 
-# --- Priorities -------------------------------------------------------------------------------------------
+def _ask(
+    path: str, where: str, routers: Mapping[str, Ask], task: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[dict[str, Any] | None, str]:
+    if path not in routers:
+        return None, f"the router {path} was not asked"
+    try:
+        answer = routers[path](task, args, kwargs)
+    except FleetError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise FleetError(f'the router "{path}" fails for {task}: {reason}.', where, _place(error)) from error
+    if answer is None:
+        return None, f"the router {path} returned None"
+    if isinstance(answer, Mapping):
+        return dict(answer), ""
+    if isinstance(answer, str) or hasattr(answer, "exchange"):
+        return {"queue": answer}, ""
+    what = f'the router "{path}" returned {answer!r} for {task}.'
+    raise FleetError(what, where, "A router returns the name of a queue, a mapping such as {'queue': 'mail'}, or None.")
 
 
-def wire(kind: str, priority: int | None) -> int | None:
-    """Return the number a broker of this kind gets for a priority, and the other way round.
-
-    On Redis 0 runs first, so it is inverted there, within the ten steps that kombu knows.
-    """
-    if priority is None or kind != "redis":
-        return priority
-    return min(HIGHEST, max(0, HIGHEST - priority))
+def _place(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"It fails at {frame.filename}:{frame.lineno}: {frame.line}"
 
 
-# --- Exchanges --------------------------------------------------------------------------------------------
+def filled(options: dict[str, Any], priority: int | None) -> dict[str, Any]:
+    """Return a router's options with a priority on the wire, where they should have one and do not."""
+    if priority is None or options.get("priority") is not None:
+        return options
+    return {**options, "priority": priority}
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """What the broker does with a message."""
-
-    #: None where an exchange decides
-    queue: str | None
-    queues: tuple[str, ...]
-    exchange: str
-    exchange_type: str
-    routing_key: str
+# --- The call, the code and the route ---------------------------------------------------------------------
 
 
-def destination(queues: Sequence[QueuePlan], default: str, options: Mapping[str, Any]) -> Destination:
-    """Follow a message with these options (queue, exchange, exchange_type, routing_key) to its queues.
-
-    This is what Celery's `send_task_message` does with them (celery/app/amqp.py). Raises FleetError.
-    """
-    name, exchange, key = options.get("queue"), options.get("exchange"), options.get("routing_key")
-    if name is None and exchange is None:
-        name = default
-    queue = _known(queues, name) if name is not None else None
-    declared = next((q.exchange_type for q in queues if q.exchange == exchange), "direct")
-    kind = options.get("exchange_type") or (queue.exchange_type if queue else declared)
-    if kind == "direct" and not (exchange and key):
-        if queue is None:  # no key: Celery sends to the nameless exchange, with no queue's name
-            return Destination(None, (), exchange or "", kind, "")
-        return Destination(queue.name, (queue.name,), queue.exchange, kind, queue.routing_key)
-    if exchange is None and queue is not None:
-        key = key or queue.routing_key
-        reached = bound(queues, queue.exchange, kind, key)
-        return Destination(queue.name if queue.name in reached else None, reached, queue.exchange, kind, key)
-    return Destination(None, bound(queues, exchange or "", kind, key or ""), exchange or "", kind, key or "")
+def _route_decides(routed: Mapping[str, Any], asked: Mapping[str, Any], merged: Mapping[str, Any]) -> bool:
+    """Tell whether the route's target stands beside what was asked for."""
+    if asked.get("exchange") is not None:
+        return False
+    if not asked.get("queue"):
+        return True
+    straight = routed.get("exchange_type", "direct") == "direct"
+    return bool(straight and routed.get("exchange") and merged.get("routing_key"))
 
 
-def _known(queues: Sequence[QueuePlan], name: str) -> QueuePlan:
-    for queue in queues:
-        if queue.name == name:
-            return queue
-    names = [queue.name for queue in queues]
-    near = difflib.get_close_matches(name, names, 1)
-    guess = f'Did you mean "{near[0]}"?' if near else f"There are: {', '.join(names)}."
-    raise FleetError(f'the queue "{name}" is unknown.', hint=guess)
+def _overridden(call: Mapping[str, Any], code: Mapping[str, Any], priority: int | None) -> str:
+    key = "exchange" if "exchange" in [*code, *call] else "queue"
+    if key in call:
+        why = f'it matches, but the {key} "{_name(call[key])}" was asked for'
+    else:
+        why = f'it matches, but the {key} "{_name(code[key])}" in the task\'s own code goes before it'
+    kept = priority is not None and "priority" not in [*code, *call]
+    return f"{why}; its priority stays" if kept else why
 
 
-def bound(queues: Sequence[QueuePlan], exchange: str, kind: str, key: str) -> tuple[str, ...]:
-    """Name the queues that an exchange copies a message with this routing key to, in their order.
-
-    A headers exchange decides by what is not known here: all its queues are named.
-    """
-    return tuple(q.name for q in queues if q.exchange == exchange and _binds(kind, q.routing_key, key))
-
-
-def _binds(kind: str, binding: str, key: str) -> bool:
-    match kind:
-        case "direct":
-            return binding == key
-        case "topic":
-            return _topic(binding.split("."), key.split("."))
-        case _:
-            return True
+def _because(decides: bool, call: Mapping[str, Any], code: Mapping[str, Any]) -> str:
+    reasons = [f"the call says {_options(call)}"] if call else []
+    left = {key: value for key, value in code.items() if key not in call}
+    if left:
+        reasons.append(f"the task's own code says {_options(left)}")
+    if decides:
+        return "; ".join(["the first route that matches", *reasons])
+    if {"queue", "exchange"}.isdisjoint([*code, *call]):
+        return "; ".join(["no route matches: the default queue", *reasons])
+    return "; ".join(reasons)
 
 
-def _topic(pattern: list[str], words: list[str]) -> bool:
-    """Match as RabbitMQ does: `*` is one word, `#` any number of them."""
-    if not pattern:
-        return not words
-    head, *rest = pattern
-    if head == "#":
-        return any(_topic(rest, words[start:]) for start in range(len(words) + 1))
-    return bool(words) and head in ("*", words[0]) and _topic(rest, words[1:])
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={_quoted(options[key])}" for key in _DECIDING if key in options)
+
+
+def _quoted(value: Any) -> str:
+    return str(value) if isinstance(value, int) else f'"{_name(value)}"'
+
+
+def _name(value: Any) -> str:
+    """Name a queue or an exchange, be it Celery's own object."""
+    return str(getattr(value, "name", value))
+
+
+def _namer(fleet: Fleet, match: _Match, call: Mapping[str, Any], code: Mapping[str, Any]) -> tuple[str, str]:
+    """Say who has named the queue, and where."""
+    if "queue" in call or match.route is None or not match.route.router:
+        return (", which the task's own code names," if "queue" in code and "queue" not in call else ""), ""
+    if "queue" in code:
+        return ", which the task's own code names,", ""
+    return f", which the router {match.route.router} names,", fleet.where("routes", match.index, "router")
+
+
+def _queues(plan: Plan, queue: Any, namer: tuple[str, str]) -> tuple[tuple[QueuePlan, ...], str | None]:
+    """Return the queues that there are at the send, and the name of the one that the options have."""
+    if not queue:
+        return plan.queues, None
+    if hasattr(queue, "exchange"):  # Celery's own object, which the send declares
+        own = QueuePlan(queue.name, queue.exchange.name, queue.exchange.type, queue.routing_key or "")
+        return (own, *(other for other in plan.queues if other.name != own.name)), own.name
+    if plan.settings.get("task_create_missing_queues") and all(other.name != queue for other in plan.queues):
+        return (*plan.queues, QueuePlan(queue, queue, "direct", queue)), queue
+    return plan.queues, known(plan.queues, queue, *namer).name

@@ -1,35 +1,52 @@
 """Fleet → Celery's settings, in JSON's types; `celeryfleet.app` makes Celery's objects of them.
 
-`task_queues` is a list of {name, exchange, exchange_type, routing_key, arguments}. `task_routes` has one item for
-each route, in the written order: {"exact" | "glob" | "regex": pattern, "options": {…}} or {"router": "module.attr"};
-a regex means the whole name. Priorities in it are those of the wire.
+`task_queues` is a list of {name, exchange, exchange_type, routing_key, arguments}. `task_routes` has its items in the
+written order of the routes: {"exact" | "glob" | "regex": pattern, "options": {…}} or {"router": "module.attr"}, the
+latter with the "priority" of answers that have none; a regex means the whole name. Priorities are those of the wire.
+`plan.routes.by_route` says which item is of which route.
 """
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.plan import broker
-from celeryfleet.plan.routing import destination, wire
+from celeryfleet.plan.routes import routes
 from celeryfleet.plan.values import QueuePlan
 
 if TYPE_CHECKING:
     from celeryfleet.plan.paths import Paths
-    from celeryfleet.spec.model import Fleet, Queue, Route
+    from celeryfleet.spec.model import Fleet, Queue
 
 #: dict settings that the user's own add to instead of replacing
 MERGED = ("broker_transport_options", "result_backend_transport_options")
-LOWEST = 0
 
 
 def queues(fleet: Fleet) -> tuple[QueuePlan, ...]:
     """Spell every queue out: Celery would give a bare one the default exchange, which duplicates tasks."""
-    return tuple(_queue(name, queue) for name, queue in fleet.queues.items())
+    delays = _delays_on_the_broker(fleet)
+    return tuple(_queue(name, queue, delays) for name, queue in fleet.queues.items())
 
 
-def _queue(name: str, queue: Queue) -> QueuePlan:
+def _delays_on_the_broker(fleet: Fleet) -> bool:
+    """Tell whether Celery has RabbitMQ hold what is due later, in place of the workers.
+
+    It does so for a whole app as soon as one of its queues is a quorum queue, but not where an exchange is direct:
+    there such tasks fill a worker's prefetch until they are due, and it stands still (seen in 5.7).
+    """
+    url = str(fleet.celery.get("broker_url", fleet.broker.url))
+    types = {queue.arguments.get("x-queue-type", queue.type) for queue in fleet.queues.values()}
+    return broker.kind(url) == "amqp" and "quorum" in types
+
+
+def _queue(name: str, queue: Queue, delays: bool = False) -> QueuePlan:
+    if delays and queue.exchange is None:
+        # A name of its own: a direct exchange of the queue's name may be there from before. Delayed messages are
+        # found by the end of their key, where "bulk.mail" would be taken for "mail", too.
+        exchange = (f"{name}.topic", "topic", queue.routing_key or name.replace(".", ":"))
+    else:
+        written = queue.exchange
+        exchange = (written.name if written else name, written.type if written else "direct", queue.routing_key or name)
     arguments: dict[str, Any] = {}
     if queue.type is not None:
         arguments["x-queue-type"] = queue.type
@@ -39,9 +56,9 @@ def _queue(name: str, queue: Queue) -> QueuePlan:
         arguments["x-max-length"] = queue.max_length
     return QueuePlan(
         name=name,
-        exchange=queue.exchange.name if queue.exchange else name,
-        exchange_type=queue.exchange.type if queue.exchange else "direct",
-        routing_key=queue.routing_key or name,
+        exchange=exchange[0],
+        exchange_type=exchange[1],
+        routing_key=exchange[2],
         arguments=arguments | queue.arguments,
         max_age=queue.max_age,
     )
@@ -71,6 +88,8 @@ def settings(fleet: Fleet, paths: Paths) -> dict[str, Any]:
         "result_extended": True,
     }
     merged = with_user_settings(ours, fleet.celery)
+    if merged["broker_transport_options"].get("confirm_publish") and "task_routes" not in fleet.celery:
+        merged["task_routes"] = [_mandatory(item) for item in merged["task_routes"]]
     result_options = broker.result_options(url, results, merged["broker_transport_options"])
     if result_options:
         given = merged.get("result_backend_transport_options", {})
@@ -97,64 +116,7 @@ def with_user_settings(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str
     return merged
 
 
-# --- Routes -----------------------------------------------------------------------------------------------
-
-
-def routes(fleet: Fleet, declared: Sequence[QueuePlan], kind: str) -> list[dict[str, Any]]:
-    """Return one `task_routes` item for each route, in the written order."""
-    ranked = prioritised(fleet, declared) if kind == "redis" else set()
-    items = [_route(route, fleet.default_queue, declared, kind, ranked) for route in fleet.routes]
-    if fleet.default_queue in ranked:
-        options = {"queue": fleet.default_queue, "priority": wire(kind, LOWEST)}
-        items.append({"glob": "*", "options": options})
-    return items
-
-
-def _route(route: Route, default: str, declared: Sequence[QueuePlan], kind: str, ranked: set[str]) -> dict[str, Any]:
-    if route.router is not None:
-        return {"router": route.router}
-    options = _options(route, declared)
-    if route.priority is not None:
-        options["priority"] = wire(kind, route.priority)
-    elif ranked.intersection(destination(declared, default, options).queues):
-        # On Redis no priority means 0, which is the highest there: such a task would run among the 9s.
-        options["priority"] = wire(kind, LOWEST)
-    return {**pattern(route), "options": options}
-
-
-def _options(route: Route, declared: Sequence[QueuePlan]) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    if route.queue is not None:
-        options["queue"] = route.queue
-    if route.exchange is not None:
-        options["exchange"] = route.exchange
-        # Without it Celery takes any exchange for a direct one (celery/app/amqp.py, send_task_message).
-        types = (queue.exchange_type for queue in declared if queue.exchange == route.exchange)
-        options["exchange_type"] = next(types, "direct")
-    if route.routing_key is not None:
-        options["routing_key"] = route.routing_key
-    return options
-
-
-def prioritised(fleet: Fleet, declared: Sequence[QueuePlan]) -> set[str]:
-    """Name the queues in which some tasks go before others."""
-    names = {name for name, queue in fleet.queues.items() if queue.max_priority is not None}
-    for route in fleet.routes:
-        if route.priority is not None:
-            names.update(destination(declared, fleet.default_queue, _options(route, declared)).queues)
-    return names
-
-
-def pattern(route: Route) -> dict[str, str]:
-    """Return a route's pattern so that Celery takes it as it is meant.
-
-    Celery sees a glob in `*` alone: `?` and `[]` by themselves would be an exact name (celery/app/routes.py).
-    """
-    if route.regex is not None:
-        return {"regex": route.regex}
-    task = route.task or "*"
-    if "*" in task:
-        return {"glob": task}
-    if "?" in task or "[" in task:
-        return {"regex": fnmatch.translate(task)[:-2]}  # without its \Z, which newer Pythons write \z
-    return {"exact": task}
+def _mandatory(item: dict[str, Any]) -> dict[str, Any]:
+    """Have RabbitMQ give back what a route sends to an exchange and no queue takes."""
+    options = item.get("options", {})
+    return {**item, "options": {**options, "mandatory": True}} if "exchange" in options else item

@@ -67,7 +67,8 @@ def _queue(queue: QueuePlan) -> str:
 
 def _route(item: Mapping[str, Any]) -> str:
     if "router" in item:
-        return f"router {item['router']}"
+        lowest = f", wire priority {item['priority']} where it says none" if "priority" in item else ""
+        return f"router {item['router']}{lowest}"
     kind = next(key for key in ("exact", "glob", "regex") if key in item)
     target = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in item["options"].items())
     return f"{kind} {item[kind]} -> {target.replace('priority', 'wire priority')}"

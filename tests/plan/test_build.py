@@ -59,10 +59,11 @@ queues
 
 routes
   exact shop.video.encode -> queue video, wire priority 0
-  glob shop.mail.* -> queue mail
-  regex shop\.(sms|push)\..+ -> queue mail
-  glob shop.order.* -> exchange events, exchange type topic, routing key order.created
-  router shop.routing.TaskRouter
+  glob shop.mail.* -> queue mail, wire priority 9
+  regex shop\.(sms|push)\..+ -> queue mail, wire priority 9
+  glob shop.order.* -> exchange events, exchange type topic, routing key order.created, wire priority 9
+  router shop.routing.TaskRouter, wire priority 9 where it says none
+  glob * -> queue default, wire priority 9
 
 settings
   result_backend: "redis://:${PASSWORD}@host:6379/0"
@@ -157,3 +158,11 @@ def test_planning_imports_neither_celery_nor_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("broker", "on_the_wire"), [("redis://h/0", 0), ("amqp://h", 9)])
+def test_a_priority_of_the_schedule_means_9_first_on_every_broker(broker: str, on_the_wire: int) -> None:
+    entry = {"task": "shop.tick", "every": "10s", "options": {"priority": 9, "queue": "video"}}
+    plan = plan_of(fleet_text(broker=broker, beat={"schedule": {"often": entry}}))
+    assert plan.beat is not None
+    assert plan.beat.schedule["often"]["options"] == {"priority": on_the_wire, "queue": "video"}

@@ -24,6 +24,30 @@ import re
 
 from celery.schedules import crontab
 from kombu import Exchange, Queue
+from kombu.utils.imports import symbol_by_name
+
+
+class _Router:
+    """Asks a router, and gives Celery an answer of its own: Celery writes the options of each call into it."""
+
+    def __init__(self, path, priority=None):
+        self.path, self.priority, self.router = path, priority, None
+
+    def __call__(self, name, args, kwargs, options, task=None):
+        if self.router is None:
+            found = symbol_by_name(self.path)
+            self.router = found() if isinstance(found, type) else found
+        if hasattr(self.router, "route_for_task"):
+            answer = self.router.route_for_task(name, args, kwargs)
+        else:
+            answer = self.router(name, args, kwargs, options, task=task)
+        if answer is None:
+            return None
+        route = dict(answer) if isinstance(answer, dict) else {"queue": answer}
+        if self.priority is not None and route.get("priority") is None:
+            route["priority"] = self.priority
+        return route
+
 
 broker_url = "redis://:" + os.environ["PASSWORD"] + "@host:6379/0"
 result_backend = "redis://:" + os.environ["PASSWORD"] + "@host:6379/0"
@@ -40,10 +64,11 @@ task_default_routing_key = "default"
 task_create_missing_queues = False
 task_routes = (
     {"shop.video.encode": {"queue": "video", "priority": 0}},
-    {"shop.mail.*": {"queue": "mail"}},
-    {re.compile('(?:shop\\.(sms|push)\\..+)\\Z'): {"queue": "mail"}},
-    {"shop.order.*": {"exchange": "events", "exchange_type": "topic", "routing_key": "order.created", "declare": [queue for queue in task_queues if queue.exchange.name == "events"]}},
-    "shop.routing.TaskRouter",
+    {"shop.mail.*": {"queue": "mail", "priority": 9}},
+    {re.compile('(?:shop\\.(sms|push)\\..+)\\Z'): {"queue": "mail", "priority": 9}},
+    {"shop.order.*": {"queue": Queue("events", Exchange("events", type="topic"), routing_key="order.created"), "priority": 9, "declare": [queue for queue in task_queues if queue.exchange.name == "events"]}},
+    _Router("shop.routing.TaskRouter", 9),
+    {"*": {"queue": "default", "priority": 9}},
 )
 broker_transport_options = {"priority_steps": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "sep": "\u0006\u0016"}
 broker_connection_retry_on_startup = True
@@ -71,15 +96,21 @@ def test_the_whole_python_module() -> None:
 
 def test_celery_takes_the_module_without_celeryfleet(tmp_path: Path) -> None:
     (tmp_path / "settings_of_shop.py").write_text(as_python(plan_of(SHOP, {"PASSWORD": "hunter2"})))
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "routing.py").write_text(
+        "class TaskRouter:\n"
+        "    def route_for_task(self, task, args, kwargs):\n"
+        "        return 'mail' if task == 'by.router' else None\n"
+    )
     code = (
         "import sys\n"
         "from celery import Celery\n"
         "app = Celery('x')\n"
         "app.config_from_object('settings_of_shop')\n"
-        "app.conf.task_routes = app.conf.task_routes[:-1]  # without the router, which is not here\n"
         "route = app.amqp.router.route\n"
         "print(app.conf.broker_url, route({}, 'shop.video.encode')['queue'].name, route({}, 'x')['queue'].name)\n"
         "print(route({}, 'shop.sms.send')['queue'].name, [q.name for q in route({}, 'shop.order.a')['declare']])\n"
+        "print(route({}, 'by.router')['queue'].name, route({}, 'by.router')['priority'])\n"
         "print('celeryfleet' in sys.modules)\n"
     )
     done = subprocess.run(
@@ -90,7 +121,7 @@ def test_celery_takes_the_module_without_celeryfleet(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stdout == "redis://:changed@host:6379/0 video default\nmail ['events']\nFalse\n", done.stderr
+    assert done.stdout == "redis://:changed@host:6379/0 video default\nmail ['events']\nmail 9\nFalse\n", done.stderr
 
 
 @pytest.mark.parametrize("write", [as_python, as_yaml, as_json])
@@ -123,6 +154,15 @@ def test_a_variable_is_read_again_where_the_module_runs(written: str, expression
     ast.parse(python)
 
 
+def test_a_variable_that_says_embedded_gives_the_url_that_it_stands_for() -> None:
+    text = fleet_text(broker="${URL:-embedded}", results="${RESULTS:-embedded}")
+    module: dict[str, str] = {}
+    exec(as_python(plan_of(text, {})), module)
+    assert module["broker_url"].startswith("redis+socket:///")
+    assert module["result_backend"] == module["broker_url"]
+    assert "\nresult_backend = \"disabled://\"\n" in as_python(plan_of(text, {"RESULTS": "none"}))
+
+
 def test_a_default_that_holds_a_password_is_left_out() -> None:
     python = as_python(plan_of(fleet_text(broker="${URL:-redis://:hunter2@host}"), {}))
     assert "hunter2" not in python
@@ -134,7 +174,7 @@ def test_yaml_and_json_say_the_same() -> None:
     document = json.loads(as_json(plan))
     assert yaml.safe_load(as_yaml(plan)) == document
     assert document["broker_url"] == "redis://:${PASSWORD}@host:6379/0"
-    assert document["task_routes"][1] == {"glob": "shop.mail.*", "options": {"queue": "mail"}}
+    assert document["task_routes"][1] == {"glob": "shop.mail.*", "options": {"queue": "mail", "priority": 9}}
     assert document["beat_schedule"]["nightly"]["schedule"] == {"crontab": "0 3 * * *"}
 
 

@@ -6,16 +6,16 @@ import re
 from typing import Any
 
 import pytest
-from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu import Exchange, Queue
 from kombu.transport.virtual.exchange import TopicExchange
 
-from celeryfleet.app import apply
 from celeryfleet.errors import FleetError
 from celeryfleet.plan.build import build
-from celeryfleet.plan.config import as_python
-from celeryfleet.plan.routing import Decision, PassedOver, Rule, bound, resolve, whole, wire
+from celeryfleet.plan.delivery import bound, wire
+from celeryfleet.plan.routes import whole
+from celeryfleet.plan.routing import Decision, PassedOver, Rule, resolve
 from celeryfleet.plan.values import QueuePlan
 from tests.plan.fleets import FACTS, fleet_of, fleet_text
 
@@ -58,6 +58,7 @@ def test_the_first_route_that_matches_decides_and_says_so() -> None:
         priority=9,
         wire_priority=0,
         rule=Rule(12, "task: shop.video.encode, queue: video, priority: 9"),
+        because="the first route that matches",
         passed_over=(),
         pools=("web",),
     )
@@ -129,7 +130,19 @@ class TestPriority:
         """On Redis no priority is 0, the highest: it would run among the 9s."""
         decision = decide("shop.video.show")
         assert (decision.priority, decision.wire_priority) == (None, 9)
-        assert decide("shop.mail").wire_priority is None
+        assert decide("shop.mail").wire_priority == 9
+
+    def test_nor_does_one_that_no_route_matches_and_that_is_sent_to_a_queue(self) -> None:
+        decision = decide("other", options={"queue": "video"})
+        assert (decision.queue, decision.rule, decision.wire_priority) == ("video", None, 9)
+
+    def test_a_router_that_gives_none_is_no_exception(self) -> None:
+        decision = decide("other", routers={"shop.routing.Router": lambda *_: "video"})
+        assert (decision.priority, decision.wire_priority) == (None, 9)
+
+    def test_rabbitmq_has_the_lowest_for_none(self) -> None:
+        text = SHOP.replace("app: shop.celery:app", "app: shop.celery:app\nbroker: amqp://host")
+        assert decide("shop.video.show", text).wire_priority is None
 
     def test_the_default_queue_is_no_exception(self) -> None:
         text = fleet_text(queues={"default": {"max_priority": 10}}, pools={})
@@ -155,67 +168,140 @@ def test_a_regex_means_the_whole_name(regex: str, name: str, expected: bool) -> 
     assert bool(re.compile(whole(regex)).match(name)) is expected
 
 
-# --- Held against Celery and kombu ------------------------------------------------------------------------
+class TestOwn:
+    """What a task's own code says goes before the routes, and after the call."""
 
-QUEUES = ("default", "video", "mail")
-names = st.lists(st.sampled_from(["a", "b", "ab", "shop", "x1"]), min_size=1, max_size=3).map(".".join)
-globs = st.lists(
-    st.sampled_from(["a", "b", "ab", ".", "*", "?", "[ab]", "[!a]", "[", "shop"]), min_size=1, max_size=5
-).map("".join)
-regexes = st.sampled_from(["a", "a.*", "(a|ab)", "(?i)SHOP.*", "[ab]+", "shop\\..+", ".*b", "a|ab\\.a"])
-targets = st.fixed_dictionaries(
-    {"queue": st.sampled_from(QUEUES)}, optional={"priority": st.integers(0, 9), "routing_key": names}
-)
-routes = st.lists(
-    st.builds(
-        lambda pattern, target: {**pattern, **target},
-        st.one_of(
-            names.map(lambda task: {"task": task}),
-            globs.map(lambda task: {"task": task}),
-            regexes.map(lambda regex: {"regex": regex}),
-        ),
-        targets,
-    ),
-    max_size=6,
-)
-options = st.fixed_dictionaries({}, optional={"queue": st.sampled_from(QUEUES)})
+    def test_its_queue_decides_and_the_route_that_matches_is_passed_over(self) -> None:
+        decision = decide("shop.mail", own={"queue": "video", "priority": 3, "serializer": "json"})
+        assert (decision.queue, decision.rule) == ("video", None)
+        assert (decision.priority, decision.wire_priority) == (6, 3)
+        assert decision.because == 'the task\'s own code says queue="video", priority=3'
+        why = 'it matches, but the queue "video" in the task\'s own code goes before it'
+        assert decision.passed_over[-1] == PassedOver(13, why)
 
+    def test_the_call_goes_before_it(self) -> None:
+        decision = decide("shop.mail", own={"queue": "video"}, options={"queue": "mail", "priority": 1})
+        assert (decision.queue, decision.because) == ("mail", 'the call says queue="mail", priority=1')
 
-@given(routes, names, options)
-def test_celery_itself_agrees_on_queue_and_priority(routes: Any, task: str, options: dict[str, Any]) -> None:
-    fleet = fleet_of(fleet_text(queues={queue: {} for queue in QUEUES}, routes=routes, pools={}))
-    plan = build(fleet, FACTS)
-    app = Celery("fresh", set_as_current=False)
-    apply(app, plan.settings)
-    sent = app.amqp.router.route(dict(options), task)
-    decision = resolve(fleet, plan, task, options=options)
-    assert (sent["queue"].name, sent.get("priority")) == (decision.queue, decision.wire_priority)
+    def test_a_priority_alone_leaves_the_route_its_queue(self) -> None:
+        decision = decide("shop.mail", own={"priority": 0})
+        assert (decision.queue, decision.wire_priority, decision.rule) == ("mail", 0, Rule(13, SHOP_MAIL))
+        assert decision.because == "the first route that matches; the task's own code says priority=0"
+
+    def test_an_unknown_queue_in_it_is_said_to_be_its(self) -> None:
+        with pytest.raises(FleetError, match=r'"vidoe", which the task\'s own code names, is unknown\. Did you mean'):
+            decide("shop.mail", own={"queue": "vidoe"})
+
+    def test_celerys_own_queue_object_stands_for_what_it_declares(self) -> None:
+        queue = Queue("elsewhere", Exchange("far", type="topic"), routing_key="a.#")
+        decision = decide("shop.mail", own={"queue": queue})
+        assert (decision.queue, decision.exchange, decision.pools) == ("elsewhere", "far", ())
 
 
-@given(routes, names)
-def test_the_python_configuration_alone_routes_the_same(routes: Any, task: str) -> None:
-    fleet = fleet_of(fleet_text(queues={queue: {} for queue in QUEUES}, routes=routes, pools={}))
-    plan = build(fleet, FACTS)
-    module: dict[str, Any] = {}
-    exec(as_python(plan), module)
-    app = Celery("fresh", set_as_current=False)
-    app.conf.task_routes = module["task_routes"]
-    app.conf.task_default_queue = "default"
-    sent = app.amqp.router.route({}, task)
-    decision = resolve(fleet, plan, task)
-    assert (sent["queue"].name, sent.get("priority")) == (decision.queue, decision.wire_priority)
+SHOP_MAIL = 'task: "shop.mai?", queue: mail'
 
 
-keys = st.lists(st.sampled_from(["a", "b", "*", "#"]), min_size=1, max_size=4).map(".".join)
+class TestExchangesOfCalls:
+    def test_a_queue_that_is_asked_for_replaces_a_topic_exchange_and_its_key(self) -> None:
+        decision = decide("shop.order.new", options={"queue": "mail"})
+        assert (decision.queue, decision.rule, decision.routing_key) == ("mail", None, "mail")
+
+    def test_but_celery_lets_a_direct_exchange_go_before_it(self) -> None:
+        queue = {"exchange": "bulk", "routing_key": "k"}
+        routes = [{"task": "a", "exchange": "bulk", "routing_key": "k"}]
+        text = fleet_text(queues={"default": {}, "one": queue, "two": queue}, routes=routes, pools={})
+        decision = decide("a", text, options={"queue": "default"})
+        assert (decision.queues, decision.rule) == (("one", "two"), Rule(1, routes_text(routes[0])))
+        assert decision.because == 'the first route that matches; the call says queue="default"'
+
+    def test_an_exchange_and_a_key_are_followed(self) -> None:
+        decision = decide("other", options={"exchange": "events", "routing_key": "a.created"})
+        assert (decision.queue, decision.queues, decision.rule) == (None, ("created",), None)
+
+
+def routes_text(route: dict[str, str]) -> str:
+    return ", ".join(f'{key}: "{value}"' for key, value in route.items())
+
+
+class TestNamespace:
+    TEXT = fleet_text(
+        queues={"default": {}, "mail": {}, "a.b*": {}, "in:out": {}},
+        routes=[{"router": "celeryfleet.routers.namespace"}, {"task": "*.late", "queue": "mail"}],
+        pools={},
+    )
+
+    @pytest.mark.parametrize(
+        ("task", "queue", "why"),
+        [
+            ("mail:welcome", "mail", ""),
+            ("mail:a:b", "mail", ""),
+            ("mail:", "mail", ""),
+            ("a.b*:x\ny", "a.b*", ""),
+            ("aXb:x", "default", 'no queue is called "aXb", as the name begins'),
+            ("in:out:x", "default", 'no queue is called "in", as the name begins'),
+            (":x", "default", "nothing is before the name's colon"),
+            ("plain", "default", "the name has no colon"),
+            ("so.late", "mail", "the name has no colon"),
+            ("MAIL:x", "default", 'no queue is called "MAIL", as the name begins'),
+        ],
+    )
+    def test_what_stands_before_the_first_colon_names_a_declared_queue(self, task: str, queue: str, why: str) -> None:
+        decision = decide(task, self.TEXT)
+        assert decision.queue == queue
+        assert [one.why for one in decision.passed_over[:1]] == ([why] if why else [])
+
+    def test_the_routes_after_it_keep_their_lines(self) -> None:
+        text = SHOP.replace(
+            "  - {task: shop.video", "  - {router: celeryfleet.routers.namespace}\n  - {task: shop.video"
+        )
+        assert decide("shop.mail", text).rule == Rule(14, SHOP_MAIL)
+        assert decide("mail:x", text).rule == Rule(12, "router: celeryfleet.routers.namespace")
+
+
+class TestRouters:
+    @pytest.mark.parametrize(
+        ("answer", "error"),
+        [
+            ("ghost", r'the queue "ghost", which the router shop.routing.Router names, is unknown'),
+            (5, r'the router "shop.routing.Router" returned 5 for other\. A router returns the name of a queue'),
+        ],
+    )
+    def test_a_wrong_answer_is_told_of_with_its_line(self, answer: Any, error: str) -> None:
+        with pytest.raises(FleetError, match=rf"^/srv/shop/fleet\.yaml:16:6: {error}"):
+            decide("other", routers={"shop.routing.Router": lambda *_: answer})
+
+    def test_one_that_fails_is_told_of_with_its_line_and_its_own(self) -> None:
+        def fails(*_: Any) -> Any:
+            raise LookupError("no such thing")
+
+        with pytest.raises(
+            FleetError, match=r"16:6: the router .* fails for other: LookupError: no such thing\."
+        ) as error:
+            decide("other", routers={"shop.routing.Router": fails})
+        assert f"It fails at {__file__}:" in str(error.value)
+
+    def test_an_empty_answer_is_the_default_queue_and_ends_the_search(self) -> None:
+        decision = decide("shop.vx", routers={"shop.routing.Router": lambda *_: {}})
+        assert (decision.queue, decision.rule) == ("default", Rule(16, "router: shop.routing.Router"))
+
+    def test_an_unknown_queue_is_made_where_the_fleet_lets_celery_make_them(self) -> None:
+        text = fleet_text(celery={"task_create_missing_queues": True})
+        assert decide("x", text, options={"queue": "new"}).queues == ("new",)
+
+
+# --- Held against kombu -----------------------------------------------------------------------------------
+
+names = st.lists(st.sampled_from(["a", "b", "ab", "shop", "x1", ""]), min_size=1, max_size=3).map(".".join)
+keys = st.lists(st.sampled_from(["a", "b", "*", "#", "é-1", "a*"]), min_size=1, max_size=4).map(".".join)
 
 
 @given(keys, names)
-def test_kombu_agrees_on_what_a_topic_exchange_binds(binding: str, key: str) -> None:
-    """But for `#` as nothing, which kombu's Redis transport does not match and RabbitMQ does."""
-    exchange = TopicExchange(None)
-    pattern = exchange.key_to_pattern(binding)
-    kombu = re.match(pattern, key) is not None
-    ours = bool(bound([QueuePlan("q", "events", "topic", binding)], "events", "topic", key))
-    if "#" not in binding:
-        assert ours == kombu
-    assert ours or not kombu
+def test_on_redis_a_topic_exchange_binds_as_kombu_does(binding: str, key: str) -> None:
+    kombu = re.match(TopicExchange(None).key_to_pattern(binding), key) is not None
+    assert bool(bound([QueuePlan("q", "events", "topic", binding)], "events", "topic", key, "redis")) == kombu
+
+
+@pytest.mark.parametrize(("binding", "key"), [("order.#", "order"), ("#.new", "new"), ("a.#.b", "a.b"), ("a.*", "a.")])
+def test_rabbitmq_binds_nothing_and_an_empty_word_too(binding: str, key: str) -> None:
+    queue = QueuePlan("q", "events", "topic", binding)
+    assert (bound([queue], "events", "topic", key), bound([queue], "events", "topic", key, "redis")) == (("q",), ())

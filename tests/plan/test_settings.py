@@ -130,7 +130,7 @@ class TestRoutes:
         }
 
     @pytest.mark.parametrize(
-        ("broker", "priorities"), [("redis://host", [0, 9, 9, 5]), ("amqp://host", [9, 0, None, 4])]
+        ("broker", "priorities"), [("redis://host", [0, 9, 9, 5, 9, 9]), ("amqp://host", [9, 0, None, 4, None])]
     )
     def test_a_priority_is_inverted_on_redis_and_never_missing_beside_others(
         self, broker: str, priorities: list[int | None]
@@ -140,9 +140,31 @@ class TestRoutes:
             {"task": "b", "queue": "video", "priority": 0},
             {"task": "c", "queue": "video"},
             {"task": "d", "priority": 4},
+            {"task": "e", "queue": "default"},
         ]
         found = settings_of(broker=broker, routes=routes)["task_routes"]
-        assert [item["options"].get("priority") for item in found[:4]] == priorities
+        assert [item["options"].get("priority") for item in found] == priorities
+
+    def test_what_no_route_matches_has_the_lowest_too(self) -> None:
+        found = settings_of(queues={"default": {}, "video": {"max_priority": 9}})["task_routes"]
+        assert found == [{"glob": "*", "options": {"queue": "default", "priority": 9}}]
+
+    def test_a_router_gets_the_priority_of_answers_that_have_none(self) -> None:
+        routes = [{"router": "shop.R"}, {"task": "a", "priority": 1}]
+        assert settings_of(routes=routes)["task_routes"][0] == {"router": "shop.R", "priority": 9}
+
+    def test_the_namespace_router_becomes_a_pattern_for_each_queue(self) -> None:
+        queues: dict[str, Any] = {"default": {}, "a.b": {}, "in:out": {}}
+        assert settings_of(queues=queues, routes=[{"router": "celeryfleet.routers.namespace"}], pools={})[
+            "task_routes"
+        ] == [
+            {"regex": "(?s:default:.*)", "options": {"queue": "default"}},
+            {"regex": r"(?s:a\.b:.*)", "options": {"queue": "a.b"}},
+        ]
+
+    def test_a_priority_of_beat_counts_as_one_of_the_fleet(self) -> None:
+        beat = {"schedule": {"a": {"task": "a", "every": "1m", "options": {"priority": 0}}}}
+        assert settings_of(beat=beat)["task_routes"] == [{"glob": "*", "options": {"queue": "default", "priority": 9}}]
 
     def test_a_fleet_without_priorities_sends_none(self) -> None:
         found = settings_of(routes=[{"task": "a", "queue": "video"}])["task_routes"]
@@ -189,8 +211,8 @@ class TestBroker:
     def test_its_kind_is_told_by_the_scheme(self, broker: str, kind: str) -> None:
         assert broker_of(broker=broker).kind == kind
 
-    def test_only_redis_gets_transport_options(self) -> None:
-        assert "broker_transport_options" not in settings_of(broker="amqp://host")
+    def test_another_broker_gets_no_transport_options(self) -> None:
+        assert "broker_transport_options" not in settings_of(broker="sqs://host")
 
     def test_the_visibility_timeout_is_a_transport_option(self) -> None:
         settings = settings_of(broker={"url": "redis://host", "visibility_timeout": "2h"})

@@ -1,0 +1,69 @@
+"""Makes of a plan's settings, which are JSON, the objects that Celery wants: queues, patterns, routers, crontabs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+
+def celery_objects(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with Celery's own objects where JSON has none: queues, patterns, routers, crontabs."""
+    values = dict(settings)
+    if "task_queues" in values:
+        values["task_queues"] = tuple(_queue(queue) for queue in values["task_queues"])
+    if "task_routes" in values:
+        queues = values.get("task_queues", ())
+        values["task_routes"] = tuple(_route(item, queues) for item in values["task_routes"])
+    if "beat_schedule" in values:
+        values["beat_schedule"] = {name: _beat_entry(entry) for name, entry in values["beat_schedule"].items()}
+    return values
+
+
+def _queue(queue: Mapping[str, Any]) -> Any:
+    from kombu.entity import Exchange, Queue
+
+    return Queue(
+        queue["name"],
+        Exchange(queue["exchange"], type=queue["exchange_type"]),
+        routing_key=queue["routing_key"],
+        queue_arguments=dict(queue["arguments"]) or None,
+    )
+
+
+def _route(item: Mapping[str, Any], queues: Sequence[Any]) -> Any:
+    """Return one `task_routes` entry: a mapping of its own, so that the written order holds."""
+    if "router" in item:
+        from celeryfleet.routers import UserRouter
+
+        return UserRouter(item["router"], item.get("priority"))
+    options = dict(item["options"])
+    if "exchange" in options:
+        # Celery declares queues, not exchanges: on Redis a send to an undeclared exchange is lost.
+        options["declare"] = [queue for queue in queues if queue.exchange.name == options["exchange"]]
+        if options["exchange_type"] != "direct":
+            options["queue"] = _through(options.pop("exchange"), options.pop("exchange_type"), options)
+    if "regex" in item:
+        from celeryfleet.plan.routes import whole
+
+        return {re.compile(whole(item["regex"])): options}
+    return {item.get("exact") or item["glob"]: options}
+
+
+def _through(exchange: str, kind: str, options: dict[str, Any]) -> Any:
+    """Return an exchange as a queue that nobody declares: as its name it would win over a queue that is asked for."""
+    from kombu.entity import Exchange, Queue
+
+    return Queue(exchange, Exchange(exchange, type=kind), routing_key=options.pop("routing_key", ""))
+
+
+def _beat_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    from celery.schedules import crontab
+
+    schedule = entry["schedule"]
+    if isinstance(schedule, Mapping):
+        schedule = crontab.from_string(" ".join(schedule["crontab"].split()))
+    return {**entry, "schedule": schedule}
