@@ -54,8 +54,8 @@ def up(
         return Exit.OK
     launch.warn(session, plan)
     if detach or wait:
-        return launch.detached(plan, wait or wait_timeout is not None, wait_timeout)
-    return launch.foreground(plan)
+        return launch.detached(plan, wait or wait_timeout is not None, wait_timeout, session.fleet)
+    return launch.foreground(plan, session.fleet)
 
 
 def down(

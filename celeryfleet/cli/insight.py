@@ -138,11 +138,16 @@ def _depths_without_fleet(session: Session) -> dict[str, dict[str, Any]] | None:
     from celeryfleet.resp import BrokerError
 
     plan = session.plan
-    if plan.broker.argv or plan.broker.kind != "redis":
+    if plan.broker.argv:
         return None
     queues = [{**asdict(queue), "consumers": 0} for queue in plan.queues]
+    status = {"broker": asdict(plan.broker), "queues": queues, "pools": [], "unacked_keys": []}
+    if plan.broker.kind != "redis":
+        from celeryfleet.client.depth import measure_by_declaring
+
+        return measure_by_declaring(status)[0]
     try:
-        return measure({"broker": asdict(plan.broker), "queues": queues, "pools": [], "unacked_keys": []}, time.time())
+        return measure(status, time.time())
     except BrokerError:
         return None
 

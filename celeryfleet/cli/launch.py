@@ -23,6 +23,7 @@ from celeryfleet.supervise.control import Client, NotRunningError
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
+    from celeryfleet.spec.model import Fleet
 
 #: seconds that a supervisor may take to take over
 _BOOT = 30.0
@@ -41,28 +42,51 @@ def narrowed(plan: Plan, pools: list[str], replicas: dict[str, int]) -> Plan:
 
 def warn(session: Session, plan: Plan) -> None:
     """Say what `check` would, where it matters for running."""
+    from celeryfleet.cli.examine import files
     from celeryfleet.plan.lint import Level, lint
+    from celeryfleet.plan.lint.ignores import silence
 
-    for finding in lint(session.fleet, plan, None):
-        if finding.level is not Level.INFO:
-            print(f"warning: {finding.where}: {finding.what} {finding.hint}", file=sys.stderr)
+    told, _ = silence(lint(session.fleet, plan), files(session), judged=())
+    for finding in told:
+        if finding.level is Level.WARNING:
+            print(f"warning: {finding.where}: {finding.what} {finding.hint} [{finding.code}]", file=sys.stderr)
 
 
-def start(plan: Plan) -> tuple[Client, bool]:
-    """Bring the fleet to the plan; return a connection, and whether it ran before."""
+def start(plan: Plan, fleet: Fleet | None = None) -> tuple[Client, bool]:
+    """Bring the fleet to the plan; return a connection, and whether it ran before.
+
+    `fleet` is where the queues of the plan are written, if they are to be declared.
+    """
     for _ in range(3):
         try:
             client = Client(plan.control)
         except NotRunningError:
             if not plan.broker.argv:
                 reach_broker(plan)
+            _declare(plan, fleet)
             if _boot(plan):
                 return Client(plan.control), False
             continue  # someone else was faster
         running = running_plan(client)
+        _declare(plan, fleet)
         client.ask("apply", plan=replace(plan, generation=running.generation).to_json())
         return client, True
     raise FleetError("another supervisor holds the fleet's lock but does not answer.", hint=_lock_hint(plan))
+
+
+def _declare(plan: Plan, fleet: Fleet | None) -> None:
+    """Declare the queues on a RabbitMQ, also those that no pool reads; raise FleetError for all that it refuses.
+
+    One that is away meanwhile is no reason not to go on: the workers wait for it, and declare what they read.
+    """
+    if plan.broker.kind != "amqp" or fleet is None:
+        return
+    from celeryfleet.client.definitions import conflicts_of
+    from celeryfleet.plan.definitions import error
+
+    found = conflicts_of(plan, declare=True)
+    if found:
+        raise error(found, fleet.where)
 
 
 def running_plan(client: Client) -> Plan:
@@ -103,9 +127,9 @@ def _boot(plan: Plan) -> bool:
 # --- Detached ---------------------------------------------------------------------------------------------
 
 
-def detached(plan: Plan, wait: bool, timeout: float | None) -> int:
+def detached(plan: Plan, wait: bool, timeout: float | None, fleet: Fleet | None = None) -> int:
     """Start in the background; wait for readiness if asked to."""
-    client, ran = start(plan)
+    client, ran = start(plan, fleet)
     with client:
         if wait:
             return await_ready(client, timeout)
@@ -163,7 +187,7 @@ def _troubles(status: dict[str, Any]) -> Iterator[str]:
 # --- In the foreground ------------------------------------------------------------------------------------
 
 
-def foreground(plan: Plan) -> int:
+def foreground(plan: Plan, fleet: Fleet | None = None) -> int:
     """Show the logs until the fleet has stopped; signals to us are wishes for it."""
     from celeryfleet.supervise.logs import Follower, Prefixes
 
@@ -174,7 +198,7 @@ def foreground(plan: Plan) -> int:
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     prefixes = Prefixes(["supervisor", *names], color)
     signals = _Signals()
-    client, ran = start(plan)
+    client, ran = start(plan, fleet)
     with client:
         if ran:
             print(f"{plan.fleet} was running; this terminal shows its logs, and Ctrl-C stops it.", file=sys.stderr)
@@ -315,6 +339,7 @@ def reload(session: Session) -> int:
     with session.connect() as client:
         running = running_plan(client)
         replicas = {pool.name: pool.replicas for pool in running.pools}
+        _declare(plan, session.fleet)
         fresh = replace(plan.scaled({}), generation=running.generation + 1)
         names = {pool.name for pool in fresh.pools}
         fresh = fresh.scaled({name: count for name, count in replicas.items() if name in names})

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
     from celeryfleet.spec.model import Fleet
 
+#: seconds that the reply queue of a command stays on RabbitMQ after its end; Celery's own would for a day
+_REPLIES_KEPT = 600
+
 
 @dataclass
 class Session:
@@ -76,6 +79,8 @@ class Session:
 
         found = self._bare_app()
         apply(found, self.plan.settings)
+        if str(found.conf.result_backend).startswith("rpc") and "result_expires" not in self.plan.settings:
+            found.conf.result_expires = _REPLIES_KEPT
         return found
 
     def examined(self) -> tuple[Any, AppFacts]:

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.plan import definitions
 from celeryfleet.plan.secrets import masked
 from celeryfleet.spec.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
     from celery import Celery
 
+#: AMQP's reply code for a mandatory message that reaches no queue
+_NO_ROUTE = 312
+
 
 @contextmanager
 def publishing(app: Celery) -> Iterator[None]:
-    """Turn an unknown queue, a lost broker and arguments that cannot travel into FleetErrors."""
+    """Turn an unknown queue, a lost broker, what a RabbitMQ refuses and what cannot travel into FleetErrors."""
+    from amqp.exceptions import ChannelError, MessageNacked
     from celery.exceptions import QueueNotFound
     from kombu.exceptions import EncodeError, OperationalError
 
+    # Of a message that comes back it says "Received method (60, 80) during closing channel": nothing to a user.
+    logging.getLogger("amqp").addHandler(logging.NullHandler())
     try:
-        yield
+        with _watching() as letter:
+            yield
+    except ChannelError as error:
+        raise _refused(app, error, letter) from error
     except QueueNotFound as error:
         raise unknown_queue(app, str(error.args[0]).split("'")[1] if "'" in str(error) else str(error)) from error
     except EncodeError as error:
         raise FleetError(f"The arguments cannot be sent: {error}", hint="They travel as JSON.") from error
     except (OperationalError, OSError, *_lost(app)) as error:
+        if isinstance(error.__cause__, MessageNacked):  # kombu takes it for a lost connection, and has tried again
+            raise _full(letter) from error
         what = f"The broker {shown_url(app.conf.broker_write_url)} cannot be reached: {error}"
         raise FleetError(what, hint="`celeryfleet status` says how the fleet is.", code=Exit.BROKER) from error
 
@@ -41,6 +55,79 @@ def unknown_queue(app: Any, name: str) -> FleetError:
     queues = sorted(app.amqp.queues)
     hint = f"{did_you_mean(name, queues)} The fleet declares {listed(queues)}.".strip()
     return FleetError(f'No queue is called "{name}".', hint=hint)
+
+
+# --- What a RabbitMQ refuses ------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Letter:
+    """The message that was published last."""
+
+    task: str = ""
+    exchange: str = ""
+    routing_key: str = ""
+
+
+@contextmanager
+def _watching() -> Iterator[_Letter]:
+    """Note what is published: the broker returns a message without a word on which it was."""
+    from celery.signals import before_task_publish
+
+    letter = _Letter()
+
+    def on_publish(sender: str = "", exchange: Any = "", routing_key: str = "", **_: Any) -> None:
+        letter.task, letter.exchange, letter.routing_key = sender, getattr(exchange, "name", exchange), routing_key
+
+    before_task_publish.connect(on_publish, weak=False)
+    try:
+        yield letter
+    finally:
+        before_task_publish.disconnect(on_publish)
+
+
+def _refused(app: Any, error: Exception, letter: _Letter) -> FleetError:
+    """Say why a RabbitMQ does not take a message."""
+    from amqp.exceptions import NotFound, PreconditionFailed
+
+    if isinstance(error, PreconditionFailed):
+        found = _conflicts(app)
+        if found:
+            return definitions.error(found)
+    if getattr(error, "reply_code", None) == _NO_ROUTE:
+        what = f"{letter.task} is not sent: no queue takes what {_addressed(letter)}."
+        return FleetError(what, hint="Give a queue of fleet.yaml that exchange and a matching routing_key.")
+    if isinstance(error, NotFound) and letter.exchange:
+        what = f'{letter.task} is not sent: the broker has no exchange "{letter.exchange}".'
+        return FleetError(what, hint="`celeryfleet up` declares those of fleet.yaml: give one of its queues this one.")
+    text = getattr(error, "reply_text", None) or str(error)
+    return FleetError(
+        f"{letter.task} is not sent: the broker {shown_url(app.conf.broker_write_url)} refuses it: {text}.",
+        hint="May this user configure and write to the queues of fleet.yaml?",
+    )
+
+
+def _full(letter: _Letter) -> FleetError:
+    """Say that a queue refuses more than its max_length."""
+    queue = f'the queue "{letter.routing_key}"'
+    if letter.exchange:
+        queue = f'a queue that the exchange "{letter.exchange}" gives "{letter.routing_key}" to'
+    what = f"{letter.task} is not sent: {queue} is full, and refuses messages (x-overflow: reject-publish)."
+    return FleetError(what, hint="`celeryfleet queues` shows how much waits.", code=Exit.FAILURE)
+
+
+def _addressed(letter: _Letter) -> str:
+    if letter.exchange:
+        return f'goes to the exchange "{letter.exchange}" with the routing key "{letter.routing_key}"'
+    return f'is sent to the queue "{letter.routing_key}"'
+
+
+def _conflicts(app: Any) -> list[definitions.Conflict]:
+    """Look for all queues that the broker has otherwise than the app, not only the one that was sent to."""
+    from celeryfleet.client.definitions import conflicts, planned
+
+    with app.connection_for_write() as connection:
+        return conflicts(connection, planned(app.amqp.queues.values()))
 
 
 def _lost(app: Any) -> tuple[type[BaseException], ...]:

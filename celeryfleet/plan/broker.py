@@ -68,7 +68,10 @@ def result_backend(fleet: Fleet, url: str) -> str:
 
 
 def transport_options(fleet: Fleet, url: str) -> dict[str, Any]:
-    """Return `broker_transport_options` that are ours; only Redis has any."""
+    """Return `broker_transport_options` that are ours."""
+    if kind(url) == "amqp":
+        # Else a message that the broker does not take is lost, or blamed on the next one (see routes, `mandatory`).
+        return {"confirm_publish": True}
     if kind(url) != "redis":
         return {}
     options: dict[str, Any] = {"priority_steps": list(STEPS), "sep": SEP}
@@ -107,6 +110,9 @@ def broker(fleet: Fleet, paths: Paths, settings: Mapping[str, Any], server: str)
 
 
 def _written(fleet: Fleet) -> str | None:
+    """Return the broker's URL as written with its `${VAR}`; not where that says `embedded`, which is no URL."""
+    if is_embedded(fleet):
+        return None
     return fleet.origin("celery", "broker_url") or fleet.origin("broker") or fleet.origin("broker", "url")
 
 
@@ -118,7 +124,9 @@ def origins(fleet: Fleet, settings: Mapping[str, Any]) -> dict[str, str]:
         found["broker_url"] = written
         if settings["result_backend"] == settings["broker_url"]:
             found["result_backend"] = written
-    results = fleet.origin("celery", "result_backend") or fleet.origin("results")
+    results = fleet.origin("celery", "result_backend")
+    if fleet.results not in (EMBEDDED, "none"):  # which stand for URLs of ours
+        results = results or fleet.origin("results")
     if results:
         found["result_backend"] = results
     _collect(fleet, fleet.celery, (), found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import consumer as consumer_module
 
@@ -15,6 +17,8 @@ from celeryfleet.worker.restore import bring_back
 
 if TYPE_CHECKING:
     from celeryfleet.worker.heartbeat import Heartbeat
+
+logger = get_logger(__name__)
 
 
 def watch(heart: Heartbeat, restore: Sequence[str]) -> None:
@@ -58,12 +62,35 @@ def watch(heart: Heartbeat, restore: Sequence[str]) -> None:
             channel.do_restore = False
             channel.basic_ack = partial(_owe, owed, channel)
             lost.add(channel)
+        if not restore:
+            _give_up_acknowledging(set(state.reserved_requests.data))
+        # Celery explains a setting at length, at each loss. Its filter for that is newer than an earlier one of ours.
+        warnings.filterwarnings("ignore", r"\s*In Celery 5\.1 we introduced an optional breaking change", Warning)
         lose_by_celery(self, exc)
 
     consumer_module.maybe_shutdown = maybe_shutdown
     consumer_module.Consumer.on_connection_error_after_connected = on_connection_error
     consumer_module.Consumer.connect = connect
     consumer_module.Consumer.on_close = on_close
+
+
+def _give_up_acknowledging(requests: Iterable[Callable[[], Any]]) -> None:
+    """Say in a line, not in a traceback, that a task of a lost connection ended too late to be acknowledged.
+
+    A RabbitMQ hands out anew, at once, what was not acknowledged when the connection was lost.
+    """
+    names: dict[Any, str] = {}
+    channels = set()
+    for request in (found for reference in requests if (found := reference()) is not None):
+        names[request.message.delivery_tag] = f"{request.name}[{request.id}]"
+        channels.add(request.message.channel)
+
+    def too_late(delivery_tag: Any, *_: Any, **__: Any) -> None:
+        name = names.get(delivery_tag, "a task")
+        logger.warning("%s ended after its connection was lost; the broker has handed it out again", name)
+
+    for channel in channels:
+        channel.basic_ack = channel.basic_reject = too_late
 
 
 def _owe(owed: list[tuple[Any, str]], channel: Any, delivery_tag: str, multiple: bool = False) -> None:

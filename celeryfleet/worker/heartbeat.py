@@ -19,7 +19,7 @@ from celery.utils.log import get_logger
 from celery.worker import state
 
 from celeryfleet.wire import Lines, encode
-from celeryfleet.worker import connecting, failures
+from celeryfleet.worker import connecting, failures, refusals
 from celeryfleet.worker.restore import bring_back
 
 if TYPE_CHECKING:
@@ -238,6 +238,7 @@ def install(
     app.steps["consumer"].add(FleetHeartbeat)
     failures.count(heart.task_failed)
     connecting.watch(heart, restore)
+    refusals.explain()
 
     def on_ready(**_: Any) -> None:
         heart.say({"t": "ready", "tasks": sorted(name for name in app.tasks if not name.startswith("celery."))})

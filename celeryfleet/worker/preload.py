@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet import wire
+from celeryfleet.django import connections
 from celeryfleet.worker import main as worker_main
 from celeryfleet.worker import stream
 
@@ -98,12 +99,17 @@ def serve(channel_fd: int, supervisor: int) -> None:
 
 def _preload(message: Message) -> Any:
     from celeryfleet import app as fleet_app
+    from celeryfleet.routers import import_routers
 
     os.chdir(message["folder"])  # the first server was started before the supervisor was there
     app = fleet_app.load(message["app"], message["django"], message["folder"])
     fleet_app.apply(app, message["settings"])
-    app.loader.import_default_modules()
+    import_routers(message["settings"])
+    if message["settings"]["broker_url"].startswith(("amqp", "pyamqp")):
+        importlib.import_module("kombu.transport.pyamqp")
+    fleet_app.import_tasks(app)
     app.finalize()
+    connections.close()
     _remember_redis_version()
     return app
 

@@ -1,0 +1,43 @@
+"""How an app of a fleet publishes: what nobody would take is an error on RabbitMQ, and exchanges are there before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amqp.exceptions import ChannelError
+from celery.app.amqp import AMQP
+
+
+def _returned(error: Any, exchange: str, routing_key: str, message: Any) -> None:
+    """Raise what RabbitMQ gives back, named: its own words are `(312) NO_ROUTE`, and Celery shows them as they are."""
+    task = (message.headers or {}).get("task", "a message")
+    where = f'the exchange "{exchange}" with the routing key "{routing_key}"' if exchange else f'"{routing_key}"'
+    text = f"{error.reply_text}: no queue takes {task}, which goes to {where}"
+    raise ChannelError(text, error.method_sig, error.method_name, error.reply_code)
+
+
+class Publisher(AMQP):  # type: ignore[misc]
+    """Celery's own, but that messages are mandatory where publishes are confirmed.
+
+    Without confirms the broker's answer would come too late, and be raised by the next, innocent publish.
+    """
+
+    def _create_task_sender(self) -> Any:
+        send = super()._create_task_sender()
+        confirmed = bool((self.app.conf.broker_transport_options or {}).get("confirm_publish"))
+
+        def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            if confirmed:
+                producer.on_return = producer.on_return or _returned
+                options = {"mandatory": True, **options}
+            if options.get("exchange") and options.get("declare") is None:
+                options["declare"] = self._behind(options["exchange"], options.get("queue"))
+            return send(producer, name, message, **options)
+
+        return send_task_message
+
+    def _behind(self, exchange: Any, queue: Any) -> list[Any] | None:
+        """Return what a send to an exchange must find declared: on Redis kombu drops what it gets before."""
+        name = getattr(exchange, "name", exchange)
+        found = [one for one in self.queues.values() if one.exchange.name == name]
+        return [*found, *([queue] if queue is not None and queue not in found else [])] or None

@@ -1,0 +1,302 @@
+"""Definitions, depths and publishing on a real RabbitMQ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from celeryfleet.app import apply
+from celeryfleet.client.definitions import conflicts, conflicts_of
+from celeryfleet.client.depth import measure_by_declaring, opened, reach
+from celeryfleet.client.purge import purge
+from celeryfleet.client.send import send
+from celeryfleet.errors import Exit, FleetError
+from celeryfleet.plan.definitions import error
+from celeryfleet.plan.values import Plan, QueuePlan
+from tests.fakes import forget_pools
+from tests.plan.fleets import fleet_of, fleet_text, plan_of
+from tests.services import Rabbit
+from tests.services import rabbit as rabbit_server
+
+
+@pytest.fixture
+def rabbit() -> Iterator[Rabbit]:
+    with rabbit_server() as found:
+        yield found
+
+
+@pytest.fixture
+def connection(rabbit: Rabbit) -> Iterator[Any]:
+    with opened(rabbit.url) as found:
+        yield found
+
+
+def _queue(name: str, arguments: dict[str, Any] | None = None, kind: str = "direct") -> QueuePlan:
+    return QueuePlan(name, name, kind, name, arguments or {})
+
+
+def _declare(connection: Any, *queues: QueuePlan) -> None:
+    assert conflicts(connection, queues, declare=True) == []
+
+
+def _put(connection: Any, exchange: str, key: str) -> None:
+    with connection.Producer() as producer:
+        producer.publish("a message", exchange=exchange, routing_key=key)
+
+
+def _depth(connection: Any, name: str) -> int:
+    with connection.channel() as channel:
+        return int(channel.queue_declare(name, passive=True).message_count)
+
+
+# --- Definitions ------------------------------------------------------------------------------------------
+
+
+def test_every_difference_of_every_queue_is_found_at_once(rabbit: Rabbit, connection: Any) -> None:
+    video, mail, plain = rabbit.name("video"), rabbit.name("mail"), rabbit.name("plain")
+    _declare(connection, _queue(video, {"x-max-priority": 5, "x-expires": 60000}), _queue(mail), _queue(plain))
+    _put(connection, "", video)
+    wanted = [
+        _queue(video, {"x-max-priority": 10, "x-max-length": 7}),
+        _queue(plain),
+        _queue(mail, {"x-overflow": "reject-publish"}),
+    ]
+    told = str(error(conflicts(connection, wanted))).splitlines()
+    assert len(told) == 2
+    for part in (
+        f'the queue "{video}" is on the broker with',
+        "max_priority 5 (fleet.yaml: 10)",
+        "without max_length (fleet.yaml: 7)",
+        "with x-expires 60000 (fleet.yaml: none)",
+        "it holds 1 message, which would be lost.",
+    ):
+        assert part in told[0]
+    assert f'the queue "{mail}" is on the broker without x-overflow (fleet.yaml: reject-publish).' in told[1]
+
+
+def test_looking_creates_nothing(rabbit: Rabbit, connection: Any) -> None:
+    name = rabbit.name("new")
+    assert conflicts(connection, [_queue(name)]) == []
+    for ask in ("queue_declare", "exchange_declare"):
+        kind = ("direct",) if ask == "exchange_declare" else ()
+        with pytest.raises(connection.channel_errors, match="NOT_FOUND"):
+            getattr(connection.channel(), ask)(name, *kind, passive=True)
+
+
+def test_declaring_binds_a_queue_that_nobody_reads(rabbit: Rabbit, connection: Any) -> None:
+    queue = QueuePlan(rabbit.name("dead"), rabbit.name("x"), "topic", "order.#")
+    _declare(connection, queue)
+    _put(connection, queue.exchange, "order.created.now")
+    assert _depth(connection, queue.name) == 1
+
+
+def test_an_exchange_of_another_type_is_found_once(rabbit: Rabbit, connection: Any) -> None:
+    shared = rabbit.name("events")
+    one, two = rabbit.name("one"), rabbit.name("two")
+    _declare(connection, QueuePlan(one, shared, "direct", one))
+    wanted = [QueuePlan(name, shared, "topic", name) for name in (one, two)]
+    found = conflicts(connection, wanted, declare=True)
+    assert [(conflict.sort, conflict.name) for conflict in found] == [("exchange", shared)]
+    assert f'the exchange "{shared}" is on the broker with type direct (fleet.yaml: topic).' in str(error(found))
+
+
+def test_priorities_of_a_quorum_queue_are_refused_before_a_worker_meets_them(rabbit: Rabbit, connection: Any) -> None:
+    wanted = [_queue(rabbit.name("q"), {"x-queue-type": "quorum", "x-max-priority": 3})]
+    assert conflicts(connection, wanted) == []  # it is not there, and is not to be made
+    told = str(error(conflicts(connection, wanted, declare=True)))
+    assert "RabbitMQ takes no max_priority for the queue" in told
+    assert "make it `type: classic`" in told
+
+
+def test_a_queue_that_another_connection_has_for_itself_is_refused_with_the_brokers_words(
+    rabbit: Rabbit, connection: Any
+) -> None:
+    name = rabbit.name("mine")
+    with opened(rabbit.url) as other, other.channel() as channel:
+        channel.queue_declare(name, exclusive=True)
+        told = str(error(conflicts(connection, [_queue(name)])))
+    assert told.startswith(f'RabbitMQ refuses the queue "{name}": RESOURCE_LOCKED')
+
+
+def test_a_conflict_is_placed_where_fleet_yaml_says_it(rabbit: Rabbit, connection: Any) -> None:
+    name = rabbit.name("video")
+    _declare(connection, _queue(name, {"x-max-priority": 5}))
+    text = f"name: shop\nbroker: {rabbit.url}\nqueues:\n  {name}:\n    max_priority: 10\ndefault_queue: {name}\n"
+    found = conflicts_of(plan_of(text))
+    assert str(error(found, fleet_of(text).where)).startswith(f'/srv/shop/fleet.yaml:5:5: the queue "{name}" is on')
+
+
+def test_a_broker_that_is_away_or_no_rabbitmq_has_no_conflicts() -> None:
+    away = plan_of("name: shop\nbroker: amqp://127.0.0.1:1//\nqueues: {default: }")
+    assert conflicts_of(away) == []
+    assert conflicts_of(plan_of("name: shop\nqueues: {default: }")) == []
+
+
+# --- Publishing -------------------------------------------------------------------------------------------
+
+
+def _nothing() -> None: ...
+
+
+@contextmanager
+def _app_of(plan: Plan) -> Iterator[Celery]:
+    """Give an app with a plan's settings and a task of its own."""
+    app = Celery("shop", set_as_current=False)
+    apply(app, plan.settings)
+    app.task(name="shop.a", shared=False, ignore_result=True)(_nothing)
+    try:
+        yield app
+    finally:
+        forget_pools(app)
+        app.close()
+
+
+def _plan(rabbit: Rabbit, queues: dict[str, Any], routes: Sequence[Any] = (), **keys: Any) -> Plan:
+    whole = {"queues": queues, "default_queue": next(iter(queues)), "routes": list(routes), "pools": {}}
+    return plan_of(fleet_text(broker=rabbit.url, results="none", **whole, **keys))
+
+
+def _events(rabbit: Rabbit, **more: Any) -> dict[str, Any]:
+    events = rabbit.name("events")
+    topic = {"exchange": {"name": events, "type": "topic"}, "routing_key": "order.#"}
+    return {rabbit.name("default"): None, events: topic, **more}
+
+
+def test_a_message_that_no_queue_takes_is_an_error_of_its_own_publish(rabbit: Rabbit, connection: Any) -> None:
+    queues = _events(rabbit)
+    default, events = queues
+    with _app_of(_plan(rabbit, queues, [{"task": "shop.a", "exchange": events, "routing_key": "invoice.x"}])) as app:
+        with pytest.raises(FleetError) as caught:
+            send(app, "shop.a", keep=False)
+        assert str(caught.value).startswith(
+            f'shop.a is not sent: no queue takes what goes to the exchange "{events}" with the routing key "invoice.x".'
+        )
+        assert caught.value.code == Exit.USAGE
+        app.send_task("shop.innocent", queue=default)
+        assert _depth(connection, default) == 1
+        assert _depth(connection, events) == 0
+
+
+def test_code_of_the_users_own_that_names_exchange_and_key_gets_the_error_too(rabbit: Rabbit) -> None:
+    from amqp.exceptions import ChannelError
+
+    queues = _events(rabbit)
+    events = rabbit.name("events")
+    with _app_of(_plan(rabbit, queues)) as app:
+        given = {"exchange": events, "exchange_type": "topic", "declare": [app.amqp.queues[events]]}
+        app.send_task("shop.b", routing_key="order.created", **given)
+        with pytest.raises(ChannelError, match=r"\(312\) NO_ROUTE: no queue takes shop.b, which goes to the exchange"):
+            app.send_task("shop.b", routing_key="invoice.created", **given)
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_an_app_without_a_fleet_in_the_same_process_is_left_alone(rabbit: Rabbit, confirmed: bool) -> None:
+    queues = _events(rabbit)
+    events = rabbit.name("events")
+    other = Celery("other", broker=rabbit.url, set_as_current=False)
+    other.conf.broker_transport_options = {"confirm_publish": confirmed}
+    with _app_of(_plan(rabbit, queues)) as app:
+        app.send_task("shop.b", queue=events)
+        try:
+            given = {"exchange": events, "exchange_type": "topic", "ignore_result": True}
+            for _ in range(2):
+                other.send_task("other.b", routing_key="invoice.created", **given)
+        finally:
+            forget_pools(other)
+            other.close()
+
+
+def test_without_confirms_nothing_is_blamed_on_the_next_message(rabbit: Rabbit, connection: Any) -> None:
+    queues = _events(rabbit)
+    default, events = queues
+    unconfirmed = {"broker_transport_options": {"confirm_publish": False}}
+    with _app_of(_plan(rabbit, queues, celery=unconfirmed)) as app:
+        given = {"exchange": events, "exchange_type": "topic", "declare": [app.amqp.queues[events]]}
+        app.send_task("shop.b", routing_key="invoice.created", **given)
+        app.send_task("shop.b", queue=default)
+        app.send_task("shop.b", queue=default)
+        assert _depth(connection, default) == 2
+
+
+def test_an_exchange_that_is_not_there_is_named(rabbit: Rabbit) -> None:
+    queues = _events(rabbit)
+    absent = rabbit.name("absent")
+    with _app_of(_plan(rabbit, queues)) as app:
+        task: Any = app.tasks["shop.a"]
+        task.exchange, task.routing_key = absent, "x"
+        with pytest.raises(FleetError, match=f'shop.a is not sent: the broker has no exchange "{absent}"'):
+            send(app, "shop.a", keep=False)
+
+
+def test_a_queue_that_has_changed_is_explained_to_the_sender(rabbit: Rabbit, connection: Any) -> None:
+    name = rabbit.name("video")
+    _declare(connection, _queue(name, {"x-max-priority": 5}))
+    plan = _plan(rabbit, {name: {"max_priority": 10, "max_length": 3}})
+    with _app_of(plan) as app, pytest.raises(FleetError) as caught:
+        send(app, "shop.a", keep=False)
+    assert "max_priority 5 (fleet.yaml: 10)" in str(caught.value)
+    assert "without max_length (fleet.yaml: 3)" in str(caught.value)
+    assert f"rabbitmqctl delete_queue {name} --if-empty" in str(caught.value)
+
+
+def test_a_full_queue_that_refuses_is_no_lost_broker(rabbit: Rabbit, connection: Any) -> None:
+    name = rabbit.name("full")
+    queue = {"max_length": 1, "arguments": {"x-overflow": "reject-publish"}}
+    with _app_of(_plan(rabbit, {name: queue})) as app:
+        send(app, "shop.a", keep=False)
+        with pytest.raises(FleetError, match=f'shop.a is not sent: the queue "{name}" is full') as caught:
+            send(app, "shop.a", keep=False)
+    assert caught.value.code == Exit.FAILURE
+    assert _depth(connection, name) == 1
+
+
+# --- Depths -----------------------------------------------------------------------------------------------
+
+
+def _status(url: str, *names: str) -> dict[str, Any]:
+    return {"broker": {"url": url}, "queues": [{"name": name} for name in names]}
+
+
+def test_depths_are_asked_for_without_declaring(rabbit: Rabbit, connection: Any) -> None:
+    full, absent, empty = rabbit.name("full"), rabbit.name("absent"), rabbit.name("empty")
+    _declare(connection, _queue(full), _queue(empty))
+    for _ in range(3):
+        _put(connection, "", full)
+    depths, trouble = measure_by_declaring(_status(rabbit.url, full, absent, empty))
+    assert trouble == ""
+    assert depths is not None
+    assert {name: depth["ready"] for name, depth in depths.items()} == {full: 3, absent: 0, empty: 0}
+    assert conflicts(connection, [_queue(absent)]) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("guest:guest@", "guest:wrong-password@", "it refuses the user or the password"),
+        ("5672//", "5672/nowhere", 'it has no virtual host "nowhere"'),
+        (":5672", ":1", "Connection refused"),
+        ("amqp:", "amqps:", "it does not speak TLS on this port"),
+    ],
+)
+def test_why_a_broker_cannot_be_reached_is_told_without_its_password(
+    rabbit: Rabbit, old: str, new: str, reason: str
+) -> None:
+    url = rabbit.url.replace(old, new)
+    if url == rabbit.url:
+        pytest.skip(f"the test's RabbitMQ is not at {old}")
+    assert reach(url) == reason
+    assert measure_by_declaring(_status(url, "q")) == (None, reason)
+
+
+def test_a_purge_drops_what_waits_and_passes_over_what_is_not_there(rabbit: Rabbit, connection: Any) -> None:
+    names = [rabbit.name(word) for word in ("a", "absent", "b")]
+    plan = _plan(rabbit, dict.fromkeys(names))
+    _declare(connection, *(queue for queue in plan.queues if "absent" not in queue.name))
+    for name in (names[0], names[0], names[2]):
+        _put(connection, "", name)
+    assert purge(plan, names) == 3
+    assert _depth(connection, names[0]) == 0
