@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from celeryfleet.errors import Exit, FleetError
-
-if TYPE_CHECKING:
-    pass
+from celeryfleet.errors import Exit
 
 PANEL = "Write and check fleet.yaml"
 
@@ -45,13 +42,17 @@ def init(
 ) -> int:
     """Write a commented fleet.yaml that runs as it is; an existing one is never overwritten.
 
-    Examples: [bold]celeryfleet init[/] · [bold]celeryfleet init priorities[/] · [bold]celeryfleet init app[/]
+    Examples: [bold]celeryfleet init[/] · [bold]celeryfleet init priorities[/] · [bold]celeryfleet init django[/]
     """
+    from celeryfleet.cli import django
     from celeryfleet.cli.templates import write
 
+    target = context.obj.file or Path("fleet.yaml")
     if template is Template.DJANGO:
-        raise FleetError("not supported yet: init django.", hint="`init app`, and then `django: shop.settings`.")
-    for file in write(template.value, context.obj.file or Path("fleet.yaml")):
+        for line in django.start(target):
+            typer.echo(line, err=True)
+        return Exit.OK
+    for file in write(template.value, target):
         typer.echo(f"wrote {file}", err=True)
     typer.echo("Now: celeryfleet up -d --wait, then celeryfleet status", err=True)
     return Exit.OK

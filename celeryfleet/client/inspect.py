@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.app import installs
+from celeryfleet.app import import_tasks, installs
 from celeryfleet.client.names import short_names
 from celeryfleet.plan.app_facts import AppFacts
 
@@ -31,18 +31,32 @@ class TaskInfo:
 
 def registered(app: Celery) -> tuple[str, ...]:
     """Import the app's task modules; return the names of the user's tasks, sorted."""
-    app.loader.import_default_modules()
+    import_tasks(app)
     return tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))
 
 
 def facts(app: Celery, settings: Mapping[str, Any]) -> AppFacts:
     """Say what an app is; `settings` are its own, read before the fleet's were applied."""
-    return AppFacts({name: own_options(app.tasks[name]) for name in registered(app)}, installs(app), settings)
+    names = registered(app)
+    return AppFacts(
+        tasks={name: own_options(app.tasks[name]) for name in names},
+        installs=installs(app),
+        settings=settings,
+        runs={name: own_conduct(app.tasks[name]) for name in names},
+    )
 
 
 def own_options(task: Any) -> dict[str, Any]:
     """Return what a task's own code says of how it is sent."""
     return {key: value for key, value in task._get_exec_options().items() if value is not None}
+
+
+def own_conduct(task: Any) -> dict[str, Any]:
+    """Return what a task's own code says of how it is run, where that is not Celery's default."""
+    from celery import Task
+
+    found = {"acks_late": bool(task.acks_late), "default_retry_delay": task.default_retry_delay}
+    return {key: value for key, value in found.items() if value and value != getattr(Task, key)}
 
 
 def own_settings(app: Any) -> dict[str, Any]:

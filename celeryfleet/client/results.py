@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.app import import_tasks
 from celeryfleet.client.outcome import READY, Outcome, Progress, Record, Standing, progress, standing
 from celeryfleet.client.publish import shown_url
 from celeryfleet.client.steps import Call, Group, Step, leaves
+from celeryfleet.django import rows
 from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ def reader(app: Celery) -> Reader:
     if backend.as_uri().startswith("disabled"):
         what = "This fleet keeps no results, so there is nothing to wait for."
         raise FleetError(what, hint="Set `results:` in fleet.yaml, or send with --no-wait.")
-    read = _many if reads_many(app) else _one_by_one
+    read = _rows if rows.are_kept(app) else _many if reads_many(app) else _one_by_one
 
     def look(ids: Sequence[str]) -> dict[str, Record]:
         with unreachable(app):
@@ -77,7 +80,8 @@ def unreachable(app: Celery) -> Iterator[None]:
     named = (*getattr(backend, "connection_errors", ()), *getattr(backend, "channel_errors", ()))
     errors = (OSError, OperationalError, *named)
     try:
-        yield
+        with rows.reachable():
+            yield
     except errors as error:
         what = f"The result backend {shown_url(app.conf.result_backend)} cannot be reached: {error}"
         raise FleetError(what, hint="`celeryfleet status` says how the fleet is.", code=Exit.BROKER) from error
@@ -124,6 +128,8 @@ def _pause(waited: float) -> float:
 
 def look_up(app: Celery, task_id: str) -> Outcome:
     """Return what is known of a task, or of a group that was sent by `canvas`; PENDING also for an unknown id."""
+    if app.backend_cls or "DJANGO_SETTINGS_MODULE" in os.environ:
+        import_tasks(app)  # has Django set up, or else its models cannot be imported
     look, members = reader(app), None
     with unreachable(app), suppress(NotImplementedError):  # rpc:// knows no groups
         members = app.GroupResult.restore(task_id)
@@ -155,6 +161,10 @@ def _many(app: Any, ids: Sequence[str]) -> dict[str, Record]:
 def _one_by_one(app: Any, ids: Sequence[str]) -> dict[str, Record]:
     found = {task_id: record(app.backend.get_task_meta(task_id)) for task_id in ids}
     return {task_id: one for task_id, one in found.items() if one.state != "PENDING"}
+
+
+def _rows(app: Any, ids: Sequence[str]) -> dict[str, Record]:
+    return {task_id: record(meta) for task_id, meta in rows.read(app, ids).items() if meta["status"] != "PENDING"}
 
 
 def record(meta: Mapping[str, Any]) -> Record:

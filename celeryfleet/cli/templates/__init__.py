@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,16 +17,28 @@ _TEMPLATES: dict[str, list[tuple[str, str | None]]] = {
 
 
 def write(template: str, target: Path) -> list[Path]:
-    """Write a template's files; return them. Raises FleetError, before anything is written, if one exists."""
-    found = [(source, target if name is None else target.with_name(name)) for source, name in _TEMPLATES[template]]
-    for _, path in found:
+    """Write a template's files, fleet.yaml as `target`; return them. Raises FleetError as `save` does."""
+    return save([(target if name is None else target.with_name(name), text(of)) for of, name in _TEMPLATES[template]])
+
+
+def text(name: str, **words: str) -> str:
+    """Return the text of a file of this package, with each word in the place of `{its name}`."""
+    found = (files(__package__) / name).read_text("utf-8")
+    for word, value in words.items():
+        found = found.replace(f"{{{word}}}", value)
+    return found
+
+
+def save(wanted: Sequence[tuple[Path, str]]) -> list[Path]:
+    """Write new files; return them. Raises FleetError, before anything is written, if one exists."""
+    for path, _ in wanted:
         if path.exists():
             raise FleetError(
                 f"{path} exists, and init never overwrites.", hint=f"Choose another folder, or move {path} away."
             )
-    for source, path in found:
+    for path, content in wanted:
         try:
-            path.write_text((files(__package__) / source).read_text("utf-8"), "utf-8")
+            path.write_text(content, "utf-8")
         except OSError as error:
             raise FleetError(f"{path} cannot be written: {error.strerror}.") from error
-    return [path for _, path in found]
+    return [path for path, _ in wanted]

@@ -1,0 +1,1 @@
+"""What celeryfleet does for Django projects; nothing here is imported where there is none."""
