@@ -24,12 +24,14 @@ class Problem:
     """One thing that is wrong: what, where (`file:line:column`, or empty), and what to do next."""
 
     # A plain class: `dataclasses` takes 6 ms to import, a tenth of what `health` may take.
-    __slots__ = ("hint", "what", "where")
+    __slots__ = ("code", "hint", "what", "where")
 
-    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
+    def __init__(self, what: str, where: str = "", hint: str = "", code: str = "") -> None:
         self.what = what
         self.where = where
         self.hint = hint
+        #: of the page that explains it (`check --explain`), such as CF001; empty: it has none of its own
+        self.code = code
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: not $TMPDIR or $XDG_RUNTIME_DIR: two shells must agree on where the control socket is
 RUNTIME_DIR = "/tmp"
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
 
 
 def facts(fleet: Fleet, server: str = "") -> Facts:
@@ -47,3 +48,16 @@ def quota_of(cpu_max: str) -> int | None:
     """Read whole processors out of a control group's `cpu.max`, at least one; None: no quota."""
     quota, _, period = cpu_max.strip().partition(" ")
     return None if quota == "max" or not period else max(1, int(quota) // int(period))
+
+
+def memory() -> int | None:
+    """Return the bytes this process may use: the machine's, or on Linux its control group's limit; None: not known."""
+    try:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return None
+    try:
+        limit = _MEMORY_MAX.read_text("ascii").strip()
+    except OSError:
+        return whole
+    return min(whole, int(limit)) if limit.isdecimal() else whole

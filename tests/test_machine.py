@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from celeryfleet import machine
@@ -31,3 +32,9 @@ def test_a_process_may_use_what_its_affinity_allows() -> None:
 )
 def test_the_quota_of_a_control_group_counts_in_whole_processors(text: str, quota: int | None) -> None:
     assert machine.quota_of(text) == quota
+
+
+def test_the_memory_is_no_more_than_the_machine_has() -> None:
+    found = machine.memory()
+    assert found is not None
+    assert 100_000_000 < found <= psutil.virtual_memory().total

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from celeryfleet.errors import Exit
+from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
-    from celeryfleet.plan.lint import Finding
+    from celeryfleet.cli.examine import Verdict
 
 PANEL = "Write and check fleet.yaml"
+
+
+class Form(StrEnum):
+    """How `check` writes what it finds."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
 
 
 def register(app: typer.Typer) -> None:
@@ -24,45 +34,101 @@ def register(app: typer.Typer) -> None:
 
 def check(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    form: Annotated[
+        Form | None, typer.Option("--format", help="text, json, or github for annotations in a pull request.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document, as --format json.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if there is a warning.")] = False,
+    explain: Annotated[
+        str | None, typer.Option("--explain", metavar="CODE", help="Print the page of a finding, such as CF010.")
+    ] = None,
 ) -> int:
     """Validate fleet.yaml and the app, and say what will not do what it seems to.
 
-    Exit code 2 on an error, 1 on a warning with --strict.
+    Exit code 2 on an error, 1 on a warning with --strict. A finding is silenced by a comment on its line:
+    # celeryfleet: ignore\\[CF010] and the reason.
+
+    Examples: [bold]celeryfleet check --strict[/] · [bold]celeryfleet check --explain CF010[/]
     """
-    from celeryfleet.client.inspect import registered
-    from celeryfleet.plan.lint import Level, lint
+    from celeryfleet.cli.examine import examine
+    from celeryfleet.plan.lint import Level
 
-    session = context.obj
-    plan = session.plan
-    tasks = registered(session.app())
-    findings = lint(session.fleet, plan, tasks, os.cpu_count())
-    warnings = [finding for finding in findings if finding.level is Level.WARNING]
-    if as_json:
-        print(
-            json.dumps(
-                {"schema_version": 1, "fleet": plan.fleet, "findings": [_finding(found) for found in findings]},
-                indent=2,
-            )
-        )
-    else:
-        for found in findings:
-            print(found)
-        pools, queues = len(plan.pools), len(plan.queues)
-        print(
-            f"{plan.fleet}: {pools} pools, {queues} queues, {len(session.fleet.routes)} routes,"
-            f" {len(tasks)} tasks; {len(warnings)} {'warning' if len(warnings) == 1 else 'warnings'}",
-            file=sys.stderr,
-        )
-    return Exit.FAILURE if strict and warnings else Exit.OK
+    if explain is not None:
+        print(page(explain).rstrip("\n"))
+        return Exit.OK
+    if as_json and form not in (None, Form.JSON):
+        raise FleetError(f"--json and --format {form} exclude each other.")
+    verdict = examine(context.obj)
+    _write(verdict, Form.JSON if as_json else form or Form.TEXT)
+    levels = {finding.level for finding in verdict.told}
+    if Level.ERROR in levels:
+        return Exit.USAGE
+    return Exit.FAILURE if strict and Level.WARNING in levels else Exit.OK
 
 
-def _finding(found: Finding) -> dict[str, Any]:
-    return {
-        "code": found.code,
-        "level": str(found.level),
-        "where": found.where,
-        "what": found.what,
-        "hint": found.hint,
-    }
+def page(word: str) -> str:
+    """Return the page of a finding, by its code or name. Raises FleetError."""
+    from importlib.resources import files
+
+    from celeryfleet.plan.lint.registry import CODES, named
+    from celeryfleet.spec.suggest import did_you_mean
+
+    rule = named(word)
+    if rule is None:
+        names = [*CODES, *(known.name for known in CODES.values())]
+        hint = did_you_mean(word, names) or f"The codes go from {min(CODES)} to {max(CODES)}."
+        raise FleetError(f'there is no finding "{word}".', hint=hint)
+    return (files("celeryfleet.plan.lint") / "pages" / f"{rule.code}.md").read_text("utf-8")
+
+
+def _write(verdict: Verdict, form: Form) -> None:
+    from celeryfleet.cli import findings
+    from celeryfleet.plan.lint import Level
+
+    if verdict.note:
+        print(verdict.note, file=sys.stderr)
+    match form:
+        case Form.JSON:
+            fleet = verdict.plan.fleet if verdict.plan is not None else None
+            print(json.dumps(findings.as_json(fleet, verdict.told, verdict.silenced), indent=2))
+        case Form.GITHUB:
+            for found in verdict.told:
+                print(findings.as_github(found, os.environ))
+            print(_summary(verdict), file=sys.stderr)
+        case Form.TEXT:
+            for found in verdict.told:
+                stream = sys.stderr if found.level is Level.ERROR else sys.stdout
+                print(findings.as_text(found, _colored(stream), _width(stream)), file=stream)
+            sys.stdout.flush()  # what is found stands before what is said of it
+            print(_summary(verdict), file=sys.stderr)
+
+
+def _colored(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _width(stream: TextIO) -> int | None:
+    """Return a terminal's width; elsewhere a finding stays on one line, for grep."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def _summary(verdict: Verdict) -> str:
+    """Say in a line what was looked at and what came of it."""
+    from celeryfleet.plan.lint import Level
+    from celeryfleet.plan.lint.values import counted
+
+    counts = [(level, sum(found.level is level for found in verdict.told)) for level in Level]
+    said = [
+        counted(count, "note" if level is Level.INFO else str(level))
+        for level, count in counts
+        if count or level is Level.WARNING
+    ]
+    said += [f"{len(verdict.silenced)} ignored"] if verdict.silenced else []
+    outcome = ", ".join(said)
+    plan = verdict.plan
+    if plan is not None:
+        sizes = [(len(plan.pools), "pool"), (len(plan.queues), "queue"), (verdict.routes, "route")]
+        sizes += [(verdict.tasks, "task")] if verdict.tasks is not None else []
+        outcome = f"{plan.fleet}: {', '.join(counted(n, noun) for n, noun in sizes)}: {outcome}"
+    worst = verdict.told[0].code if verdict.told else ""
+    return f"{outcome}. `celeryfleet check --explain {worst}` says more." if worst else f"{outcome}."

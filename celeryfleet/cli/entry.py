@@ -62,7 +62,8 @@ def complain(error: FleetError) -> None:
     sign = "\x1b[31merror:\x1b[0m" if color else "error:"
     for problem in error.problems:
         place = f"{problem.where}: " if problem.where else ""
-        print(f"{sign} {place}{problem.what}", file=sys.stderr)
+        code = f" [{problem.code}]" if problem.code else ""
+        print(f"{sign} {place}{problem.what}{code}", file=sys.stderr)
         for line in problem.hint.splitlines():
             print(f"  {line}", file=sys.stderr)
 

@@ -18,3 +18,6 @@ class AppFacts:
     installs: bool = False
     #: settings the app makes itself (not Celery's defaults), by name
     settings: Mapping[str, Any] = field(default_factory=dict)
+    #: registered tasks → what their own code says of how they are run: acks_late, default_retry_delay (seconds);
+    #: without what is Celery's default
+    runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

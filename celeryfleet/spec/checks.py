@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from celeryfleet.errors import Problem
-from celeryfleet.spec import names, settings
+from celeryfleet.spec import codes, names, settings
 from celeryfleet.spec.subjects import quoted, subject
 from celeryfleet.spec.suggest import did_you_mean
 from celeryfleet.spec.tree import (
@@ -72,7 +72,7 @@ class Declared:
         where = f"Queues are declared at {place}line {self._mark.line}."
         guess = did_you_mean(name, self.queues)
         hint = f"{guess} {where}" if guess else where
-        yield Problem(f"{what} the unknown queue {quoted(name)}.", str(node.mark), hint)
+        yield Problem(f"{what} the unknown queue {quoted(name)}.", str(node.mark), hint, codes.UNKNOWN_QUEUE)
 
 
 def _empty_sections(root: Block) -> Iterator[Problem]:
@@ -149,7 +149,8 @@ def _routes(root: Block, declared: Declared) -> Iterator[Problem]:
         if exchange is not None and name and name not in exchanges:
             what = f"route {number} sends to the exchange {quoted(name)}, which no queue declares."
             example = f"Give a queue exchange: {{name: {name}, type: topic}}"
-            yield Problem(what, str(exchange.mark), did_you_mean(name, exchanges) or example)
+            hint = did_you_mean(name, exchanges) or example
+            yield Problem(what, str(exchange.mark), hint, codes.UNKNOWN_EXCHANGE)
 
 
 def _priority(number: int, node: Node | None, queue: str | None, declared: Declared) -> Iterator[Problem]:

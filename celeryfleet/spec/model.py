@@ -243,6 +243,10 @@ class Fleet(Model):
         """Say where a key or list item is: `fleet.yaml:5:20`; the nearest above it if it was not written."""
         return str(tree.key_mark(self._source.root, path))
 
+    def wrote(self, *path: str | int) -> bool:
+        """Tell whether a key or list item is in the file, be it null."""
+        return tree.at(self._source.root, path) is not None
+
     def origin(self, *path: str | int) -> str | None:
         """Return the text at a path as written, if it held a `${VAR}`; it may be shown where the value may not."""
         node = tree.at(self._source.root, path)

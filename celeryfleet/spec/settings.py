@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from celeryfleet.errors import Problem
-from celeryfleet.spec import units
+from celeryfleet.spec import codes, units
 from celeryfleet.spec.celery_names import BOOLEANS, INTEGERS, KNOWN, NUMBERS, OLD
 from celeryfleet.spec.fields import kind, number, truth
 from celeryfleet.spec.subjects import subject
@@ -57,23 +57,26 @@ def problems(root: Node, newer: Names) -> Iterator[Problem]:
     for path in sections(root):
         for name, entry in entries(at(root, path)):
             holder = subject((*path, name))
-            if wrong := _name_problem(name, newer) or _twin_problem(root, path, name):
+            if misnamed := _name_problem(name, newer):
+                what, hint, code = misnamed
+                yield Problem(f"{holder} {what}", str(entry.mark), hint, code)
+            elif wrong := _twin_problem(root, path, name):
                 yield Problem(f"{holder} {wrong[0]}", str(entry.mark), wrong[1])
             elif wrong := _type_problem(name, entry.node):
                 yield Problem(f"{holder} {wrong[0]}", str(entry.node.mark), wrong[1])
 
 
-def _name_problem(name: str, newer: Names) -> tuple[str, str] | None:
+def _name_problem(name: str, newer: Names) -> tuple[str, str, str] | None:
     if name in _OWNED:
-        return "is for the fleet to set.", _OWNED[name]
+        return "is for the fleet to set.", _OWNED[name], codes.OWNED_SETTING
     if name in KNOWN:
         return None
     new = _new_name(name)
     if new is not None:
-        return f"is called {new} now.", _OWNED.get(new, f"Write {new}")
+        return f"is called {new} now.", _OWNED.get(new, f"Write {new}"), codes.OLD_SETTING
     if name in newer():
         return None
-    return "is no setting of Celery's.", did_you_mean(name, KNOWN)
+    return "is no setting of Celery's.", did_you_mean(name, KNOWN), codes.UNKNOWN_SETTING
 
 
 def _new_name(name: str) -> str | None:

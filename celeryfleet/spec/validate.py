@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from celeryfleet.errors import Problem
+from celeryfleet.spec import codes
 from celeryfleet.spec.fields import kind
 from celeryfleet.spec.model import Fleet
 from celeryfleet.spec.subjects import owner, quoted, subject
@@ -130,7 +131,8 @@ def _unknown(root: Node, path: Path) -> Problem:
         homes = [name for name, model in _HOMES.items() if key in model.model_fields]
         hint = f"It is a key of a {homes[0]}." if homes else ""
     hint = hint or f"Its keys are {listed(keys)}."
-    return Problem(f"{_holder(path[:-1])} has no key {quoted(key)}.", str(key_mark(root, path)), hint)
+    what = f"{_holder(path[:-1])} has no key {quoted(key)}."
+    return Problem(what, str(key_mark(root, path)), hint, codes.UNKNOWN_KEY)
 
 
 def _holder(path: Path) -> str:

@@ -1,0 +1,140 @@
+"""Gathers what lint looks at: fleet.yaml, the app, this machine, and the broker where it tells something."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celeryfleet.cli.meant import routers_of
+from celeryfleet.errors import FleetError
+
+if TYPE_CHECKING:
+    from celeryfleet.cli.session import Session
+    from celeryfleet.errors import Problem
+    from celeryfleet.plan.app_facts import AppFacts
+    from celeryfleet.plan.lint import Finding, Machine, Server
+    from celeryfleet.plan.values import Plan
+    from celeryfleet.resp import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `check` has to say."""
+
+    #: what is to be told, the worst first
+    told: list[Finding]
+    #: what comments in the file silence
+    silenced: list[Finding] = field(default_factory=list)
+    #: None: fleet.yaml cannot be read
+    plan: Plan | None = None
+    routes: int = 0
+    #: registered tasks; None: the app cannot be imported
+    tasks: int | None = None
+    #: why the broker was not asked; empty: it was, or has nothing to tell
+    note: str = ""
+
+
+def examine(session: Session) -> Verdict:
+    """Look at all there is. What is wrong with fleet.yaml or the app is a finding here like any other."""
+    from celeryfleet.plan.lint import in_order, judged, lint
+    from celeryfleet.plan.lint.ignores import silence
+
+    try:
+        fleet, plan = session.fleet, session.plan
+    except FleetError as error:  # elsewhere it ends the command; here it is the result
+        return Verdict(_errors(error.problems))
+    errors: list[Finding] = []
+    app: AppFacts | None = None
+    try:
+        _, app = session.examined()
+        routers_of(session)
+    except FleetError as error:
+        errors = _errors(error.problems, fleet.where("app"))
+    machine = machine_facts(plan, app is not None)
+    server, note = server_facts(plan)
+    found = lint(fleet, plan, app, machine, server)
+    told, silenced = silence(found, files(session), judged(app, machine, server))
+    tasks = len(app.tasks) if app is not None else None
+    return Verdict(in_order([*errors, *told]), silenced, plan, len(fleet.routes), tasks, note)
+
+
+def _errors(problems: Iterable[Problem], where: str = "") -> list[Finding]:
+    from celeryfleet.plan.lint import Finding, Level
+    from celeryfleet.plan.lint.registry import CODES, INVALID
+
+    rules = [(problem, CODES.get(problem.code, INVALID)) for problem in problems]
+    return [
+        Finding(rule.code, rule.name, Level.ERROR, problem.where or where, problem.what, problem.hint)
+        for problem, rule in rules
+    ]
+
+
+def files(session: Session) -> dict[str, str]:
+    """Return the text of fleet.yaml and of its override, by the names that findings have for them."""
+    shown = Path(session.fleet.where().rsplit(":", 2)[0])
+    names = (shown, shown.with_name(f"{shown.stem}.override{shown.suffix}"))
+    return {str(name): name.read_text("utf-8-sig") for name in names if name.is_file()}
+
+
+# --- This machine -----------------------------------------------------------------------------------------
+
+
+def machine_facts(plan: Plan, loaded: bool) -> Machine:
+    """Measure this machine; a process that has `loaded` the app is as large as a worker (48 MB and 42 MB measured)."""
+    import psutil
+
+    from celeryfleet.machine import memory, processors
+    from celeryfleet.plan.lint import Machine
+
+    green = {pool.kind for pool in plan.pools} & {"gevent", "eventlet"}
+    return Machine(
+        cpus=processors(),
+        memory=memory(),
+        process=psutil.Process().memory_info().rss if loaded else None,
+        absent=frozenset(name for name in green if importlib.util.find_spec(name) is None),
+    )
+
+
+# --- The broker -------------------------------------------------------------------------------------------
+
+
+def server_facts(plan: Plan) -> tuple[Server | None, str]:
+    """Ask a Redis for its limits; return them, or why not. A RabbitMQ does not tell its limits to its clients."""
+    from celeryfleet.resp import BrokerError, connect
+
+    if plan.broker.kind != "redis" or plan.broker.url.startswith("sentinel"):
+        return None, ""
+    try:
+        with connect(plan.broker.url) as connection:
+            clients, memory, configured = connection.pipeline(
+                [["INFO", "clients"], ["INFO", "memory"], ["CONFIG", "GET", "maxclients"]]
+            )
+    except BrokerError as error:
+        if plan.broker.argv:  # the fleet's own, which is not running
+            return None, ""
+        return None, f"the broker {plan.broker.shown} was not asked for its limits: {error.reason}."
+    return server_of({**_told(clients), **_told(memory)}, configured), ""
+
+
+def _told(reply: Reply) -> dict[str, str]:
+    """Read the lines of INFO; an access list that forbids it leaves none."""
+    lines = reply.decode(errors="replace").splitlines() if isinstance(reply, bytes) else []
+    return {key: value for key, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+def server_of(told: Mapping[str, str], configured: Reply) -> Server:
+    """Say what a server tells of itself; older ones have maxclients in CONFIG only, which hosted ones forbid."""
+    from celeryfleet.plan.lint import Server
+
+    most = told.get("maxclients", "")
+    if not most and isinstance(configured, list) and len(configured) == 2 and isinstance(configured[1], bytes):
+        most = configured[1].decode(errors="replace")
+    memory = told.get("maxmemory", "")
+    return Server(
+        max_clients=int(most) if most.isdecimal() else None,
+        max_memory=int(memory) if memory.isdecimal() else None,
+        policy=told.get("maxmemory_policy") or None,
+    )

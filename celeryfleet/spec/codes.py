@@ -1,0 +1,12 @@
+"""The codes of what can be wrong with a fleet.yaml and has a page of its own; plan/lint has those of all else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+UNKNOWN_QUEUE: Final = "CF001"
+UNKNOWN_SETTING: Final = "CF002"
+OLD_SETTING: Final = "CF003"
+OWNED_SETTING: Final = "CF004"
+UNKNOWN_KEY: Final = "CF005"
+UNKNOWN_EXCHANGE: Final = "CF006"
