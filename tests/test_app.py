@@ -18,7 +18,7 @@ from celery import Celery
 from celery.exceptions import QueueNotFound
 from celery.schedules import crontab
 
-from celeryfleet.app import apply, install, load
+from celeryfleet.app import apply, import_tasks, install, load
 from celeryfleet.errors import FleetError
 from celeryfleet.plan.broker import server_command, socket_url
 
@@ -186,6 +186,20 @@ class TestLoad:
             load(f"e{len(reason)}", folder=str(tmp_path))
         assert reason in str(error.value)
         assert f"{tmp_path}/e{len(reason)}.py" in str(error.value)
+
+    def test_a_module_of_tasks_that_fails_to_import_is_told_as_the_app_is(self, tmp_path: Path) -> None:
+        text = 'from celery import Celery\napp = Celery("g1", imports=["g1_tasks"])\n'
+        write(tmp_path, g1=text, g1_tasks="import requestz_not_there\n")
+        app = load("g1", folder=str(tmp_path))
+        with pytest.raises(FleetError, match="the app's tasks fail to import: ModuleNotFoundError") as error:
+            import_tasks(app)
+        assert f"{tmp_path}/g1_tasks.py" in str(error.value)
+
+    def test_rows_of_django_without_django_say_what_they_need(self) -> None:
+        app = Celery("g2")
+        apply(app, {**settings(), "result_backend": "django-db"})
+        with pytest.raises(FleetError, match="django_celery_results in INSTALLED_APPS"):
+            import_tasks(app)
 
     def test_a_broken_submodule_is_not_hidden_by_the_search(self, tmp_path: Path) -> None:
         write(tmp_path, f1____init__="", f1__celery="import requestz_not_there\n")

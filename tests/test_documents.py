@@ -19,7 +19,9 @@ def snippets(document: str) -> list[str]:
     return re.findall(r"```yaml\n(.*?)```", (ROOT / document).read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/fleet.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/django.md", "docs/fleet.md", "docs/rabbitmq.md", "docs/redis.md", "docs/routing.md"]
+)
 def test_every_fleet_in_the_documents_is_valid(document: str) -> None:
     found = snippets(document)
     assert found

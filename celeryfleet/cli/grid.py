@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 BOLD, DIM, RED, GREEN, AMBER, CYAN = "1", "2", "31", "32", "33", "36"
 #: columns to leave out, one after another, where a terminal is too narrow
-_SPARE = ("RESTARTS", "MEMORY", "PID", "UPTIME", "UNACKED")
+_SPARE = ("RESTARTS", "MEMORY", "PID", "UPTIME", "UNACKED", "EXCHANGE", "ROUTE")
 #: columns of words; the others are numbers and lie right
-_WORDS = ("WORKER", "STATE", "QUEUE", "PROCESS", "QUEUES")
+_WORDS = ("WORKER", "STATE", "QUEUE", "PROCESS", "QUEUES", "TASK", "EXCHANGE", "ROUTE", "POOLS")
 #: columns that a name keeps while others can be left out, and those it keeps in any case
 _NAME, _LEAST = 24, 8
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
