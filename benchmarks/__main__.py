@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import commands, kills, machine, report, resting, starts, targets, tasks
+from benchmarks import bulk, commands, kills, machine, report, resting, starts, targets, tasks
 from benchmarks.broker import server
 from benchmarks.running import folder
 from benchmarks.samples import Samples
@@ -33,10 +33,12 @@ class Scale:
     commands: int
     #: no-op tasks a peer and round
     tasks: int
+    #: tasks sent in bulk
+    bulk: int
 
 
-FULL = Scale(repeat=3, large=targets.LARGE, small=targets.SMALL, window=60.0, commands=10, tasks=8000)
-QUICK = Scale(repeat=1, large=4, small=2, window=12.0, commands=3, tasks=1000)
+FULL = Scale(repeat=3, large=targets.LARGE, small=targets.SMALL, window=60.0, commands=10, tasks=8000, bulk=20_000)
+QUICK = Scale(repeat=1, large=4, small=2, window=12.0, commands=3, tasks=1000, bulk=10_000)
 
 Round = Callable[[Samples, str], None]
 
@@ -74,6 +76,7 @@ def rounds(scale: Scale) -> Mapping[str, Round]:
         "commands": lambda samples, url: commands.measure(samples, url, scale.commands, _say),
         "kill": lambda samples, url: kills.measure(samples, url, _say),
         "tasks": lambda samples, url: tasks.measure(samples, url, scale.tasks, _say),
+        "bulk": lambda samples, url: bulk.measure(samples, url, scale.bulk, _say),
     }
 
 

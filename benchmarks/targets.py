@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks import commands, kills, peers, resting, starts, tasks
+from benchmarks import bulk, commands, kills, peers, resting, starts, tasks
 from benchmarks.samples import Key, Samples
 
 #: how many pools the large and the small fleet have
@@ -42,7 +42,8 @@ class Target:
 
 def targets(large: int = LARGE, small: int = SMALL) -> tuple[Target, ...]:
     """Return the table for fleets of these sizes."""
-    return (*_starts(large, 0.20), *_starts(small, 0.30), *_resting(large), *_commands(), *_kills(), *_tasks())
+    started = (*_starts(large, 0.20), *_starts(small, 0.30))
+    return (*started, *_resting(large), *_commands(), *_kills(), *_tasks(), *_bulk())
 
 
 def _starts(count: int, limit: float) -> tuple[Target, ...]:
@@ -100,4 +101,22 @@ def _tasks() -> tuple[Target, ...]:
             f"{what} / plain `celery worker`s with the same settings", ours, Key(tasks.MEASURE, tasks.SAME), 1.0, True
         ),
         Target(f"{what} / the same with Celery's own flags", ours, Key(tasks.MEASURE, tasks.OWN_FLAGS), None, True),
+    )
+
+
+def _bulk() -> tuple[Target, ...]:
+    def ratio(ours: str, measure: str, peer: str, limit: float | None, what: str) -> Target:
+        return Target(f"{what} / {peer}", Key(measure, ours), Key(measure, peer), limit, True)
+
+    same, varying = "tasks sent to Redis, same arguments", "tasks sent to Redis, varying arguments"
+    confirmed = "tasks sent to RabbitMQ and confirmed"
+    return (
+        ratio(bulk.SAME, bulk.REDIS, bulk.LOOP, 40.0, same),
+        ratio(bulk.SAME, bulk.REDIS, bulk.LEAN, None, same),
+        ratio(bulk.VARYING, bulk.REDIS, bulk.LOOP, 15.0, varying),
+        ratio(bulk.VARYING, bulk.REDIS, bulk.LEAN, None, varying),
+        ratio(bulk.VARYING, bulk.REDIS, bulk.GROUP, None, varying),
+        ratio(bulk.HOOKED, bulk.REDIS, bulk.LOOP, None, "the same, but Celery has to make each message"),
+        ratio(bulk.SAME, bulk.RABBIT, bulk.LOOP, 3.0, f"{confirmed}, same arguments"),
+        ratio(bulk.VARYING, bulk.RABBIT, bulk.LOOP, 3.0, f"{confirmed}, varying arguments"),
     )

@@ -6,17 +6,20 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from celeryfleet.cli import outcomes
+from celeryfleet.cli.headers import read_headers
 from celeryfleet.cli.meant import aliases, routers_of, wire_of
 from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.client.outcome import Outcome, Record
+    from celeryfleet.client.steps import Value
 
 PANEL = "Send tasks"
 #: seconds that workers elsewhere have to say which queues they read, where no supervisor runs here
@@ -34,6 +37,18 @@ def register(app: typer.Typer) -> None:
 def canvas(
     context: typer.Context,
     what: Annotated[str, typer.Argument(metavar="NAME|EXPR", help="Of fleet.yaml, or as Celery writes it.")] = "",
+    countdown: Annotated[
+        float | None, typer.Option("--countdown", metavar="S", min=0, help="Its first steps not before S seconds.")
+    ] = None,
+    eta: Annotated[
+        datetime | None, typer.Option("--eta", metavar="T", help="Its first steps not before 2026-11-20T10:00:00.")
+    ] = None,
+    expires: Annotated[
+        float | None, typer.Option("--expires", metavar="S", min=0, help="No step after S seconds from now.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="Of every message; may be given again.")
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the id, and leave.")] = False,
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="S", min=0, help="Wait so long, then exit 124.")
@@ -41,6 +56,8 @@ def canvas(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> int:
     """Run a canvas and print its result; without an argument, list the named ones.
+
+    Options go to every step, over its own. In Python, `chain.apply_async` gives them to the first alone.
 
     Examples: [bold]celeryfleet canvas chord[/] · [bold]celeryfleet canvas 'add.s(2, 2) | mul.s(8)'[/]
     """
@@ -52,13 +69,15 @@ def canvas(
     from celeryfleet.client.expression import parse
     from celeryfleet.client.inspect import registered
     from celeryfleet.client.kinds import Names
+    from celeryfleet.client.steps import with_options
 
     text = session.fleet.canvases.get(what, what)
     session.require_broker()
     app = session.app()
     declared = [queue.name for queue in session.plan.queues]
     launched = parse(text, Names(registered(app), aliases(session), declared))
-    running = client.start(app, launched.step, wire_of(session), keep=not no_wait)
+    step = with_options(launched.step, _options(countdown, eta, expires, header or []))
+    running = client.start(app, step, wire_of(session), keep=not no_wait)
     if no_wait:
         print(json.dumps({"schema_version": 1, "id": running.id}) if as_json else running.id)
         return Exit.OK
@@ -71,6 +90,18 @@ def canvas(
     print(progress.picture(running.step, records, progress.has_colour(sys.stderr)), file=sys.stderr)
     outcomes.narrate(f"{client.count(running.step)} tasks in {outcome.runtime_s:.2f} s{_spread(records)}", outcome)
     return outcomes.show(outcome, limit)
+
+
+def _options(
+    countdown: float | None, eta: datetime | None, expires: float | None, header: list[str]
+) -> dict[str, Value]:
+    """Return the options of all steps; a step of a chain is sent later, so what expires does so at one moment."""
+    if countdown is not None and eta is not None:
+        raise FleetError("--countdown and --eta exclude each other.")
+    last = None if expires is None else (datetime.now() + timedelta(seconds=expires)).astimezone().isoformat()
+    first = None if eta is None else eta.astimezone().isoformat()
+    options: dict[str, Value] = {"countdown": countdown, "eta": first, "expires": last, "headers": read_headers(header)}
+    return {name: value for name, value in options.items() if value not in (None, {})}
 
 
 def result(

@@ -182,6 +182,8 @@ class _Builder:
             options["priority"] = self._wire_priority(options["priority"])
         if "eta" in options:
             options["eta"] = datetime.datetime.fromisoformat(options["eta"]).astimezone()
+        if "headers" in options:
+            options["headers"] = dict(options["headers"])  # Celery may write into it
         for name, steps in (("link", leaf.link), ("link_error", leaf.on_error)):
             if steps:
                 options[name] = [self._callback(step) for step in steps]

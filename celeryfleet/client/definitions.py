@@ -53,7 +53,14 @@ def conflicts(connection: Any, queues: Sequence[QueuePlan], declare: bool = Fals
 def planned(queues: Iterable[Any]) -> list[QueuePlan]:
     """Return kombu's queues as a plan has them."""
     return [
-        QueuePlan(q.name, q.exchange.name, q.exchange.type, q.routing_key, dict(q.queue_arguments or {}))
+        QueuePlan(
+            name=q.name,
+            exchange=q.exchange.name,
+            exchange_type=q.exchange.type,
+            routing_key=q.routing_key,
+            arguments=dict(q.queue_arguments or {}),
+            headers=dict(q.binding_arguments or {}),
+        )
         for q in queues
         if q.exchange is not None
     ]
@@ -82,7 +89,7 @@ class _Broker:
             yield conflict
         elif declare and queue.exchange and exchange in self._agreed:
             with self._trying() as refused:
-                self._open().queue_bind(queue.name, queue.exchange, queue.routing_key)
+                self._open().queue_bind(queue.name, queue.exchange, queue.routing_key, arguments=queue.headers)
             if refused:
                 yield Conflict("queue", queue.name, queue.name, (), text=refused[0])
 

@@ -11,12 +11,13 @@ from celeryfleet.client.names import nearest
 from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Step, Value, with_errback, with_link, with_options
 from celeryfleet.client.steps import immutable as made_immutable
 from celeryfleet.client.values import sort_of
+from celeryfleet.spec.header_names import OWN
 
 SECONDS = ("countdown", "expires", "time_limit", "soft_time_limit")
 TEXTS = ("queue", "exchange", "routing_key", "eta", "shadow")
 #: priority counts from 0 to PRIORITIES, which runs first
 PRIORITIES = 9
-_ALL = (*SECONDS, *TEXTS, "priority", "link", "link_error", "immutable")
+_ALL = (*SECONDS, *TEXTS, "priority", "headers", "link", "link_error", "immutable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ def chosen(written: Mapping[str, object], queues: Collection[str] | None) -> Cho
             plain[name] = _text(name, value, queues)
         elif name == "priority":
             plain[name] = priority(value)
+        elif name == "headers":
+            plain[name] = headers(value)
         elif name not in _ALL:
             hint = f"{nearest(name, _ALL)}There are {', '.join(_ALL)}."
             raise ComplaintError(f'There is no option "{name}".', hint, keyword=name)
@@ -61,6 +64,29 @@ def priority(value: object) -> int:
         what = f"A priority is a whole number from 0 to {PRIORITIES}, and {PRIORITIES} runs first."
         raise ComplaintError(what, keyword="priority")
     return value
+
+
+def headers(value: object) -> dict[str, Value]:
+    """Return headers for a message, plain values by name; raises ComplaintError."""
+    if not isinstance(value, Mapping):
+        raise ComplaintError(f"headers is a mapping, not {sort_of(value).lower()}.", keyword="headers")
+    for name, held in value.items():
+        if not isinstance(name, str) or not name:
+            raise ComplaintError("A header has a name, which is a text.", keyword="headers")
+        if name in OWN:
+            raise ComplaintError(f'The header "{name}" is one of Celery\'s own.', "Choose another name.", "headers")
+        if held is not None and not isinstance(held, str | bool | int | float):
+            raise ComplaintError(f'The header "{name}" is a text, a number, true or false.', keyword="headers")
+    return dict(value)
+
+
+def header(word: str) -> tuple[str, str]:
+    """Read NAME=VALUE; raises ComplaintError."""
+    name, equals, value = word.partition("=")
+    if not equals or not name:
+        raise ComplaintError(f'"{word}" is no header.', "Write NAME=VALUE, such as tenant=acme.", "headers")
+    headers({name: value})
+    return name, value
 
 
 def _seconds(name: str, value: object) -> Value:

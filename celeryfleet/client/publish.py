@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan import definitions
+from celeryfleet.plan.delivery import addressed
 from celeryfleet.plan.secrets import masked
 from celeryfleet.spec.suggest import did_you_mean, listed
 
@@ -67,6 +68,7 @@ class _Letter:
     task: str = ""
     exchange: str = ""
     routing_key: str = ""
+    headers: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -76,8 +78,9 @@ def _watching() -> Iterator[_Letter]:
 
     letter = _Letter()
 
-    def on_publish(sender: str = "", exchange: Any = "", routing_key: str = "", **_: Any) -> None:
+    def on_publish(sender: str = "", exchange: Any = "", routing_key: str = "", headers: Any = None, **_: Any) -> None:
         letter.task, letter.exchange, letter.routing_key = sender, getattr(exchange, "name", exchange), routing_key
+        letter.headers = dict(headers or {})
 
     before_task_publish.connect(on_publish, weak=False)
     try:
@@ -95,8 +98,11 @@ def _refused(app: Any, error: Exception, letter: _Letter) -> FleetError:
         if found:
             return definitions.error(found)
     if getattr(error, "reply_code", None) == _NO_ROUTE:
-        what = f"{letter.task} is not sent: no queue takes what {_addressed(letter)}."
-        return FleetError(what, hint="Give a queue of fleet.yaml that exchange and a matching routing_key.")
+        queues = app.amqp.queues.values()
+        kind = next((queue.exchange.type for queue in queues if queue.exchange.name == letter.exchange), "")
+        place = addressed(letter.exchange, kind, letter.routing_key, letter.headers)
+        what = f"{letter.task} is not sent: no queue takes what goes to {place}."
+        return FleetError(what, hint=_UNWANTED if kind == "headers" else _UNBOUND)
     if isinstance(error, NotFound) and letter.exchange:
         what = f'{letter.task} is not sent: the broker has no exchange "{letter.exchange}".'
         return FleetError(what, hint="`celeryfleet up` declares those of fleet.yaml: give one of its queues this one.")
@@ -116,10 +122,10 @@ def _full(letter: _Letter) -> FleetError:
     return FleetError(what, hint="`celeryfleet queues` shows how much waits.", code=Exit.FAILURE)
 
 
-def _addressed(letter: _Letter) -> str:
-    if letter.exchange:
-        return f'goes to the exchange "{letter.exchange}" with the routing key "{letter.routing_key}"'
-    return f'is sent to the queue "{letter.routing_key}"'
+_UNBOUND = "Give a queue of fleet.yaml that exchange and a matching routing_key."
+_UNWANTED = (
+    "Give a queue of fleet.yaml that exchange and matching headers: a text, a number and a boolean are never the same."
+)
 
 
 def _conflicts(app: Any) -> list[definitions.Conflict]:

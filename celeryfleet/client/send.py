@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.app import import_tasks
 from celeryfleet.client.inspect import signature_text
 from celeryfleet.client.outcome import Outcome
 from celeryfleet.client.publish import publishing, unknown_queue
@@ -31,6 +32,14 @@ class Options:
     eta: datetime.datetime | None = None
     #: seconds, or a moment
     expires: float | datetime.datetime | None = None
+    #: for the message, besides Celery's own
+    headers: Mapping[str, Any] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return those that say something; a time without a zone is one of this machine's."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["eta"] = self.eta.astimezone() if self.eta else None
+        return {name: value for name, value in values.items() if value not in (None, {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ def send(
 
     `keep` has the task store its result even if it does not by itself. An unregistered task is only sent by `force`.
     """
-    app.loader.import_default_modules()
+    import_tasks(app)
     task = app.tasks.get(name)
     if task is None and not force:
         raise FleetError(f"The task {name} is not registered.", hint="--force sends it anyway.")
@@ -93,17 +102,18 @@ def document(sent: Sent, outcome: Outcome | None = None) -> dict[str, Any]:
 
 
 def _given(app: Any, options: Options, wire_priority: Callable[[int], int | None]) -> dict[str, Any]:
-    if options.queue is not None and options.queue not in app.amqp.queues and not app.conf.task_create_missing_queues:
-        raise unknown_queue(app, options.queue)
-    priority = None if options.priority is None else wire_priority(options.priority)
-    values = {
-        "queue": options.queue,
-        "priority": priority,
-        "countdown": options.countdown,
-        "eta": options.eta.astimezone() if options.eta else None,
-        "expires": options.expires,
-    }
-    return {key: value for key, value in values.items() if value is not None}
+    if options.queue is not None:
+        check_queue(app, options.queue)
+    given = options.given()
+    if options.priority is not None:
+        given["priority"] = wire_priority(options.priority)
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def check_queue(app: Any, queue: str) -> None:
+    """Raise FleetError for a queue that the app does not know, and would not create."""
+    if queue not in app.amqp.queues and not app.conf.task_create_missing_queues:
+        raise unknown_queue(app, queue)
 
 
 def check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], first: str = "") -> None:

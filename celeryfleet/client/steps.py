@@ -133,7 +133,7 @@ def with_options(step: Step, options: Mapping[str, Value]) -> Step:
     later = {name: value for name, value in options.items() if name not in STARTING}
     match step:
         case Call() | Map():
-            return replace(step, options={**step.options, **options})
+            return replace(step, options=_joined(step.options, options))
         case Group(steps):
             return Group(tuple(with_options(part, options) for part in steps))
         case Chain(steps):
@@ -141,6 +141,15 @@ def with_options(step: Step, options: Mapping[str, Value]) -> Step:
         case Chord(header, body):
             inner = Group(tuple(with_options(part, options) for part in header.steps))
             return Chord(inner, with_options(body, later))
+
+
+def _joined(before: Mapping[str, Value], options: Mapping[str, Value]) -> dict[str, Value]:
+    """Lay options over others; their headers are put together."""
+    joined = {**before, **options}
+    old, new = before.get("headers"), options.get("headers")
+    if isinstance(old, dict) and isinstance(new, dict):
+        joined["headers"] = {**old, **new}
+    return joined
 
 
 def immutable(step: Step) -> Step:

@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from amqp.exceptions import ChannelError
 from celery import Celery
 
 from celeryfleet.app import apply
-from celeryfleet.client.definitions import conflicts, conflicts_of
+from celeryfleet.client.definitions import conflicts, conflicts_of, planned
 from celeryfleet.client.depth import measure_by_declaring, opened, reach
 from celeryfleet.client.purge import purge
-from celeryfleet.client.send import send
+from celeryfleet.client.send import Options, send
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.definitions import error
+from celeryfleet.plan.routing import resolve
 from celeryfleet.plan.values import Plan, QueuePlan
 from tests.fakes import forget_pools
 from tests.plan.fleets import fleet_of, fleet_text, plan_of
@@ -182,8 +184,6 @@ def test_a_message_that_no_queue_takes_is_an_error_of_its_own_publish(rabbit: Ra
 
 
 def test_code_of_the_users_own_that_names_exchange_and_key_gets_the_error_too(rabbit: Rabbit) -> None:
-    from amqp.exceptions import ChannelError
-
     queues = _events(rabbit)
     events = rabbit.name("events")
     with _app_of(_plan(rabbit, queues)) as app:
@@ -252,6 +252,95 @@ def test_a_full_queue_that_refuses_is_no_lost_broker(rabbit: Rabbit, connection:
             send(app, "shop.a", keep=False)
     assert caught.value.code == Exit.FAILURE
     assert _depth(connection, name) == 1
+
+
+# --- Headers exchanges ------------------------------------------------------------------------------------
+
+
+class Docs:
+    """A fleet whose headers exchange has a queue for each way to choose."""
+
+    def __init__(self, rabbit: Rabbit) -> None:
+        self.exchange = rabbit.name("docs")
+        wanted: dict[str, dict[str, Any]] = {
+            "every": {},
+            "pdf": {"kind": "pdf"},
+            "big": {"kind": "pdf", "pages": 900},
+            "some": {"x-match": "any", "kind": "pdf", "pages": 900},
+            "render": {"task": "shop.render"},
+        }
+        on = {"exchange": {"name": self.exchange, "type": "headers"}}
+        self.names = {rabbit.name(word): word for word in wanted}
+        queues = {rabbit.name(word): {**on, **({"headers": given} if given else {})} for word, given in wanted.items()}
+        routes = [
+            {"task": "shop.route", "exchange": self.exchange, "headers": {"kind": "pdf"}},
+            {"task": "shop.*", "exchange": self.exchange},
+        ]
+        text = fleet_text(
+            broker=rabbit.url,
+            results="none",
+            queues={rabbit.name("default"): None, **queues},
+            default_queue=rabbit.name("default"),
+            routes=routes,
+            pools={},
+        )
+        self.fleet, self.plan = fleet_of(text), plan_of(text)
+
+    def said(self, task: str, headers: dict[str, Any]) -> set[str]:
+        """Return where `route` says that a message goes."""
+        decision = resolve(self.fleet, self.plan, task, options={"headers": headers} if headers else {})
+        return {self.names[name] for name in decision.queues}
+
+    def held(self, connection: Any) -> set[str]:
+        """Return the queues that have a message."""
+        return {word for name, word in self.names.items() if _depth(connection, name)}
+
+
+@pytest.mark.parametrize(
+    ("task", "headers", "expected"),
+    [
+        ("shop.x", {"kind": "pdf"}, {"every", "pdf", "some"}),
+        ("shop.x", {"kind": "pdf", "pages": 900}, {"every", "pdf", "some", "big"}),
+        ("shop.x", {"kind": "doc", "pages": 900}, {"every", "some"}),
+        ("shop.x", {"pages": "900"}, {"every"}),  # a text is no number
+        ("shop.x", {}, {"every"}),
+        ("shop.render", {}, {"every", "render"}),
+        ("shop.route", {}, {"every", "pdf", "some"}),  # by the headers of its route
+        ("shop.route", {"pages": 900}, {"every", "some"}),  # those of a call stand in their place
+    ],
+)
+def test_a_headers_exchange_gives_a_message_to_the_queues_that_want_its_headers(
+    rabbit: Rabbit, connection: Any, task: str, headers: dict[str, Any], expected: set[str]
+) -> None:
+    docs = Docs(rabbit)
+    _declare(connection, *docs.plan.queues)
+    with _app_of(docs.plan) as app:
+        app.send_task(task, headers=headers or None, ignore_result=True)
+        assert docs.held(connection) == docs.said(task, headers) == expected
+
+
+def test_a_worker_s_own_declaration_binds_by_headers_too(rabbit: Rabbit, connection: Any) -> None:
+    docs = Docs(rabbit)
+    with _app_of(docs.plan) as app:
+        for queue in app.amqp.queues.values():
+            queue(connection.default_channel).declare()
+        assert conflicts(connection, planned(app.amqp.queues.values())) == []
+        app.send_task("shop.render", ignore_result=True)
+        assert docs.held(connection) == {"every", "render"}
+
+
+def test_headers_that_no_queue_wants_are_an_error_of_the_sender(rabbit: Rabbit) -> None:
+    docs = rabbit.name("docs")
+    on = {"exchange": {"name": docs, "type": "headers"}, "headers": {"pages": 3}}
+    queues = {rabbit.name("default"): None, rabbit.name("three"): on}
+    with _app_of(_plan(rabbit, queues, [{"task": "shop.*", "exchange": docs}])) as app:
+        send(app, "shop.a", options=Options(headers={"pages": 3}), keep=False)
+        with pytest.raises(FleetError) as caught:
+            send(app, "shop.a", options=Options(headers={"pages": "3"}), keep=False)
+        told = f'no queue takes what goes to the headers exchange "{docs}" with pages="3".'
+        assert str(caught.value).startswith(f"shop.a is not sent: {told}")
+        with pytest.raises(ChannelError, match=f'shop.b, which goes to the headers exchange "{docs}" with no headers'):
+            app.send_task("shop.b", ignore_result=True)
 
 
 # --- Depths -----------------------------------------------------------------------------------------------

@@ -1,0 +1,168 @@
+"""What `send` does with many tasks: --count and --from, with a bar, and with an account of what was sent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from itertools import repeat
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+from celeryfleet.cli.meant import resolved
+from celeryfleet.cli.unread import refuse_unread
+from celeryfleet.errors import Exit, FleetError, Problem
+
+if TYPE_CHECKING:
+    from celeryfleet.cli.session import Session
+    from celeryfleet.cli.unread import Wanted
+    from celeryfleet.client.bulk import Bulk, BulkError
+    from celeryfleet.client.send import Options
+
+#: (items sent or tried, what went wrong) → how to go on
+Resume: TypeAlias = "Callable[[int, BulkError | None], str]"
+#: bytes of standard input that are kept in memory
+_IN_MEMORY = 8 << 20
+
+
+def send_count(
+    app: Any, task: str, args: list[Any], kwargs: dict[str, Any], options: Options, count: int, as_json: bool
+) -> int:
+    """Send the same task `count` times."""
+    from celeryfleet.client.send import check_arguments
+
+    if task in app.tasks:
+        check_arguments(app.tasks[task], args, kwargs)
+    item = {"args": args, "kwargs": kwargs}
+
+    def resume(sent: int, error: BulkError | None) -> str:
+        return f"Go on with --count {count - sent}." if sent < count else ""
+
+    return _send(app, task, repeat(item, count), options, count, resume, as_json)
+
+
+def send_file(session: Session, task: str | None, source: Path, options: Options, force: bool, as_json: bool) -> int:
+    """Send a task for each line of a file, once every line is known to be right."""
+    from celeryfleet.client.bulk import jsonl
+    from celeryfleet.client.send import check_arguments, check_queue
+
+    name = "stdin" if str(source) == "-" else str(source)
+    with _opened(source) as file:
+        session.require_broker()
+        app = session.app()
+
+        def check(full: str, args: list[Any], kwargs: Mapping[str, Any]) -> None:
+            if full in app.tasks:
+                check_arguments(app.tasks[full], args, kwargs)
+
+        lines = jsonl.Lines(name, task, partial(_resolve, session, app, force), check, partial(check_queue, app))
+        if options.queue is not None:
+            check_queue(app, options.queue)
+        found = lines.checked(file)
+        if found.problems:
+            raise FleetError.of([*found.problems, Problem("nothing was sent.")])
+        if not force:
+            refuse_unread(session, app, _wanted(found.first, options.queue))
+
+        def resume(sent: int, error: BulkError | None) -> str:
+            return jsonl.resume(file, name, sent, error.unsure if error else 0, error.refused if error else ())
+
+        file.seek(0)
+        return _send(app, None, lines.items(file), options, found.count, resume, as_json)
+
+
+def _resolve(session: Session, app: Any, force: bool, word: str) -> str:
+    return resolved(session, app, word, force)
+
+
+def _wanted(first: Mapping[tuple[str, str | None], Mapping[str, Any]], queue: str | None) -> Iterator[Wanted]:
+    for (task, own), item in first.items():
+        yield task, item.get("args", []), item.get("kwargs", {}), own or queue
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[IO[bytes]]:
+    """Open a file that is read twice; what can be read once only, such as standard input, is put aside first."""
+    try:
+        file = sys.stdin.buffer if str(source) == "-" else source.open("rb")
+    except OSError as error:
+        raise FleetError(f"{source} cannot be read: {error.strerror}.") from None
+    with file:
+        if str(source) != "-" and file.seekable():
+            yield file
+            return
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as kept:
+            shutil.copyfileobj(file, kept)
+            kept.seek(0)
+            yield kept
+
+
+# --- Sending ----------------------------------------------------------------------------------------------
+
+
+def _send(
+    app: Any, task: str | None, items: Iterable[Any], options: Options, total: int, resume: Resume, as_json: bool
+) -> int:
+    """Send them all, and print a summary. Raises FleetError that says how to go on."""
+    from celeryfleet.cli.progress import progress_bar
+    from celeryfleet.client.bulk import BulkError, bulk
+    from celeryfleet.client.outcome import Progress
+
+    sent = 0
+    with progress_bar("sending") as draw, _interruptible() as interrupted:
+
+        def on_progress(now: int) -> None:
+            nonlocal sent
+            sent = now
+            draw(Progress(now, 0, total))
+            if interrupted():
+                raise KeyboardInterrupt
+
+        try:
+            done = bulk(app, task, items, on_progress, **options.given())
+        except BulkError as error:
+            problem = error.problems[0]
+            hint = "\n".join(filter(None, (problem.hint, resume(error.next, error))))
+            raise FleetError(problem.what, hint=hint, code=error.code) from error
+        except KeyboardInterrupt:
+            least = "" if interrupted() else "at least "  # it stops between two batches, or where it hangs
+            print(f"interrupted: {least}{sent:,} of {total:,} tasks are sent. {resume(sent, None)}", file=sys.stderr)
+            raise
+    _show(done, as_json)
+    return Exit.OK
+
+
+def _show(done: Bulk, as_json: bool) -> None:
+    if as_json:
+        document = {"schema_version": 1, "sent": done.sent, "seconds": round(done.seconds, 3)}
+        print(json.dumps(document | {"per_second": round(done.per_second, 1)}))
+        return
+    places = ", ".join(f"{count:,} to {name}" if len(done.queues) > 1 else name for name, count in done.queues.items())
+    where = f"{': ' if len(done.queues) > 1 else ' to '}{places}" if places else ""
+    tasks = "1 task" if done.sent == 1 else f"{done.sent:,} tasks"
+    print(f"sent {tasks} in {done.seconds:.2f} s ({done.per_second:,.0f} a second){where}")
+    if done.reason and done.sent > 1:
+        print(f"Celery made each message by itself, which is slower: {done.reason}.", file=sys.stderr)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Note the first Ctrl-C, so that it stops between two batches; the second one stops at once."""
+    seen = False
+
+    def on_interrupt(number: int, frame: object) -> None:
+        nonlocal seen
+        if seen:
+            raise KeyboardInterrupt
+        seen = True
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield lambda: seen
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,57 @@
+"""Refuses to send what would lie in a queue that nobody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from celeryfleet.cli.meant import routers_of
+from celeryfleet.errors import Exit, FleetError, Problem
+from celeryfleet.supervise.control import NotRunningError
+
+if TYPE_CHECKING:
+    from celeryfleet.cli.session import Session
+
+#: seconds that workers elsewhere have to say which queues they read, where no supervisor runs here
+_INSPECT = 1.0
+
+#: a task's full name, its arguments, and the queue that was asked for
+Wanted: TypeAlias = tuple[str, Sequence[Any], Mapping[str, Any], str | None]
+
+
+def refuse_unread(session: Session, app: Any, wanted: Iterable[Wanted]) -> None:
+    """Raise FleetError for tasks that would lie in a queue that nobody reads; the fleet is asked once."""
+    from celeryfleet.client.inspect import own_options
+    from celeryfleet.plan.routing import resolve
+
+    routers = routers_of(session)
+    read = _read_queues(session, app)
+    problems: dict[str, None] = {}
+    for name, args, kwargs, queue in wanted:
+        task = app.tasks.get(name)
+        own = own_options(task) if task is not None else {}
+        asked = {"queue": queue} if queue else None
+        decision = resolve(session.fleet, session.plan, name, args, kwargs, asked, routers, own)
+        if decision.queues and not set(decision.queues) & set(read):
+            problems[f"{name} would go to the queue {', '.join(decision.queues)}, which no worker reads now."] = None
+    if problems:
+        *first, last = problems
+        hint = "`celeryfleet status` shows who reads what; --force sends it anyway."
+        raise FleetError.of([*map(Problem, first), Problem(last, hint=hint)], Exit.NOT_READY)
+
+
+def _read_queues(session: Session, app: Any) -> Collection[str]:
+    """Return the queues that some worker reads, or will when it has started."""
+    from celeryfleet.client.publish import publishing
+
+    try:
+        with session.connect() as client:
+            status = client.ask("status")["status"]
+    except NotRunningError:
+        if session.plan.broker.argv:
+            raise  # a killed supervisor's workers and broker are about to end
+        with publishing(app):
+            answers = app.control.inspect(timeout=_INSPECT).active_queues() or {}
+        return {queue["name"] for found in answers.values() for queue in found}
+    pools = [pool for pool in status["pools"] if any(worker["state"] != "failed" for worker in pool["workers"])]
+    return {queue for pool in pools if pool["want"] for queue in pool["queues"]}

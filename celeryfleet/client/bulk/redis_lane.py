@@ -1,0 +1,185 @@
+"""Many messages to Redis: one LPUSH for each list and batch, where kombu would push them one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from kombu.transport import redis as transport
+from redis.exceptions import ResponseError
+
+from celeryfleet.client.bulk.lanes import Copy, Lane, LaneError, Publish, Recording, Stamp
+from celeryfleet.client.bulk.redis_recorder import Command, recording
+from celeryfleet.client.bulk.template import Made, Payload, Template, TextTemplate
+from celeryfleet.errors import Exit
+from celeryfleet.resp import encode
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from kombu import Connection
+
+#: commands that kombu gives for a message, and that may stand in a template
+_COPIED = ("LPUSH", "PEXPIRE")
+_HINT = "`celeryfleet status` says how the fleet is."
+#: what an error reply means, by its first word
+_REPLIES = {
+    "OOM": ("it has no memory left (maxmemory, with the policy noeviction)", "Let workers catch up, or give it more."),
+    "READONLY": ("it is a replica, which takes no writes", "Is `broker:` the address of the master?"),
+    "MISCONF": ("it cannot write to its disk, and takes nothing until it can", "Its log says why."),
+    "NOPERM": ("this user may not LPUSH", "Give it the rights that Celery needs."),
+    "WRONGTYPE": ("a key with the name of the queue holds something else", "Does another program use this database?"),
+}
+
+
+class RedisLane(Lane):
+    """A lane to Redis, be it by TCP, TLS, a unix socket or sentinels."""
+
+    reason = ""
+
+    def __init__(self, app: Celery, channel: Any) -> None:
+        super().__init__(app, Recording(channel))
+        self._channel = channel
+        self._prefix = str(channel.global_keyprefix)
+        self._connection = channel.pool.get_connection()
+        self._made: list[Made] = []
+        #: the batch: messages in RESP by list, and commands besides
+        self._pushes: dict[str, list[str]] = {}
+        self._others: list[bytes] = []
+        #: how many replies are to come
+        self._awaited = 0
+
+    @staticmethod
+    def fits(connection: Connection) -> bool:
+        """Tell whether a connection is one to Redis, by kombu's own code."""
+        return type(connection.transport) in (transport.Transport, transport.SentinelTransport)
+
+    @classmethod
+    @contextmanager
+    def on(cls, app: Celery, connection: Connection) -> Iterator[RedisLane]:
+        """Open a lane on a connection."""
+        channel = connection.channel()
+        lane = cls(app, channel)
+        try:
+            with recording(channel, lane._take):
+                yield lane
+        finally:
+            lane._connection.disconnect()
+            channel.pool.release(lane._connection)
+
+    def make(self, publish: Publish) -> tuple[str, list[Made]]:
+        """Have Celery make a message, into the batch."""
+        self._made = []
+        return publish(self._producer), self._made
+
+    def _take(self, message: dict[str, Any], commands: Sequence[Command]) -> None:
+        """Put into the batch what kombu would have sent for a message."""
+        for name, key, *values in commands:
+            if name == "LPUSH":
+                self._push(key, [str(value) for value in values])
+            else:
+                self._others.append(encode((name, f"{self._prefix}{key}", *values)))
+        target = tuple(command[:2] if command[0] == "LPUSH" else command for command in commands)
+        headers, properties = message["headers"], message["properties"]
+        self._made.append(self._producer.made(headers, properties, message["body"], target, message))
+
+    def _push(self, key: str, texts: Sequence[str]) -> None:
+        pieces = [f"${len(text if text.isascii() else text.encode())}\r\n{text}\r\n" for text in texts]
+        self._pushes.setdefault(key, []).extend(pieces)
+        self.size += sum(map(len, pieces))
+
+    # --- Copies -------------------------------------------------------------------------------------------
+
+    def copier(self, template: Template) -> Copy | None:
+        """Return what adds a message to the batch; None: it is no push alone."""
+        target, encoding = template.made.target, template.properties.get("body_encoding")
+        if not target or encoding != "base64" or any(command[0] not in _COPIED for command in target):
+            return None
+        text = TextTemplate(template)
+        keys = [command[1] for command in target if command[0] == "LPUSH"]
+        expiries = self._expiries(target)
+
+        def copy(payload: Payload, task_id: str, tag: str, sent: float) -> None:
+            message = text.write(payload, task_id, tag, repr(sent))
+            piece = f"${len(message)}\r\n{message}\r\n"
+            for key in keys:
+                self._pushes.setdefault(key, []).append(piece)
+            self.size += len(piece)
+            if expiries and expiries[0] not in self._others:
+                self._others.extend(expiries)
+
+        return copy
+
+    def stamper(self, template: Template, payload: Payload) -> Stamp:
+        """Return what adds messages with the same arguments to the batch."""
+        form = TextTemplate(template).of(payload)
+        keys = [command[1] for command in template.made.target if command[0] == "LPUSH"]
+        expiries = self._expiries(template.made.target)
+
+        def stamp(ids: Sequence[str], tags: Sequence[str], sent: float) -> None:
+            now = repr(sent)
+            values = zip(ids, tags, strict=True)
+            texts = [form % {"id": task_id, "tag": tag, "sent": now} for task_id, tag in values]
+            for key in keys:
+                self._push(key, texts)
+            self._others.extend(expiries)
+
+        return stamp
+
+    def _expiries(self, target: Sequence[Command]) -> list[bytes]:
+        """Return the commands that give the lists their time to live; once a batch will do."""
+        found = (command for command in target if command[0] == "PEXPIRE")
+        return [encode((name, f"{self._prefix}{key}", *values)) for name, key, *values in found]
+
+    # --- Batches ------------------------------------------------------------------------------------------
+
+    def send(self) -> None:
+        """Write the batch, all or nothing."""
+        pushes = [self._lpush(key, pieces) for key, pieces in self._pushes.items()]
+        commands = pushes + self._others
+        self._pushes, self._others, self.size = {}, [], 0
+        if not commands:
+            return
+        if len(commands) > 1:
+            commands = [encode(["MULTI"]), *commands, encode(["EXEC"])]
+        self._awaited = len(commands)
+        with self._lost():
+            self._connection.send_packed_command([b"".join(commands)])
+
+    def _lpush(self, key: str, pieces: Sequence[str]) -> bytes:
+        name = f"{self._prefix}{key}"
+        head = f"*{len(pieces) + 2}\r\n$5\r\nLPUSH\r\n${len(name.encode())}\r\n{name}\r\n"
+        return "".join((head, *pieces)).encode()
+
+    def settle(self) -> None:
+        """Read the replies."""
+        awaited, self._awaited = self._awaited, 0
+        refusal: ResponseError | None = None
+        reply: Any = None
+        with self._lost():
+            for _ in range(awaited):
+                try:
+                    reply = self._connection.read_response()
+                except ResponseError as error:
+                    refusal = refusal or error  # the first says why; that of EXEC only that another did
+        within = [part for part in reply if isinstance(part, Exception)] if isinstance(reply, list) else []
+        if refusal is not None:
+            raise _refused(refusal, unsure=False)
+        if within:
+            raise _refused(within[0], unsure=True)
+
+    @contextmanager
+    def _lost(self) -> Iterator[None]:
+        try:
+            yield
+        except self._channel.connection_errors as error:
+            raise LaneError(f"it was lost: {str(error) or type(error).__name__}", _HINT, Exit.BROKER) from error
+
+
+def _refused(error: Exception, unsure: bool) -> LaneError:
+    # redis-py cuts the first word off where it knows it, and has a class for it instead
+    word = {"OutOfMemoryError": "OOM", "ReadOnlyError": "READONLY", "NoPermissionError": "NOPERM"}.get(
+        type(error).__name__, str(error).partition(" ")[0]
+    )
+    what, hint = _REPLIES.get(word, (f"it says: {error}", _HINT))
+    return LaneError(what, hint, Exit.BROKER, unsure)

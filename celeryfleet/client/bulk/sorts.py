@@ -1,0 +1,152 @@
+"""Sorts of messages, alike but for id, arguments and time: which an item is of, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.client.bulk import genuine
+from celeryfleet.client.bulk.items import OWN, Args, Kwargs
+from celeryfleet.client.bulk.lanes import Copy, Lane, Recording
+from celeryfleet.client.bulk.template import Made, Template
+from celeryfleet.errors import FleetError
+from celeryfleet.plan.broker import kind
+from celeryfleet.plan.delivery import HIGHEST, LOWEST, wire
+from celeryfleet.spec.suggest import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+#: how many are held at a time; one that comes again after so many others is learnt anew
+HELD = 256
+#: options of `apply_async` that no two messages may share, or that are decided here
+_REFUSED = frozenset({
+    *("task_id", "group_id", "group_index", "chord", "chain"),
+    *("producer", "publisher", "connection", "retry", "retry_policy", "add_to_parent"),
+})  # fmt: skip
+
+
+@dataclass(slots=True)
+class Sort:
+    """Messages that differ in id, arguments and time alone."""
+
+    name: str
+    #: None: the app does not have it
+    task: Any
+    options: dict[str, Any]
+    #: why they cannot be copied; empty: they can, as far as is known
+    reason: str = ""
+    #: whether Celery has made one yet
+    known: bool = False
+    #: of the latest message that Celery has made
+    template: Template | None = None
+    #: whether a second message was as foretold
+    proven: bool = False
+    #: adds a copy to the batch; None: Celery has to make the next one
+    copy: Copy | None = None
+
+    def publish(self, app: Any, args: Args, kwargs: Kwargs, task_id: str, producer: Any) -> str:
+        """Have Celery make and publish one; return its task's id."""
+        given = {**self.options, "task_id": task_id, "add_to_parent": False, "producer": producer}
+        if isinstance(producer, Recording):
+            given["retry"] = False  # kombu would connect anew, past what records
+        if self.task is not None:
+            return str(self.task.apply_async(args, kwargs, **given).id)
+        return str(app.send_task(self.name, args, kwargs, **given).id)
+
+    def check(self, args: Args, kwargs: Kwargs) -> None:
+        """Raise TypeError for arguments that the task cannot take, as `apply_async` does."""
+        if self.task is not None and self.task.typing:
+            self.task.__header__(*args, **kwargs)
+
+    def learn(self, app: Celery, lane: Lane, made: list[Made]) -> None:
+        """Look at what Celery has made, so as to copy it."""
+        self.known = True
+        if self.reason:
+            return
+        if len(made) != 1 or not isinstance(made[0].content, tuple):
+            self.reason = "more than one message is sent for a task" if made else "no message is sent for a task"
+            return
+        before, self.template = self.template, Template(app, made[0])
+        if before is not None and not self.proven:
+            self.proven = before.foretells(self.template)
+            if not self.proven:
+                self.reason = "two messages differ in more than id, arguments and time"
+        if self.proven:
+            self.copy = lane.copier(self.template)
+            if self.copy is None:
+                self.reason = "the messages are published to whoever listens, and lie in no queue"
+
+
+class Sorts:
+    """The sorts of one run."""
+
+    def __init__(self, app: Celery, lane: Lane, task: Any, options: Mapping[str, Any]) -> None:
+        wrong = sorted(_REFUSED.intersection(options))
+        if wrong:
+            raise FleetError(f"bulk takes no {listed(wrong)}.", hint="Each message has its own, or none.")
+        self._app: Any = app
+        self._lane = lane
+        self._task = task
+        self._kind = kind(first_url(app))
+        self._options = self._checked(options)
+        self._held: dict[tuple[Any, ...], Sort] = {}
+
+    def of(self, own: Mapping[str, Any]) -> Sort:
+        """Return the sort of an item with these options of its own. Raises FleetError for wrong ones."""
+        if "headers" in own:
+            return self._made(own)
+        key = tuple(map(own.get, OWN))
+        sort = self._held.pop(key, None) or self._made(own)
+        self._held[key] = sort
+        if len(self._held) > HELD:
+            del self._held[next(iter(self._held))]
+        return sort
+
+    def _made(self, own: Mapping[str, Any]) -> Sort:
+        task = own.get("task") or self._task
+        if not task:
+            raise FleetError("no task is named.", hint="Name one for all, or one in each item.")
+        name, found = named(self._app, task)
+        options = {**self._options, **self._checked({name: own[name] for name in OWN[1:] if name in own})}
+        if "eta" in own:
+            options.pop("countdown", None)
+        elif "countdown" in own:
+            options.pop("eta", None)
+        reason = genuine.reason(self._app, name, found) or self._lane.reason
+        return Sort(name, found, options, reason)
+
+    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options as `apply_async` takes them, without those that say nothing."""
+        given = {name: value for name, value in options.items() if value is not None}
+        if "priority" in given:
+            number = given["priority"]
+            if isinstance(number, bool) or not isinstance(number, int) or not LOWEST <= number <= HIGHEST:
+                raise FleetError(f"{number!r} is no priority.", hint="A priority is 0 to 9, and 9 runs first.")
+            given["priority"] = wire(self._kind, number)
+        queue = given.get("queue")
+        if isinstance(queue, str) and not self._app.conf.task_create_missing_queues:
+            queues = self._app.amqp.queues
+            if queue not in queues:
+                hint = f"{did_you_mean(queue, queues)} The app declares {listed(sorted(queues))}.".strip()
+                raise FleetError(f'No queue is called "{queue}".', hint=hint)
+        return given
+
+
+def named(app: Any, task: Any) -> tuple[str, Any]:
+    """Return a task's name, and the task if the app has it."""
+    if isinstance(task, str):
+        return task, app.tasks.get(task)
+    name = getattr(task, "name", None)
+    if not isinstance(name, str) or not hasattr(task, "apply_async"):
+        raise FleetError(f"{task!r} is no task.", hint="Give a task of the app, or the full name of one.")
+    if name not in app.tasks:
+        raise FleetError(f"{name} is no task of this app.", hint="Give the app that it was made with, or its name.")
+    return name, app.tasks[name]
+
+
+def first_url(app: Any) -> str:
+    """Return the URL of an app's broker; of several, the first."""
+    url = app.conf.broker_write_url
+    return str((url if isinstance(url, str) else (url or [""])[0]) or "amqp://").split(";")[0]
