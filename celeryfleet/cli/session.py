@@ -79,16 +79,17 @@ class Session:
 
         found = self._bare_app()
         apply(found, self.plan.settings)
-        if str(found.conf.result_backend).startswith("rpc") and "result_expires" not in self.plan.settings:
+        if self.plan.settings["result_backend"].startswith("rpc") and "result_expires" not in self.plan.settings:
             found.conf.result_expires = _REPLIES_KEPT
         return found
 
     def examined(self) -> tuple[Any, AppFacts]:
         """Load the app as `app` does, and say what it was before."""
-        from celeryfleet.app import apply
+        from celeryfleet.app import apply, import_tasks
         from celeryfleet.client.inspect import facts, own_settings
 
         found = self._bare_app()
+        import_tasks(found)  # it says what is wrong with settings that can't be read
         settings = own_settings(found)
         apply(found, self.plan.settings)
         return found, facts(found, settings)
@@ -117,7 +118,7 @@ def reach_broker(plan: Plan) -> None:
     else:
         from celeryfleet.client.depth import reach
 
-        reason = reach(plan.broker.url)
+        reason = reach(plan.broker.url, plan.settings)
         if reason:
             raise _unreachable(plan, reason)
 
