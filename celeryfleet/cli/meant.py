@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -40,3 +41,16 @@ def routers_of(session: Session, app: Any = None, options: Mapping[str, Any] | N
         for index, route in enumerate(session.fleet.routes)
         if route.router is not None and route.router not in NAMESPACE
     }
+
+
+def warn_of_priority(session: Session, priority: int | None) -> None:
+    """Say on stderr that a priority has not its meaning, where this fleet on Redis declares none."""
+    routes = session.plan.settings["task_routes"]
+    ranked = any("priority" in item.get("options", item) for item in routes)
+    if priority is None or ranked or session.plan.broker.kind != "redis":
+        return
+    print(
+        "warning: no queue or route of this fleet has a priority, so on Redis messages without one go first. "
+        "Give the queue max_priority: 9, and they go last.",
+        file=sys.stderr,
+    )

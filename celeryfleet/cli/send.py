@@ -11,7 +11,7 @@ import typer
 
 from celeryfleet.cli import outcomes, progress_line
 from celeryfleet.cli.headers import read_headers
-from celeryfleet.cli.meant import resolved, wire_of
+from celeryfleet.cli.meant import resolved, warn_of_priority, wire_of
 from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def send(
     if countdown is not None and eta is not None:
         raise FleetError("--countdown and --eta exclude each other.")
     options = client.Options(queue, priority, countdown, eta, expires, read_headers(header or []))
+    warn_of_priority(session, priority)
     if source is not None:
         given = {"ARG": words, "-a": args_json, "-k": kwargs_json, "--count": count, "--timeout": timeout}
         _refuse("--from", given, "Arguments stand in the lines, and no result is waited for.")

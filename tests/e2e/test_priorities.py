@@ -224,3 +224,16 @@ def test_in_turn_no_queue_waits_for_all_of_another(home: Home) -> None:
     release(home, "gate")
     ran = [name for name, _ in executed(home, 8)]
     assert ran.index("low0") < ran.index("high2"), ran
+
+
+def test_send_warns_of_a_priority_in_a_fleet_on_redis_that_declares_none(home: Home) -> None:
+    home.write().up()
+    done = home.run("send", "add", "1", "2", "--priority", "9")
+    assert done.stdout == "3\n"
+    assert done.stderr.splitlines()[0] == (
+        "warning: no queue or route of this fleet has a priority, so on Redis messages without one go first. "
+        "Give the queue max_priority: 9, and they go last."
+    )
+    declared = (home.path / "fleet.yaml").read_text().replace("mail: }", "mail: {max_priority: 9}}")
+    (home.path / "fleet.yaml").write_text(declared)
+    assert "warning" not in home.up().run("send", "add", "1", "2", "--priority", "9").stderr
