@@ -7,13 +7,7 @@ from typing import Any
 from amqp.exceptions import ChannelError
 from celery.app.amqp import AMQP
 
-
-def _returned(error: Any, exchange: str, routing_key: str, message: Any) -> None:
-    """Raise what RabbitMQ gives back, named: its own words are `(312) NO_ROUTE`, and Celery shows them as they are."""
-    task = (message.headers or {}).get("task", "a message")
-    where = f'the exchange "{exchange}" with the routing key "{routing_key}"' if exchange else f'"{routing_key}"'
-    text = f"{error.reply_text}: no queue takes {task}, which goes to {where}"
-    raise ChannelError(text, error.method_sig, error.method_name, error.reply_code)
+from celeryfleet.plan.delivery import addressed
 
 
 class Publisher(AMQP):  # type: ignore[misc]
@@ -28,13 +22,21 @@ class Publisher(AMQP):  # type: ignore[misc]
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
             if confirmed:
-                producer.on_return = producer.on_return or _returned
+                producer.on_return = producer.on_return or self._returned
                 options = {"mandatory": True, **options}
             if options.get("exchange") and options.get("declare") is None:
                 options["declare"] = self._behind(options["exchange"], options.get("queue"))
             return send(producer, name, message, **options)
 
         return send_task_message
+
+    def _returned(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
+        """Raise what RabbitMQ gives back, named: its words are `(312) NO_ROUTE`, and Celery shows them as they are."""
+        kind = next((one.exchange.type for one in self.queues.values() if one.exchange.name == exchange), "")
+        headers = message.headers or {}
+        where = addressed(exchange, kind, routing_key, headers)
+        text = f"{error.reply_text}: no queue takes {headers.get('task', 'a message')}, which goes to {where}"
+        raise ChannelError(text, error.method_sig, error.method_name, error.reply_code)
 
     def _behind(self, exchange: Any, queue: Any) -> list[Any] | None:
         """Return what a send to an exchange must find declared: on Redis kombu drops what it gets before."""

@@ -31,6 +31,7 @@ def _queue(queue: Mapping[str, Any]) -> Any:
         Exchange(queue["exchange"], type=queue["exchange_type"]),
         routing_key=queue["routing_key"],
         queue_arguments=dict(queue["arguments"]) or None,
+        binding_arguments=dict(queue.get("headers", {})) or None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from celeryfleet.plan.lint import Finding, Machine, Server
     from celeryfleet.plan.values import Plan
     from celeryfleet.resp import Reply
+    from celeryfleet.spec.model import Fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,12 @@ def examine(session: Session) -> Verdict:
     except FleetError as error:
         errors = _errors(error.problems, fleet.where("app"))
     machine = machine_facts(plan, app is not None)
-    server, note = server_facts(plan)
+    if plan.broker.kind == "amqp":
+        server = None
+        problems, note = definition_problems(plan, fleet)
+        errors += _errors(problems)
+    else:
+        server, note = server_facts(plan)
     found = lint(fleet, plan, app, machine, server)
     told, silenced = silence(found, files(session), judged(app, machine, server))
     tasks = len(app.tasks) if app is not None else None
@@ -117,6 +123,18 @@ def server_facts(plan: Plan) -> tuple[Server | None, str]:
             return None, ""
         return None, f"the broker {plan.broker.shown} was not asked for its limits: {error.reason}."
     return server_of({**_told(clients), **_told(memory)}, configured), ""
+
+
+def definition_problems(plan: Plan, fleet: Fleet) -> tuple[Sequence[Problem], str]:
+    """Ask a RabbitMQ for the queues and exchanges that it has otherwise; return them, or why it was not asked."""
+    from celeryfleet.client.definitions import conflicts_of
+    from celeryfleet.client.depth import reach
+    from celeryfleet.plan.definitions import problem
+
+    reason = reach(plan.broker.url, plan.settings)
+    if reason:
+        return (), f"the broker {plan.broker.shown} was not asked for its queues: {reason}."
+    return [problem(conflict, fleet.where) for conflict in conflicts_of(plan)], ""
 
 
 def _told(reply: Reply) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from celeryfleet.cli.headers import read_headers
 from celeryfleet.errors import Exit, FleetError, Problem
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def route(
         str | None, typer.Option("--routing-key", metavar="K", help="If with routing_key=K.")
     ] = None,
     priority: Annotated[int | None, typer.Option("--priority", min=0, max=9, help="If with it; 9 runs first.")] = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="If with it; may be given again.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="A table of all registered tasks.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Name every route that was passed over.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
@@ -48,7 +52,9 @@ def route(
 
     session: Session = context.obj
     given = {"queue": queue, "exchange": exchange, "routing_key": routing_key, "priority": priority}
-    options = {name: value for name, value in given.items() if value is not None}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if header:
+        options["headers"] = read_headers(header)
     if every and (task or options):
         raise FleetError("--all goes without a task and without options.", hint="Say one task, or --all.")
     if not every and not task:
@@ -176,10 +182,15 @@ def _facts(
 
 
 def _exchange(decision: Decision) -> str:
+    from celeryfleet.plan.delivery import headers_text
+
     if not decision.exchange:
         return (
             "the broker's own, straight to the queue" if decision.queues else "the broker's own, with no queue's name"
         )
+    if decision.exchange_type == "headers":
+        unwanted = "" if decision.queues else "; no queue of it wants such a message"
+        return f"{decision.exchange} (headers), {headers_text(decision.headers) or 'no headers given'}{unwanted}"
     key = decision.routing_key
     lost = "" if decision.queues else "; no queue is bound to it by that key"
     return f"{decision.exchange} ({decision.exchange_type}), {f'key {key}' if key else 'no key'}{lost}"

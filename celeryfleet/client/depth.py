@@ -19,11 +19,11 @@ def opened(url: str, settings: Mapping[str, Any] | None = None) -> Any:
     return Connection(url, connect_timeout=TIMEOUT, **{key: value for key, value in ours.items() if value is not None})
 
 
-def reach(url: str) -> str:
-    """Return why a broker can't be reached, without credentials; empty if it can."""
+def reach(url: str, settings: Mapping[str, Any] | None = None) -> str:
+    """Return why a broker can't be reached, without credentials; empty if it can. `settings` are as in `opened`."""
     from kombu.exceptions import OperationalError
 
-    connection = opened(url)
+    connection = opened(url, settings)
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT)
     except (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError) as error:

@@ -13,7 +13,7 @@ from celery.backends.base import get_current_task
 from django_celery_results.backends.database import DatabaseBackend as StockBackend
 
 from celeryfleet.plan.broker import kind as broker_kind
-from celeryfleet.plan.delivery import bound
+from celeryfleet.plan.delivery import bound, message_headers
 from celeryfleet.plan.values import QueuePlan
 
 
@@ -25,22 +25,29 @@ class DatabaseBackend(StockBackend):  # type: ignore[misc]
         meta = dict(super()._get_meta_from_request(request) or {})
         delivery = getattr(request, "delivery_info", None)
         if delivery and self.app.conf.result_extended:
-            meta.setdefault("queue", queue_of(self.app, delivery))
+            headers = message_headers(request.task, request.headers)
+            meta.setdefault("queue", queue_of(self.app, delivery, headers))
         return meta
 
 
-def queue_of(app: Any, delivery: Mapping[str, Any]) -> str | None:
+def queue_of(app: Any, delivery: Mapping[str, Any], headers: Mapping[str, Any] | None = None) -> str | None:
     """Name the queue that a message came from; the routing key, as Celery has it, where that can't be told."""
     exchange, key = delivery.get("exchange") or "", delivery.get("routing_key")
     if key is None:
         return None
     declared = [
-        QueuePlan(queue.name, queue.exchange.name, queue.exchange.type, queue.routing_key)
+        QueuePlan(
+            name=queue.name,
+            exchange=queue.exchange.name,
+            exchange_type=queue.exchange.type,
+            routing_key=queue.routing_key,
+            headers=dict(queue.binding_arguments or {}),
+        )
         for queue in app.amqp.queues.values()
         if queue.exchange is not None
     ]
     kind = next((queue.exchange_type for queue in declared if queue.exchange == exchange), "direct")
-    reached = bound(declared, exchange, kind, key, broker_kind(app.conf.broker_read_url or ""))
+    reached = bound(declared, exchange, kind, key, broker_kind(app.conf.broker_read_url or ""), headers)
     read = [name for name in reached if name in app.amqp.queues.consume_from]
     found = read if len(reached) > 1 else list(reached)
     return found[0] if len(found) == 1 else key

@@ -130,6 +130,7 @@ def _workers(plan: Plan) -> Iterator[str]:
 def _queue(queue: Mapping[str, Any]) -> str:
     exchange = f"Exchange({_string(queue['exchange'])}, type={_string(queue['exchange_type'])})"
     arguments = f", queue_arguments={_plain(queue['arguments'])}" if queue["arguments"] else ""
+    arguments += f", binding_arguments={_plain(queue['headers'])}" if queue.get("headers") else ""
     return f"Queue({_string(queue['name'])}, {exchange}, routing_key={_string(queue['routing_key'])}{arguments})"
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeryfleet.errors import Exit, FleetError, Problem
+from celeryfleet.spec.codes import DEFINITION_DIFFERS
 
 #: keys of fleet.yaml that are queue arguments, by the argument
 KEYS = {"x-max-priority": "max_priority", "x-max-length": "max_length", "x-queue-type": "type"}
@@ -112,7 +113,7 @@ def _typed(text: str, kind: str) -> Any:
 
 def problem(conflict: Conflict, where: Callable[..., str] = lambda *_: "") -> Problem:
     """Say what differs, where it is written and what to do; `where` finds a path of fleet.yaml (`Fleet.where`)."""
-    return Problem(_what(conflict), _where(conflict, where), _hint(conflict))
+    return Problem(_what(conflict), _where(conflict, where), _hint(conflict), DEFINITION_DIFFERS)
 
 
 def error(conflicts: Sequence[Conflict], where: Callable[..., str] = lambda *_: "") -> FleetError:

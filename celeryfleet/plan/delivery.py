@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import FleetError
@@ -29,6 +30,8 @@ class Destination:
     exchange: str
     exchange_type: str
     routing_key: str
+    #: those that are given, and none of Celery's own
+    headers: dict[str, Any] = field(default_factory=dict)
 
 
 def laid_over(routed: Mapping[str, Any], asked: Mapping[str, Any], default: str) -> dict[str, Any]:
@@ -50,20 +53,29 @@ def laid_over(routed: Mapping[str, Any], asked: Mapping[str, Any], default: str)
     return {**route, **asked}
 
 
-def target_of(plan: Plan, options: Mapping[str, Any]) -> Destination:
-    """Follow what is sent by a `task_routes` item with these options, when the call says nothing of its own."""
-    settings = plan.settings
+def target_of(plan: Plan, options: Mapping[str, Any], task: str | None = None) -> Destination:
+    """Follow what is sent by a `task_routes` item with these options, when the call says nothing of its own.
+
+    Where the options have no headers the call must say some, so a headers exchange may copy to any of its queues.
+    """
+    settings, given = plan.settings, options.get("headers")
     whole = laid_over(options, {}, settings["task_default_routing_key"])
-    return destination(plan.queues, settings["task_default_queue"], whole, plan.broker.kind)
+    headers = message_headers(task, given) if given else None
+    found = destination(plan.queues, settings["task_default_queue"], whole, plan.broker.kind, headers)
+    return replace(found, headers=dict(given or {}))
 
 
 def destination(
-    queues: Sequence[QueuePlan], default: str, options: Mapping[str, Any], broker: str = "amqp"
+    queues: Sequence[QueuePlan],
+    default: str,
+    options: Mapping[str, Any],
+    broker: str = "amqp",
+    headers: Mapping[str, Any] | None = None,
 ) -> Destination:
-    """Follow a message with these options (queue, exchange, exchange_type, routing_key) to its queues.
+    """Follow a message with these options (queue, exchange, exchange_type, routing_key) and headers to its queues.
 
     This is what Celery's `send_task_message` does with them (celery/app/amqp.py). `broker` is the kind whose
-    exchanges are meant: redis, amqp or other. Raises FleetError for an unknown queue.
+    exchanges are meant: redis, amqp or other. Headers are as in `bound`. Raises FleetError for an unknown queue.
     """
     exchange, key = options.get("exchange"), options.get("routing_key")
     name = options.get("queue") or (default if exchange is None else None)
@@ -73,11 +85,11 @@ def destination(
         return _straight(queue)
     if exchange is None and queue is not None:
         key = key or queue.routing_key
-        reached = bound(queues, queue.exchange, kind, key, broker)
+        reached = bound(queues, queue.exchange, kind, key, broker, headers)
         return Destination(queue.name if queue.name in reached else None, reached, queue.exchange, kind, key)
     exchange, key = exchange or "", key or ""
     kind = next((q.exchange_type for q in queues if q.exchange == exchange), kind)
-    return Destination(None, bound(queues, exchange, kind, key, broker), exchange, kind, key)
+    return Destination(None, bound(queues, exchange, kind, key, broker, headers), exchange, kind, key)
 
 
 def _straight(queue: QueuePlan | None) -> Destination:
@@ -104,14 +116,72 @@ def known(queues: Sequence[QueuePlan], name: str, namer: str = "", where: str = 
 # --- Exchanges --------------------------------------------------------------------------------------------
 
 
-def bound(queues: Sequence[QueuePlan], exchange: str, kind: str, key: str, broker: str = "amqp") -> tuple[str, ...]:
-    """Name the queues that an exchange copies a message with this routing key to, in their order.
+def bound(
+    queues: Sequence[QueuePlan],
+    exchange: str,
+    kind: str,
+    key: str,
+    broker: str = "amqp",
+    headers: Mapping[str, Any] | None = None,
+) -> tuple[str, ...]:
+    """Name the queues that an exchange copies a message with this routing key and these headers to, in their order.
 
-    A headers exchange decides by what is not known here: all its queues are named.
+    Without headers it is not known what a headers exchange will decide by: all queues that it may copy to are named.
     """
     if not exchange:  # the nameless one, to which each queue is bound by its name
         return tuple(q.name for q in queues if q.name == key)
-    return tuple(q.name for q in queues if q.exchange == exchange and _binds(kind, q.routing_key, key, broker))
+    mine = [q for q in queues if q.exchange == exchange]
+    if kind == "headers":
+        return tuple(q.name for q in mine if headers is None or _wanted(q.headers, headers))
+    return tuple(q.name for q in mine if _binds(kind, q.routing_key, key, broker))
+
+
+def message_headers(task: str | None, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the headers by which an exchange may decide: those that are given, and what Celery says in a first try."""
+    return {"task": _ANY if task is None else task, "lang": "py", "retries": 0, **(given or {})}
+
+
+def _wanted(binding: Mapping[str, Any], headers: Mapping[str, Any]) -> bool:
+    """Match as RabbitMQ does: a header that is not there does not match, and nor does a 1 where a "1" is wanted."""
+    matches = (name in headers and _same(value, headers[name]) for name, value in binding.items() if name != "x-match")
+    return any(matches) if binding.get("x-match") == "any" else all(matches)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return other is _ANY or (type(one) is type(other) and bool(one == other))
+
+
+#: a header whose value is not known, but that it has one
+_ANY = object()
+
+
+def addressed(exchange: str, kind: str, routing_key: str, headers: Mapping[str, Any]) -> str:
+    """Say where a message was sent; of its headers, those that are not Celery's own."""
+    if not exchange:
+        return f'the queue "{routing_key}"'
+    if kind != "headers":
+        return f'the exchange "{exchange}" with the routing key "{routing_key}"'
+    from celeryfleet.spec.header_names import OWN  # producers need none of `spec`
+
+    given = headers_text({name: value for name, value in headers.items() if name not in OWN})
+    return f'the headers exchange "{exchange}" with {given or "no headers of its own"}'
+
+
+def headers_text(headers: Mapping[str, Any]) -> str:
+    """Write headers, or what a queue wants of them: `kind=pdf, pages=3`, or `kind=pdf or pages=3` for any of them."""
+    between = " or " if headers.get("x-match") == "any" else ", "
+    return between.join(f"{name}={_value_text(value)}" for name, value in headers.items() if name != "x-match")
+
+
+def _value_text(value: Any) -> str:
+    """Write a text as it is, unless it looks like a number, which is no text to an exchange."""
+    if not isinstance(value, str):
+        return json.dumps(value, default=str)
+    try:
+        json.loads(value)
+    except ValueError:
+        return value
+    return json.dumps(value)
 
 
 def _binds(kind: str, binding: str, key: str, broker: str) -> bool:

@@ -94,6 +94,8 @@ def _options(route: Route, declared: Sequence[QueuePlan]) -> dict[str, Any]:
         options["exchange_type"] = next(types, "direct")
     if route.routing_key is not None:
         options["routing_key"] = route.routing_key
+    if route.headers:
+        options["headers"] = route.headers
     return options
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import FleetError
-from celeryfleet.plan.delivery import destination, known, laid_over, wire
+from celeryfleet.plan.delivery import destination, headers_text, known, laid_over, message_headers, wire
 from celeryfleet.plan.routes import NAMESPACE, Item, by_route, matches
 from celeryfleet.plan.values import QueuePlan
 
@@ -60,6 +60,8 @@ class Decision:
     passed_over: tuple[PassedOver, ...]
     #: pools that consume one of the queues
     pools: tuple[str, ...]
+    #: those that the call or the route gives, and none of Celery's own
+    headers: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `route --json` prints."""
@@ -71,6 +73,7 @@ class Decision:
             "exchange": self.exchange,
             "exchange_type": self.exchange_type,
             "routing_key": self.routing_key,
+            "headers": self.headers,
             "priority": self.priority,
             "wire_priority": self.wire_priority,
             "rule": {"line": self.rule.line, "text": self.rule.text} if self.rule else None,
@@ -90,7 +93,7 @@ def resolve(
     routers: Mapping[str, Ask] | None = None,
     own: Mapping[str, Any] | None = None,
 ) -> Decision:
-    """Decide where `task` goes when it is sent with these options (queue, exchange, routing_key, priority).
+    """Decide where `task` goes when it is sent with these options (queue, exchange, routing_key, priority, headers).
 
     `own` is what the task's own code says of the same, as `AppFacts.tasks` has it; a call goes before it, and it goes
     before the routes. `routers` maps the path of each `router:` route to a function that asks it; one that is missing
@@ -108,7 +111,8 @@ def resolve(
     routed = match.options or ({} if asked.get("queue") else {"queue": default})
     merged = laid_over(routed, asked, plan.settings["task_default_routing_key"])
     declared, name = _queues(plan, merged.get("queue"), _namer(fleet, match, call, code))
-    target = destination(declared, default, {**merged, "queue": name}, kind)
+    headers = message_headers(task, merged.get("headers"))
+    target = destination(declared, default, {**merged, "queue": name}, kind, headers)
     decides = match.route is not None and _route_decides(routed, asked, merged)
     passed = match.passed
     if match.route is not None and not decides:
@@ -126,6 +130,7 @@ def resolve(
         because=_because(decides, call, code),
         passed_over=passed,
         pools=tuple(pool.name for pool in plan.pools if set(pool.queues) & set(target.queues)),
+        headers=dict(merged.get("headers") or {}),
     )
 
 
@@ -259,10 +264,12 @@ def _because(decides: bool, call: Mapping[str, Any], code: Mapping[str, Any]) ->
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={_quoted(options[key])}" for key in _DECIDING if key in options)
+    return ", ".join(f"{key}={_quoted(options[key])}" for key in (*_DECIDING, "headers") if key in options)
 
 
 def _quoted(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({headers_text(value)})"
     return str(value) if isinstance(value, int) else f'"{_name(value)}"'
 
 
@@ -285,7 +292,8 @@ def _queues(plan: Plan, queue: Any, namer: tuple[str, str]) -> tuple[tuple[Queue
     if not queue:
         return plan.queues, None
     if hasattr(queue, "exchange"):  # Celery's own object, which the send declares
-        own = QueuePlan(queue.name, queue.exchange.name, queue.exchange.type, queue.routing_key or "")
+        wanted = dict(queue.binding_arguments or {})
+        own = QueuePlan(queue.name, queue.exchange.name, queue.exchange.type, queue.routing_key or "", headers=wanted)
         return (own, *(other for other in plan.queues if other.name != own.name)), own.name
     if plan.settings.get("task_create_missing_queues") and all(other.name != queue for other in plan.queues):
         return (*plan.queues, QueuePlan(queue, queue, "direct", queue)), queue

@@ -1,9 +1,10 @@
 """Fleet → Celery's settings, in JSON's types; `celeryfleet.app` makes Celery's objects of them.
 
-`task_queues` is a list of {name, exchange, exchange_type, routing_key, arguments}. `task_routes` has its items in the
-written order of the routes: {"exact" | "glob" | "regex": pattern, "options": {…}} or {"router": "module.attr"}, the
-latter with the "priority" of answers that have none; a regex means the whole name. Priorities are those of the wire.
-`plan.routes.by_route` says which item is of which route.
+`task_queues` is a list of {name, exchange, exchange_type, routing_key, arguments} and, where a queue of a headers
+exchange wants some, headers. `task_routes` has its items in the written order of the routes: {"exact" | "glob" |
+"regex": pattern, "options": {…}} or {"router": "module.attr"}, the latter with the "priority" of answers that have
+none; a regex means the whole name. Priorities are those of the wire. `plan.routes.by_route` says which item is of which
+route.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def _queue(name: str, queue: Queue, delays: bool = False) -> QueuePlan:
         routing_key=exchange[2],
         arguments=arguments | queue.arguments,
         max_age=queue.max_age,
+        headers=queue.headers,
     )
 
 
@@ -104,6 +106,7 @@ def _queue_json(queue: QueuePlan) -> dict[str, Any]:
         "exchange_type": queue.exchange_type,
         "routing_key": queue.routing_key,
         "arguments": queue.arguments,
+        **({"headers": queue.headers} if queue.headers else {}),
     }
 
 

@@ -58,6 +58,8 @@ def _broker(plan: Plan) -> Iterator[str]:
 
 def _queue(queue: QueuePlan) -> str:
     parts = [f"{queue.exchange_type} exchange {queue.exchange}, key {queue.routing_key}"]
+    if queue.headers:
+        parts.append(f"headers {_json(queue.headers)}")
     if queue.arguments:
         parts.append(_json(queue.arguments))
     if queue.max_age is not None:

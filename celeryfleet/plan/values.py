@@ -57,6 +57,8 @@ class QueuePlan:
     arguments: dict[str, Any] = field(default_factory=dict)
     #: seconds after which status turns amber; None: never
     max_age: float | None = None
+    #: of a headers exchange: what it wants of a message, with x-match; empty: nothing, it gets all
+    headers: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

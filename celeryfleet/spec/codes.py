@@ -1,4 +1,4 @@
-"""The codes of what can be wrong with a fleet.yaml and has a page of its own; plan/lint has those of all else."""
+"""The codes of errors that have a page of their own: what can be wrong with a fleet.yaml; plan/lint has all others."""
 
 from __future__ import annotations
 
@@ -10,3 +10,4 @@ OLD_SETTING: Final = "CF003"
 OWNED_SETTING: Final = "CF004"
 UNKNOWN_KEY: Final = "CF005"
 UNKNOWN_EXCHANGE: Final = "CF006"
+DEFINITION_DIFFERS: Final = "CF045"

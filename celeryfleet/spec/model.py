@@ -29,6 +29,7 @@ from celeryfleet.spec.fields import (
     short,
     whole,
 )
+from celeryfleet.spec.headers import Binding, Headers
 from celeryfleet.spec.names import App, FleetName, Module, Regex, Results, TaskName, Url
 from celeryfleet.spec.pool import Autoscale, Healthcheck, Pool, Restart
 
@@ -71,6 +72,8 @@ class Queue(Model):
     exchange: Annotated[Exchange, short("name")] | None = None
     #: None: the queue's name
     routing_key: Text | None = None
+    #: of a headers exchange: which messages the queue gets, by their headers; empty: all
+    headers: Binding = {}
     #: RabbitMQ's x-max-priority
     max_priority: Annotated[int, whole(1, 255)] | None = None
     #: messages
@@ -80,6 +83,14 @@ class Queue(Model):
     #: seconds after which `status` turns amber
     max_age: Duration | None = None
     arguments: Arguments = {}
+
+    @model_validator(mode="after")
+    def _headers_exchange(self) -> Self:
+        if self.headers and (self.exchange is None or self.exchange.type != "headers"):
+            name = self.exchange.name if self.exchange else "docs"
+            hint = f"Give the queue exchange: {{name: {name}, type: headers}}, or remove them."
+            raise refuse("decide at an exchange of type headers only", hint, at="headers")
+        return self
 
 
 class Route(Model):
@@ -94,6 +105,8 @@ class Route(Model):
     queue: Word | None = None
     exchange: Word | None = None
     routing_key: Text | None = None
+    #: of the messages; those of a call stand in their place
+    headers: Headers | None = None
     #: 9 runs first
     priority: _Priority | None = None
 
@@ -116,7 +129,8 @@ class Route(Model):
     @model_validator(mode="after")
     def _one_pattern(self) -> Self:
         patterns = [key for key in ("task", "regex", "router") if getattr(self, key) is not None]
-        targets = [key for key in ("queue", "exchange", "routing_key", "priority") if getattr(self, key) is not None]
+        keys = ("queue", "exchange", "routing_key", "headers", "priority")
+        targets = [key for key in keys if getattr(self, key) is not None]
         if not patterns:
             raise refuse(
                 "does not say which tasks it is for.", "Give it one of task, regex and router, such as task: shop.*"
@@ -267,4 +281,6 @@ def _one_line(node: tree.Node) -> str:
 
 
 def _shown(node: tree.Node) -> Any:
+    if isinstance(node, tree.Block):
+        return f"{{{_one_line(node)}}}"
     return node.shown if isinstance(node, tree.Scalar) else tree.plain(node)

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from celeryfleet.cli import launch
 from celeryfleet.cli.examine import server_facts, server_of
 from celeryfleet.cli.findings import as_github, as_text
 from celeryfleet.cli.session import Session
+from celeryfleet.client.definitions import conflicts
+from celeryfleet.client.depth import opened
 from celeryfleet.plan.build import build
 from celeryfleet.plan.lint import Finding, Level, Server
-from celeryfleet.plan.values import Plan
+from celeryfleet.plan.values import Plan, QueuePlan
 from tests.plan.fleets import FACTS, fleet_of, fleet_text
 from tests.servers import redis_server
-from tests.services import REDIS, need
+from tests.services import REDIS, Rabbit, need
+from tests.services import rabbit as rabbit_server
 
 UNREAD = Finding(
     "CF010",
@@ -303,3 +307,59 @@ def test_a_broker_that_is_down_is_mentioned_once_and_no_failure(tmp_path: Path) 
         "nothing listens there (connection refused)."
     )
     assert second.startswith("shop: 1 pool")
+
+
+# --- What a RabbitMQ has ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rabbit() -> Iterator[Rabbit]:
+    with rabbit_server() as found:
+        yield found
+
+
+def declared(rabbit: Rabbit, *queues: QueuePlan) -> None:
+    with opened(rabbit.url) as connection:
+        assert conflicts(connection, queues, declare=True) == []
+
+
+def test_what_rabbitmq_has_otherwise_is_an_error_with_all_that_differs(tmp_path: Path, rabbit: Rabbit) -> None:
+    video, events = rabbit.name("video"), rabbit.name("events")
+    declared(
+        rabbit,
+        QueuePlan(video, video, "direct", video, {"x-max-priority": 5}),
+        QueuePlan(rabbit.name("log"), events, "fanout"),
+    )
+    fleet = (
+        f"name: shop\napp: shop\nbroker: {rabbit.url}\nqueues:\n  {video}:\n    max_priority: 9\n    max_length: 7\n"
+        f"  {rabbit.name('new')}:\n    exchange: {{name: {events}, type: topic}}\n"
+        f"default_queue: {video}\npools:\n  web: {{queues: [{video}, {rabbit.name('new')}]}}\n"
+    )
+    done = check(tmp_path, fleet=fleet)
+    assert done.returncode == 2
+    first, second = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert f'the queue "{video}" is on the broker with' in first
+    assert "max_priority 5 (fleet.yaml: 9)" in first
+    assert "without max_length (fleet.yaml: 7)" in first
+    assert first.endswith("[CF045]")
+    said = f'the exchange "{events}" is on the broker with type fanout (fleet.yaml: topic). [CF045]'
+    assert second == f"error: fleet.yaml:9:{fleet.splitlines()[8].index('type:') + 1}: {said}"
+    assert f"rabbitmqctl delete_queue {video} --if-empty" in done.stderr
+    with opened(rabbit.url) as connection, pytest.raises(connection.channel_errors, match="NOT_FOUND"):
+        connection.channel().queue_declare(rabbit.name("new"), passive=True)
+
+
+def test_what_rabbitmq_has_as_it_is_written_is_no_finding(tmp_path: Path, rabbit: Rabbit) -> None:
+    name = rabbit.name("video")
+    declared(rabbit, QueuePlan(name, name, "direct", name, {"x-max-priority": 5}))
+    queues = f"queues: {{{name}: {{max_priority: 5}}}}\npools: {{web: {{queues: [{name}]}}}}\n"
+    done = check(tmp_path, fleet=f"name: shop\napp: shop\nbroker: {rabbit.url}\n{queues}")
+    assert (done.returncode, "was not asked" in done.stderr) == (0, False)
+
+
+def test_a_rabbitmq_that_is_down_is_mentioned_once_and_no_failure(tmp_path: Path) -> None:
+    done = check(tmp_path, fleet=FLEET + "broker: amqp://u:${PW:-}@127.0.0.1:1//\n")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0] == (
+        "the broker amqp://u:${PW}@127.0.0.1:1// was not asked for its queues: Connection refused."
+    )

@@ -137,6 +137,25 @@ def test_it_says_the_route_the_target_and_who_takes_it(shop: Shop) -> None:
     )
 
 
+def test_headers_of_a_call_decide_at_a_headers_exchange(shop: Shop) -> None:
+    shop.replace("redis://127.0.0.1:1", "amqp://127.0.0.1:1")
+    shop.replace("type: topic", "type: headers").replace('routing_key: "order.#"', "headers: {kind: new}")
+    shop.replace(", routing_key: order.created", "")
+    assert shop.document("created", "--header", "kind=new")["queues"] == ["orders"]
+    assert shop.document("created", "--header", "kind=new")["headers"] == {"kind": "new"}
+    assert shop.says("created", "--header", "kind=old", "--header", "n=3") == (
+        "order.created → nowhere: it is lost\n"
+        '  rule       fleet.yaml:12 task: "order.*", exchange: events\n'
+        '  besides    the call says headers=(kind=old, n="3")\n'
+        '  exchange   events (headers), kind=old, n="3"; no queue of it wants such a\n'
+        "             message\n"
+        "  pools      none gets it\n"
+        "  passed     fleet.yaml:11 the name has no colon\n"
+    )
+    done = shop.run("created", "--header", "task=x")
+    assert (done.returncode, "is one of Celery's own" in done.stderr) == (2, True)
+
+
 def test_many_routes_that_were_passed_over_are_counted_and_all_named_if_asked(shop: Shop) -> None:
     assert shop.says("own") == (
         "shop.own → video\n"

@@ -16,10 +16,11 @@ from celeryfleet.client.depth import measure_by_declaring, opened, reach
 from celeryfleet.client.purge import purge
 from celeryfleet.client.send import Options, send
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.plan.dead_letters import dead_letters
 from celeryfleet.plan.definitions import error
 from celeryfleet.plan.routing import resolve
 from celeryfleet.plan.values import Plan, QueuePlan
-from tests.fakes import forget_pools
+from tests.fakes import eventually, forget_pools
 from tests.plan.fleets import fleet_of, fleet_text, plan_of
 from tests.services import Rabbit
 from tests.services import rabbit as rabbit_server
@@ -332,15 +333,83 @@ def test_a_worker_s_own_declaration_binds_by_headers_too(rabbit: Rabbit, connect
 def test_headers_that_no_queue_wants_are_an_error_of_the_sender(rabbit: Rabbit) -> None:
     docs = rabbit.name("docs")
     on = {"exchange": {"name": docs, "type": "headers"}, "headers": {"pages": 3}}
-    queues = {rabbit.name("default"): None, rabbit.name("three"): on}
+    four = {**on, "headers": {"pages": 4}}
+    queues = {rabbit.name("default"): None, rabbit.name("four"): four, rabbit.name("three"): on}
     with _app_of(_plan(rabbit, queues, [{"task": "shop.*", "exchange": docs}])) as app:
-        send(app, "shop.a", options=Options(headers={"pages": 3}), keep=False)
+        assert send(app, "shop.a", options=Options(headers={"pages": 3}), keep=False).queue == rabbit.name("three")
         with pytest.raises(FleetError) as caught:
             send(app, "shop.a", options=Options(headers={"pages": "3"}), keep=False)
         told = f'no queue takes what goes to the headers exchange "{docs}" with pages="3".'
         assert str(caught.value).startswith(f"shop.a is not sent: {told}")
         with pytest.raises(ChannelError, match=f'shop.b, which goes to the headers exchange "{docs}" with no headers'):
             app.send_task("shop.b", ignore_result=True)
+
+
+# --- Dead letters -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "grave", "expected"),
+    [
+        ({}, {"exchange": "dead"}, {}, set()),
+        ({}, {"exchange": "dead", "routing-key": "dead"}, {}, {"dead"}),
+        ({}, {"exchange": "dead"}, {"type": "fanout"}, {"dead"}),
+        ({}, {"exchange": "dead"}, {"type": "headers"}, {"dead"}),
+        ({}, {"exchange": "dead"}, {"type": "topic", "routing_key": "#"}, {"dead"}),
+        ({}, {"exchange": "dead"}, {"type": "topic", "routing_key": "order.#"}, set()),
+        ({}, {"exchange": "nowhere"}, {}, set()),
+        ({}, {"exchange": "default", "routing-key": "dead"}, {}, set()),
+        ({"type": "topic", "routing_key": "a.b"}, {"exchange": "dead"}, {"routing_key": "a.b"}, {"dead"}),
+        ({"type": "topic", "routing_key": "a.b"}, {"exchange": "dead"}, {"routing_key": "a.c"}, set()),
+    ],
+)
+def test_what_is_rejected_goes_where_check_and_graph_say(
+    rabbit: Rabbit,
+    connection: Any,
+    source: dict[str, str],
+    arguments: dict[str, str],
+    grave: dict[str, str],
+    expected: set[str],
+) -> None:
+    names = {word: rabbit.name(word) for word in ("default", "dead", "nowhere")}
+    letters = {f"x-dead-letter-{key}": names.get(value, value) for key, value in arguments.items()}
+    queues = {
+        names["default"]: {**_bound(names["default"], source), "arguments": letters},
+        names["dead"]: _bound(names["dead"], grave),
+    }
+    plan = _plan(rabbit, queues)
+    _declare(connection, *plan.queues)
+    with _app_of(plan) as app:
+        app.send_task("shop.a", ignore_result=True)
+    with connection.channel() as channel:
+        channel.basic_reject(channel.basic_get(names["default"]).delivery_tag, requeue=False)
+        eventually(lambda: bool(_depth(connection, names["dead"])) or not expected)
+        found = {word for word in ("default", "dead") if _depth(connection, names[word])}
+    letters_of = dead_letters(plan.queues, plan.queues[0])
+    assert letters_of is not None
+    assert {rabbit.prefix + word for word in found} == set(letters_of.queues) == {names[word] for word in expected}
+
+
+def _bound(name: str, given: dict[str, str]) -> dict[str, Any]:
+    exchange = {"exchange": {"name": name, "type": given["type"]}} if "type" in given else {}
+    return {**exchange, **{key: value for key, value in given.items() if key != "type"}}
+
+
+@pytest.mark.parametrize("exchange", ["", "default"])
+def test_dead_letters_that_come_back_do_so_for_ever(rabbit: Rabbit, connection: Any, exchange: str) -> None:
+    name = rabbit.name("default")
+    plan = _plan(rabbit, {name: {"arguments": {"x-dead-letter-exchange": exchange and name}}})
+    _declare(connection, *plan.queues)
+    with _app_of(plan) as app:
+        app.send_task("shop.a", ignore_result=True)
+    with connection.channel() as channel:
+        for _ in range(3):
+            message: Any = eventually(lambda: channel.basic_get(name))
+            channel.basic_reject(message.delivery_tag, requeue=False)
+        eventually(lambda: _depth(connection, name) == 1)
+    letters = dead_letters(plan.queues, plan.queues[0])
+    assert letters is not None
+    assert letters.queues == (name,)
 
 
 # --- Depths -----------------------------------------------------------------------------------------------

@@ -24,6 +24,9 @@ names = st.lists(
     max_size=4,
 ).map(lambda parts: "".join(word + end for word, end in parts))
 priorities = st.integers(0, 9)
+#: values of every type that an exchange tells apart, alike as far as can be
+values = st.sampled_from(["pdf", "pdf", "1", 1, 1.0, True, False, 0, "true", "", "é"])
+headers = st.dictionaries(st.sampled_from(["kind", "kind", "size", "é x"]), values, min_size=1, max_size=3)
 globs = st.lists(
     st.sampled_from(["a", "b", "mail", "é", ".", ":", "*", "?", "[ab]", "[!a]", "[", "]", "x1"]), min_size=1, max_size=5
 ).map("".join)
@@ -62,10 +65,11 @@ def _case(draw: st.DrawFn, types: tuple[str, ...], prefix: str, sends: int) -> C
     routes = draw(st.lists(st.one_of(_routes(targets), _routers()), max_size=6))
     calls = _options(list(queues), used)
     named = st.one_of(names, names.map(lambda name: prefix + name), st.sampled_from([f"{q}:a" for q in queues]))
+    headed = st.builds(lambda given, options: {**options, **given}, _headed(), calls)
     answers: st.SearchStrategy[Any] = st.none() | st.sampled_from(list(queues)) | targets | st.just({})
     return Case(
         {"queues": queues, "routes": routes, "default_queue": draw(st.sampled_from(list(queues)))},
-        draw(st.lists(st.tuples(named.filter(bool), calls, calls), min_size=sends, max_size=sends)),
+        draw(st.lists(st.tuples(named.filter(bool), headed, calls), min_size=sends, max_size=sends)),
         draw(st.dictionaries(st.sampled_from("abmvx"), answers, max_size=3)),
     )
 
@@ -74,9 +78,27 @@ def _queue(exchanges: list[str], prefix: str) -> st.SearchStrategy[dict[str, Any
     def spelt(name: str, binding: str) -> dict[str, Any]:
         return {"exchange": {"name": name, "type": EXCHANGES[name.removeprefix(prefix)]}, "routing_key": binding}
 
+    def headed(name: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        return {"exchange": {"name": name, "type": "headers"}, **({"headers": wanted} if wanted else {})}
+
     bound = st.builds(spelt, st.sampled_from(exchanges), bindings)
+    by_headers = [name for name in exchanges if EXCHANGES[name.removeprefix(prefix)] == "headers"]
+    if by_headers:
+        bound = st.one_of(bound, st.builds(headed, st.sampled_from(by_headers), _wanted()))
     ranked = st.sampled_from([{}, {}, {"max_priority": 9}])
     return st.builds(lambda queue, rank: {**queue, **rank}, st.one_of(st.just({}), bound, bound), ranked)
+
+
+def _wanted() -> st.SearchStrategy[dict[str, Any]]:
+    """Make what a queue wants of a message: some of the headers that are given, and of those that Celery gives."""
+    celerys = st.sampled_from([{}, {}, {"lang": "py"}, {"task": "a"}, {"task": "mail:a"}, {"retries": 0}])
+    match = st.sampled_from([{}, {"x-match": "all"}, {"x-match": "any"}, {"x-match": "any"}])
+    whole = st.builds(lambda match, own, wanted: {**match, **own, **wanted}, match, celerys, headers)
+    return st.one_of(st.just({}), whole, whole, whole)
+
+
+def _headed() -> st.SearchStrategy[dict[str, Any]]:
+    return st.one_of(st.just({}), headers.map(lambda given: {"headers": given}))
 
 
 def _targets(queues: list[str], exchanges: list[str]) -> st.SearchStrategy[dict[str, Any]]:
@@ -92,7 +114,7 @@ def _targets(queues: list[str], exchanges: list[str]) -> st.SearchStrategy[dict[
 def _routes(targets: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
     written = st.one_of(globs, globs, names).filter(bool).map(lambda task: {"task": task})
     patterns = st.one_of(written, written, regexes.map(lambda regex: {"regex": regex}))
-    return st.builds(lambda pattern, target: {**pattern, **target}, patterns, targets)
+    return st.builds(lambda pattern, target, given: {**pattern, **target, **given}, patterns, targets, _headed())
 
 
 def _routers() -> st.SearchStrategy[dict[str, Any]]:

@@ -160,7 +160,7 @@ def test_a_variable_that_says_embedded_gives_the_url_that_it_stands_for() -> Non
     exec(as_python(plan_of(text, {})), module)
     assert module["broker_url"].startswith("redis+socket:///")
     assert module["result_backend"] == module["broker_url"]
-    assert "\nresult_backend = \"disabled://\"\n" in as_python(plan_of(text, {"RESULTS": "none"}))
+    assert '\nresult_backend = "disabled://"\n' in as_python(plan_of(text, {"RESULTS": "none"}))
 
 
 def test_a_default_that_holds_a_password_is_left_out() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from celeryfleet.app import celery_objects
+from celeryfleet.plan.config import as_python
 from celeryfleet.plan.values import Plan, QueuePlan
 from tests.plan.fleets import fleet_text, plan_of
 
@@ -93,3 +96,54 @@ def test_nothing_is_taken_ahead_of_a_queue_with_priorities(
 ) -> None:
     plan = _plan(broker=AMQP, queues={"default": queue}, pools={"web": {"queues": ["default"], **pool}})
     assert plan.pools[0].conf.get("worker_prefetch_multiplier") == prefetch
+
+
+# --- Headers ----------------------------------------------------------------------------------------------
+
+_DOCS = {"exchange": {"name": "docs", "type": "headers"}}
+_PDF = {"kind": "pdf", "pages": 3, "big": True}
+
+
+def _docs(headers: dict[str, Any], routes: list[dict[str, Any]] | None = None) -> Plan:
+    return _plan(broker=AMQP, queues={"default": None, "pdf": {**_DOCS, "headers": headers}}, routes=routes or [])
+
+
+@pytest.mark.parametrize(
+    ("written", "planned"),
+    [
+        (_PDF, {"x-match": "all", **_PDF}),
+        ({"kind": "pdf", "x-match": "any"}, {"x-match": "any", "kind": "pdf"}),
+        ({}, {}),
+    ],
+)
+def test_what_a_queue_wants_of_headers_is_a_binding_of_celery_s(
+    written: dict[str, Any], planned: dict[str, Any]
+) -> None:
+    plan = _docs(written)
+    assert plan.queues[1].headers == planned
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    queue = celery_objects(plan.settings)["task_queues"][1]
+    assert queue.binding_arguments == (planned or None)
+    module: dict[str, Any] = {}
+    exec(as_python(plan), module)
+    assert module["task_queues"][1].binding_arguments == (planned or None)
+
+
+def test_a_plan_says_what_a_queue_wants() -> None:
+    assert '  pdf      headers exchange docs, key pdf, headers {"x-match": "all", "kind": "pdf"}\n' in str(
+        _docs({"kind": "pdf"})
+    )
+
+
+def test_a_worker_is_replaced_when_its_queue_wants_other_headers() -> None:
+    def digest(headers: dict[str, Any]) -> str:
+        plan = _docs(headers)
+        return plan.worker(plan.pools[0], 1).digest
+
+    assert digest({"kind": "pdf"}) == digest({"kind": "pdf", "x-match": "all"})
+    assert digest({"kind": "pdf"}) != digest({"kind": "doc"})
+
+
+def test_a_route_s_headers_are_options_of_celery_s() -> None:
+    plan = _docs({"kind": "pdf"}, [{"task": "a", "exchange": "docs", "headers": _PDF}])
+    assert plan.settings["task_routes"][0]["options"]["headers"] == _PDF

@@ -76,12 +76,14 @@ def send(app: Celery, plan: Plan, task: str, options: Mapping[str, Any], own: Ma
 
 
 @contextlib.contextmanager
-def published() -> Iterator[list[tuple[str, str, Any]]]:
-    """Collect (exchange, routing key, priority) of what Celery publishes."""
-    found: list[tuple[str, str, Any]] = []
+def published() -> Iterator[list[tuple[str, str, Any, Mapping[str, Any]]]]:
+    """Collect (exchange, routing key, priority, headers) of what Celery publishes."""
+    found: list[tuple[str, str, Any, Mapping[str, Any]]] = []
 
-    def collect(exchange: Any, routing_key: str, properties: Mapping[str, Any], **_: Any) -> None:
-        found.append((getattr(exchange, "name", exchange), routing_key or "", properties.get("priority")))
+    def collect(
+        exchange: Any, routing_key: str, properties: Mapping[str, Any], headers: Mapping[str, Any], **_: Any
+    ) -> None:
+        found.append((getattr(exchange, "name", exchange), routing_key or "", properties.get("priority"), headers))
 
     before_task_publish.connect(collect)
     try:
@@ -90,9 +92,11 @@ def published() -> Iterator[list[tuple[str, str, Any]]]:
         before_task_publish.disconnect(collect)
 
 
-def agrees(decision: Decision, sent: tuple[str, str, Any]) -> bool:
+def agrees(decision: Decision, sent: tuple[str, str, Any, Mapping[str, Any]]) -> bool:
     """Tell whether a message went where `route` says; to a direct queue Celery sends by the nameless exchange."""
-    exchange, key, priority = sent
+    exchange, key, priority, headers = sent
+    if {name: headers.get(name) for name in ("kind", "size", "é x") if name in headers} != decision.headers:
+        return False
     if exchange == "":
         place = decision.queues == ((key,) if key else ())
     else:

@@ -116,7 +116,10 @@ KEYS = {
     ),
     "line in a route": (
         f"{QUEUES}routes: [{{task: x, queue: mail, line: 3}}]\n",
-        '2:33: route 1 has no key "line". Its keys are task, regex, router, queue, exchange, routing_key and priority.',
+        (
+            '2:33: route 1 has no key "line". '
+            "Its keys are task, regex, router, queue, exchange, routing_key, headers and priority."
+        ),
     ),
     "missing in a pool": (
         f"{QUEUES}pools: {{web: {{replicas: 2}}}}\n",
@@ -297,6 +300,31 @@ def test_a_queue_that_no_worker_could_read_is_refused(written: str) -> None:
     assert problems(f"queues:\n  ? {written}\n  : {{}}\n") == f"fleet.yaml:2:5: queue {QUEUE_NAMES[written]}"
 
 
+DOCS = "exchange: {name: docs, type: headers}"
+HEADERS = {
+    "headers: {kind: pdf}": '2:16: headers of queue "q" decide at an exchange of type headers only. '
+    "Give the queue exchange: {name: docs, type: headers}, or remove them.",
+    "exchange: {name: x, type: topic}, headers: {kind: pdf}": '2:50: headers of queue "q" decide at an exchange of '
+    "type headers only. Give the queue exchange: {name: x, type: headers}, or remove them.",
+    f"{DOCS}, headers: pdf": '2:55: headers of queue "q" must be a mapping, but it is pdf. Write headers: {kind: pdf}',
+    f"{DOCS}, headers: {{kind: [pdf]}}": '2:62: headers.kind of queue "q" must be a text, a number, true or false, '
+    "but it is a list.",
+    f"{DOCS}, headers: {{kind: }}": '2:56: headers.kind of queue "q" must be a text, a number, true or false, '
+    "but it is empty.",
+    f"{DOCS}, headers: {{x-match: al, kind: pdf}}": '2:65: headers.x-match of queue "q" must be all or any, '
+    'but it is al. Did you mean "all"?',
+    f"{DOCS}, headers: {{x-kind: pdf}}": '2:64: headers.x-kind of queue "q" can\'t be asked for: RabbitMQ passes over '
+    "headers that begin with x-.",
+    f"{DOCS}, headers: {{x-match: any}}": '2:55: headers of queue "q" names no header. '
+    "Write headers: {x-match: any, kind: pdf}, or leave it out for all messages.",
+}
+
+
+@pytest.mark.parametrize("written", HEADERS)
+def test_headers_that_no_exchange_would_look_at_are_refused(written: str) -> None:
+    assert problems(f"queues:\n  q: {{{written}}}\n") == f"fleet.yaml:{HEADERS[written]}"
+
+
 ROUTES = {
     "{task: a, regex: b, queue: mail}": "2:27: regex of route 1 cannot stand beside task. Keep one of them.",
     "{queue: mail}": "2:10: route 1 does not say which tasks it is for. "
@@ -310,6 +338,10 @@ ROUTES = {
     "Give a queue exchange: {name: nope, type: topic}",
     "{task: x, queue: mail, priority: 10}": "2:43: priority of route 1 must be a whole number from 0 to 9, "
     "but it is 10. 9 runs first.",
+    "{task: x, headers: {task: y}}": "2:36: headers.task of route 1 is one of Celery's own headers. "
+    "Choose another name.",
+    "{router: a.b, headers: {a: b}}": "2:33: headers of route 1 cannot stand beside router. "
+    "A router decides by itself.",
     "{regex: '(', queue: mail}": '2:18: regex of route 1 is "(", which is no regular expression: '
     "missing ), unterminated subpattern at character 1.",
     "{regex: 'a{99999999999}', queue: mail}": '2:18: regex of route 1 is "a{99999999999}", '

@@ -48,6 +48,7 @@ def _queue(node: QueueNode, live: Live | None) -> dict[str, Any]:
         "exchange": node.exchange,
         "exchange_type": node.exchange_type,
         "routing_key": node.routing_key,
+        "headers": dict(node.headers),
         "type": node.type or None,
         "max_priority": node.max_priority,
         "max_length": node.max_length,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from celeryfleet.plan.delivery import headers_text
 from celeryfleet.plan.graph.bands import adrift, bands
 from celeryfleet.plan.graph.canvas import Span, Style
 from celeryfleet.plan.graph.measure import columns, cut, printable
@@ -49,7 +50,8 @@ def _band(band: Band, topology: Topology, wording: Wording) -> Iterator[Line]:
         ]
         yield from (line for source in band.sources for line in _source(source, wording, keys[source.id]))
     for queue in band.queues:
-        key = [(f" ◇ {printable(queue.routing_key)}", Style.FAINT)] if band.exchange else []
+        binding = headers_text(queue.headers) if queue.exchange_type == "headers" else queue.routing_key
+        key = [(f" ◇ {printable(binding)}", Style.FAINT)] if band.exchange and binding else []
         yield [*wording.queue(queue), *key]
         yield from ([("  ", Style.PLAIN), *line] for line in wording.queue_details(queue))
         if not band.exchange:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.plan.delivery import bound, target_of
+from celeryfleet.plan.dead_letters import dead_letters
+from celeryfleet.plan.delivery import headers_text, target_of
 from celeryfleet.plan.graph.topology import (
     ANYWHERE,
     NOWHERE,
+    UNWANTED,
     DeadLetters,
     Edge,
     EdgeKind,
@@ -103,7 +105,7 @@ def _takes_all(route: Route) -> bool:
 def _route(
     route: Route, name: str, where: str, item: Item, plan: Plan, shown: Mapping[str, str]
 ) -> tuple[Source, list[Edge]]:
-    target = target_of(plan, item["options"])
+    target = target_of(plan, item["options"], item.get("exact"))
     source = Source(
         name,
         SourceKind.ROUTE,
@@ -112,7 +114,7 @@ def _route(
         where,
         route.priority,
         queues=target.queues,
-        note="" if target.queues else NOWHERE,
+        note="" if target.queues else _nowhere(target),
         lost=not target.queues,
     )
     return source, list(_sends(name, target, shown))
@@ -133,7 +135,7 @@ def _beat(name: str, entry: Entry, fleet: Fleet, plan: Plan, shown: Mapping[str,
     before = fleet.routes[: len(decision.passed_over)]
     asked_first = any(route.router and route.router not in NAMESPACE for route in before)
     sure = not asked_first or entry.options.get("queue") is not None
-    note = "" if decision.queues else NOWHERE
+    note = "" if decision.queues else _nowhere(decision)
     source = Source(
         f"beat:{name}",
         SourceKind.BEAT,
@@ -150,7 +152,12 @@ def _beat(name: str, entry: Entry, fleet: Fleet, plan: Plan, shown: Mapping[str,
 
 def _addressed(entry: Entry) -> dict[str, Any]:
     """Return the options of a beat entry that decide where it goes."""
-    return {key: entry.options[key] for key in ("queue", "exchange", "routing_key") if key in entry.options}
+    deciding = ("queue", "exchange", "routing_key", "headers")
+    return {key: entry.options[key] for key in deciding if key in entry.options}
+
+
+def _nowhere(target: Destination | Decision) -> str:
+    return UNWANTED if target.exchange_type == "headers" else NOWHERE
 
 
 def _sends(
@@ -158,7 +165,7 @@ def _sends(
 ) -> Iterator[Edge]:
     """Draw a line to the exchange, if it is shown, else to each queue."""
     if target.exchange in shown:
-        key = target.routing_key if target.exchange_type in _BY_KEY else ""
+        key = target.routing_key if target.exchange_type in _BY_KEY else headers_text(target.headers)
         yield Edge(source, f"exchange:{target.exchange}", kind, key, lost=not target.queues)
     else:
         yield from (Edge(source, f"queue:{queue}", kind) for queue in target.queues)
@@ -179,6 +186,8 @@ def spell(seconds: float) -> str:
 
 
 def _key(kind: str, queue: QueuePlan) -> str:
+    if kind == "headers":
+        return headers_text(queue.headers)
     return queue.routing_key if kind in _BY_KEY else ""
 
 
@@ -191,6 +200,7 @@ def _queue(queue: QueuePlan, fleet: Fleet, plan: Plan, pools: tuple[PoolNode, ..
         exchange=queue.exchange,
         exchange_type=queue.exchange_type,
         routing_key=queue.routing_key,
+        headers=queue.headers,
         pools=tuple(pool.name for pool in readers if pool.active),
         idle_pools=tuple(pool.name for pool in readers if not pool.active),
         type=str(queue.arguments.get("x-queue-type", "")),
@@ -202,21 +212,11 @@ def _queue(queue: QueuePlan, fleet: Fleet, plan: Plan, pools: tuple[PoolNode, ..
 
 
 def _dead_letters(queue: QueuePlan, plan: Plan) -> DeadLetters | None:
-    exchange = queue.arguments.get("x-dead-letter-exchange")
-    if not isinstance(exchange, str):
+    found = dead_letters(plan.queues, queue)
+    if found is None:
         return None
-    key = str(queue.arguments.get("x-dead-letter-routing-key", ""))
-    declared = not exchange or any(found.exchange == exchange for found in plan.queues)
-    queues = _dead_queues(queue, plan, exchange, key)
-    return DeadLetters(exchange, key, queues, declared, honoured=plan.broker.kind == "amqp")
-
-
-def _dead_queues(queue: QueuePlan, plan: Plan, exchange: str, key: str) -> tuple[str, ...]:
-    """Follow a dead letter; without a key of its own it keeps the one it came with."""
-    kind = next((found.exchange_type for found in plan.queues if found.exchange == exchange), "")
-    if kind == "topic" and not key and queue.exchange_type != "direct":
-        kind = "fanout"  # its key is not known here: it may get to any queue of the exchange
-    return bound(plan.queues, exchange, kind, key or queue.routing_key, plan.broker.kind)
+    honoured = plan.broker.kind == "amqp"
+    return DeadLetters(found.exchange, found.routing_key, found.queues, found.declared, honoured)
 
 
 def _dead_letter_edges(queue: QueueNode, shown: Mapping[str, str]) -> Iterator[Edge]:

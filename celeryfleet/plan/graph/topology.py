@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 #: notes: why no line leads from a source, or what becomes of what it sends
 NOWHERE = "lost: no queue is bound to that key"
+UNWANTED = "lost: no queue wants those headers"
 ANYWHERE = "decides when a task is sent"
 
 
@@ -95,6 +98,8 @@ class QueueNode:
     #: classic or quorum; empty: the broker's default
     type: str = ""
     max_priority: int | None = None
+    #: of a headers exchange: what it wants of a message, with x-match; empty: it gets all
+    headers: Mapping[str, Any] = field(default_factory=dict)
     #: messages
     max_length: int | None = None
     #: seconds after which `status` turns amber

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.plan.dead_letters import Letters, dead_letters, keys_of
+from celeryfleet.plan.delivery import target_of
 from celeryfleet.plan.lint.values import Case, Found, Level, rule
+from celeryfleet.spec.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import QueuePlan
@@ -18,6 +21,7 @@ _ON_REDIS = frozenset({"x-expires", "x-max-priority", "x-queue-type"})
 def unread(case: Case) -> Iterator[Found]:
     """Find queues whose tasks wait for ever."""
     read = {queue for pool in case.fleet.pools.values() for queue in pool.queues}
+    read |= _graves(case)
     for queue in case.plan.queues:
         if case.fleet.pools and queue.name not in read:
             yield Found(
@@ -25,6 +29,23 @@ def unread(case: Case) -> Iterator[Found]:
                 f'no pool reads the queue "{queue.name}": its tasks wait for ever.',
                 "Add it to the `queues` of a pool, or remove it.",
             )
+
+
+def _graves(case: Case) -> set[str]:
+    """Name the queues that get dead letters and nothing else that is known: people look into them."""
+    if not case.on_rabbitmq:
+        return set()
+    queues = case.plan.queues
+    sources = {queue.name: letters for queue in queues if (letters := dead_letters(queues, queue))}
+    graves = {
+        queue.name
+        for queue in queues
+        for source, letters in sources.items()
+        if source != queue.name and (queue.name in letters.queues or queue.exchange == letters.exchange)
+    }
+    options = [item["options"] for item in case.plan.settings["task_routes"] if "options" in item]
+    sent = {name for given in [{}, *options] for name in target_of(case.plan, given).queues}
+    return graves - sent
 
 
 @rule("CF011", "headers-on-redis", "A headers exchange on Redis", Level.WARNING)
@@ -115,4 +136,70 @@ def held_delays(case: Case) -> Iterator[Found]:
             )
 
 
-RULES = (unread, headers, fanout, quorum_priority, ignored_arguments, collisions, held_delays)
+@rule("CF017", "dead-letters-lost", "Dead letters that reach no queue", Level.WARNING)
+def lost_letters(case: Case) -> Iterator[Found]:
+    """Find dead-letter exchanges that no queue of the fleet gets anything from."""
+    for queue in case.plan.queues if case.on_rabbitmq else ():
+        letters = dead_letters(case.plan.queues, queue)
+        if letters is None or letters.queues:
+            continue
+        what, hint = _unbound(case, queue, letters) if letters.declared else _undeclared(case, queue, letters)
+        yield Found(_said_dead(case, queue), f"{what}: RabbitMQ drops them.", hint)
+
+
+def _undeclared(case: Case, queue: QueuePlan, letters: Letters) -> tuple[str, str]:
+    exchange = letters.exchange
+    what = (
+        f'the dead letters of "{queue.name}" go to the exchange "{exchange}", which no queue of this file is bound to'
+    )
+    same = next((other for other in case.plan.queues if other.name == exchange), None)
+    if same is not None:
+        own = f'The queue "{same.name}" is bound to the exchange "{same.exchange}".'
+        return what, f"{own} Give it exchange: {{name: {exchange}, type: fanout}}"
+    guess = did_you_mean(exchange, [other.exchange for other in case.plan.queues])
+    return what, guess or f"Declare a queue for them, such as dead: {{exchange: {{name: {exchange}, type: fanout}}}}"
+
+
+def _unbound(case: Case, queue: QueuePlan, letters: Letters) -> tuple[str, str]:
+    exchange, key = letters.exchange, letters.routing_key
+    if not exchange:
+        guess = did_you_mean(key, [other.name for other in case.plan.queues]) or "Name a queue of this file."
+        return f'the dead letters of "{queue.name}" go to the queue "{key}", which this file does not declare', guess
+    keys = [key] if key else list(keys_of(queue) or ())
+    theirs = f", whose routing key is {listed(keys, 'or')}" if keys else ""
+    what = f'no queue of the exchange "{exchange}" takes the dead letters of "{queue.name}"{theirs}'
+    bound = next(other for other in case.plan.queues if other.exchange == exchange)
+    if bound.exchange_type == "topic":
+        return what, 'Give a queue of it the routing_key "#", which takes all.'
+    fanout = f"have its exchange take all: exchange: {{name: {exchange}, type: fanout}}"
+    return what, f"Add x-dead-letter-routing-key: {bound.routing_key}, or {fanout}"
+
+
+@rule("CF018", "dead-letters-return", "Dead letters that come back", Level.WARNING)
+def returning_letters(case: Case) -> Iterator[Found]:
+    """Find queues that get their own dead letters."""
+    for queue in case.plan.queues if case.on_rabbitmq else ():
+        letters = dead_letters(case.plan.queues, queue)
+        if letters is not None and queue.name in letters.queues:
+            yield Found(
+                _said_dead(case, queue),
+                f'the dead letters of "{queue.name}" come back to it: a task that is rejected runs again, for ever.',
+                "Name another queue with x-dead-letter-routing-key, or another exchange.",
+            )
+
+
+def _said_dead(case: Case, queue: QueuePlan) -> str:
+    return case.fleet.where("queues", queue.name, "arguments", "x-dead-letter-exchange")
+
+
+RULES = (
+    unread,
+    headers,
+    fanout,
+    quorum_priority,
+    ignored_arguments,
+    collisions,
+    held_delays,
+    lost_letters,
+    returning_letters,
+)

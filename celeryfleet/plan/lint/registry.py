@@ -18,6 +18,7 @@ _FOUND_ELSEWHERE = (
     Rule(codes.OWNED_SETTING, "owned-setting", "A setting that fleet.yaml has a key for", Level.ERROR),
     Rule(codes.UNKNOWN_KEY, "unknown-key", "A key that fleet.yaml does not have", Level.ERROR),
     Rule(codes.UNKNOWN_EXCHANGE, "unknown-exchange", "An exchange that no queue declares", Level.ERROR),
+    Rule(codes.DEFINITION_DIFFERS, "definition-differs", "A definition that RabbitMQ has otherwise", Level.ERROR),
     UNUSED_IGNORE,
 )
 RULES: tuple[Rule, ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from celeryfleet.plan.delivery import target_of
+from celeryfleet.plan.delivery import headers_text, target_of
 from celeryfleet.plan.lint.queues import arguments
 from celeryfleet.plan.lint.values import Case, Found, Level, counted, quoted, rule
 from celeryfleet.plan.routes import NAMESPACE, Item, by_route, matches
@@ -45,14 +45,26 @@ def first_match(case: Case, task: str) -> tuple[int, Route | None]:
 def lost(case: Case) -> Iterator[Found]:
     """Find routes to an exchange that has no queue for their key."""
     for index, route, items in grouped(case):
-        unbound = any("options" in item and not target_of(case.plan, item["options"]).queues for item in items)
-        if unbound and not _keyless(case, route):
-            yield Found(
-                case.fleet.where("routes", index),
-                "no queue gets what this route sends to the exchange "
-                f'"{route.exchange}" with the routing key "{route.routing_key or ""}": it is dropped.',
-                "Give a queue that exchange and a matching routing_key.",
-            )
+        targets = [target_of(case.plan, item["options"], item.get("exact")) for item in items if "options" in item]
+        target = next((target for target in targets if not target.queues), None)
+        if target is None or _keyless(case, route):
+            continue
+        by = f'the routing key "{route.routing_key or ""}"'
+        hint = "Give a queue that exchange and a matching routing_key."
+        if target.exchange_type == "headers":
+            by = f"the headers {headers_text(target.headers)}"
+            hint = "Give a queue that exchange and matching headers; texts, numbers and booleans are never the same."
+        yield Found(
+            case.fleet.where("routes", index),
+            f'no queue gets what this route sends to the exchange "{target.exchange}" with {by}: {_fate(case)}.',
+            hint,
+        )
+
+
+def _fate(case: Case) -> str:
+    """Say what becomes of a message that no queue takes."""
+    confirmed = case.plan.settings.get("broker_transport_options", {}).get("confirm_publish")
+    return "the send fails (NO_ROUTE)" if case.on_rabbitmq and confirmed else "it is dropped"
 
 
 @rule("CF021", "route-shadowed", "A route that an earlier one makes unreachable", Level.WARNING)

@@ -138,6 +138,39 @@ def test_a_queue_that_nobody_reads_is_known_as_such() -> None:
     assert [queue.name for queue in topology(SHOP).queues if queue.unread] == ["lonely"]
 
 
+def test_a_headers_exchange_has_on_its_lines_what_is_given_and_what_is_wanted() -> None:
+    on = {"exchange": {"name": "docs", "type": "headers"}}
+    queues = {
+        "default": {},
+        "pdf": {**on, "headers": {"kind": "pdf", "pages": 3, "size": "3"}},
+        "any": {**on, "headers": {"x-match": "any", "kind": "pdf", "task": "b"}},
+        "all": on,
+    }
+    routes = [
+        {"task": "a", "exchange": "docs", "headers": {"kind": "doc"}},
+        {"task": "b", "exchange": "docs"},
+    ]
+    pools = {"web": {"queues": list(queues)}}
+    found = topology(fleet_text(broker="amqp://h", queues=queues, routes=routes, pools=pools))
+    assert [line for line in lines(found) if "docs" in line] == [
+        "route:1 sends exchange:docs (kind=doc)",
+        "route:2 sends exchange:docs",
+        'exchange:docs binds queue:pdf (kind=pdf, pages=3, size="3")',
+        "exchange:docs binds queue:any (kind=pdf or task=b)",
+        "exchange:docs binds queue:all",
+    ]
+    assert source(found, "route:1").queues == ("all",)
+    assert source(found, "route:2").queues == ("pdf", "any", "all"), "the call says which"
+    assert document(found)["queues"][2]["headers"] == {"x-match": "any", "kind": "pdf", "task": "b"}
+
+
+def test_headers_that_no_queue_wants_are_lost() -> None:
+    on = {"exchange": {"name": "docs", "type": "headers"}, "headers": {"kind": "pdf"}}
+    routes = [{"task": "a", "exchange": "docs", "headers": {"kind": "doc"}}]
+    found = topology(fleet_text(broker="amqp://h", queues={"default": {}, "video": on}, routes=routes))
+    assert source(found, "route:1").note == "lost: no queue wants those headers"
+
+
 class TestDeadLetters:
     def drawn(self, broker: str = "amqp://localhost", **arguments: str) -> list[str]:
         queues = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeryfleet.plan.app_facts import AppFacts
-from tests.plan.lint.cases import ALL, EVENTS, names, pool, said, tasks
+from tests.plan.lint.cases import ALL, EVENTS, PLAIN, names, pool, said, tasks
 
 AMQP = "amqp://h"
 ON_EVENTS: dict[str, Any] = {"queues": EVENTS, "pools": ALL}
@@ -30,6 +30,41 @@ ON_EVENTS: dict[str, Any] = {"queues": EVENTS, "pools": ALL}
 )
 def test_a_route_that_does_not_do_what_it_says_is_found(keys: Any, name: str) -> None:
     assert names(**keys) == [name]
+
+
+@pytest.mark.parametrize(
+    ("headers", "wanted", "lost"),
+    [
+        ({"kind": "doc"}, {"kind": "pdf"}, "with the headers kind=doc: the send fails (NO_ROUTE)."),
+        ({"pages": "3"}, {"pages": 3}, 'with the headers pages="3": the send fails (NO_ROUTE).'),
+        ({"kind": "doc"}, {"x-match": "any", "kind": "pdf", "task": "a"}, ""),
+        ({"kind": "pdf"}, {"kind": "pdf", "lang": "py"}, ""),
+        (None, {"kind": "pdf"}, ""),  # a call says them
+    ],
+)
+def test_a_route_whose_headers_no_queue_wants_is_found(headers: Any, wanted: Any, lost: str) -> None:
+    queues = {"default": {}, "video": {"exchange": {"name": "docs", "type": "headers"}, "headers": wanted}}
+    route = {"task": "a", "exchange": "docs", **({"headers": headers} if headers else {})}
+    found = said(PLAIN, broker=AMQP, queues=queues, routes=[route, {"task": "shop.*", "queue": "default"}])
+    assert [what for what in found if "no queue gets" in what] == (
+        [f'no queue gets what this route sends to the exchange "docs" {lost}'] if lost else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("broker", "celery", "fate"),
+    [
+        ("redis://h", {}, "it is dropped."),
+        (AMQP, {}, "the send fails (NO_ROUTE)."),
+        (AMQP, {"broker_transport_options": {"confirm_publish": False}}, "it is dropped."),
+    ],
+)
+def test_what_becomes_of_a_message_that_no_queue_takes_depends_on_the_broker(
+    broker: str, celery: Any, fate: str
+) -> None:
+    routes = [{"task": "a", "exchange": "events", "routing_key": "b.c"}]
+    (what,) = said(broker=broker, celery=celery, routes=routes, **ON_EVENTS)
+    assert what.endswith(fate)
 
 
 @pytest.mark.parametrize(
