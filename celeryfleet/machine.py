@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celeryfleet.plan.build import Facts
+from celeryfleet.plan.paths import RUNTIME_DIR
 
 if TYPE_CHECKING:
     from celeryfleet.spec.model import Fleet
 
-#: not $TMPDIR or $XDG_RUNTIME_DIR: two shells must agree on where the control socket is
-RUNTIME_DIR = "/tmp"
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
 

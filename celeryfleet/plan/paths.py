@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 #: bytes; the kernel's limit for a socket's path is 107 on Linux and 103 on macOS
 SOCKET_LIMIT = 100
+#: not $TMPDIR or $XDG_RUNTIME_DIR: two shells must agree on where the control socket is
+RUNTIME_DIR = "/tmp"
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,13 @@ class Plan:
         text = json.dumps(whole, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
+    def after(self, running: Plan) -> Plan:
+        """Return the plan for a fleet that runs another: a new generation if the preloaded app would be another."""
+        ours, theirs = ((plan.app, plan.django, plan.settings, plan.env) for plan in (self, running))
+        if ours == theirs or self.generation != running.generation:
+            return self
+        return replace(self, generation=running.generation + 1)
+
     def pool(self, name: str) -> PoolPlan | None:
         """Find a pool by its name."""
         return next((pool for pool in self.pools if pool.name == name), None)

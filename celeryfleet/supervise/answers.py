@@ -14,6 +14,7 @@ from celeryfleet.supervise import process
 from celeryfleet.supervise.core import Core
 from celeryfleet.supervise.crew import Crew
 from celeryfleet.supervise.events import PauseAsked, RestartAsked, RetryAsked, StopAsked
+from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconcile import settled
 from celeryfleet.supervise.state import Status
 from celeryfleet.supervise.status import describe, fleet_state
@@ -29,9 +30,10 @@ _REPLICAS = 1000
 class Answers:
     """Turns requests into events, and the state into replies."""
 
-    def __init__(self, core: Core, crew: Crew, follow: Callable[[Plan], None]) -> None:
+    def __init__(self, core: Core, crew: Crew, claim: Claim, follow: Callable[[Plan], None]) -> None:
         self._core = core
         self._crew = crew
+        self._claim = claim
         #: takes another plan; raises OSError where it can't
         self._follow = follow
         self._started = time.monotonic()
@@ -109,9 +111,11 @@ class Answers:
         kept = {
             pool.name: old_pool.replicas for pool in plan.pools if (old_pool := old.pool(pool.name)) and pool.autoscale
         }
+        self._claim.take(plan)
         try:
-            self._follow(plan.scaled(kept))
+            self._follow(plan.scaled(kept).after(old))
         except OSError as error:
+            self._claim.take(old)
             raise FleetError(
                 f"the fleet goes on as it was: settings.json could not be written: {error.strerror}.",
                 code=Exit.FAILURE,

@@ -11,8 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+from celeryfleet.errors import FleetError
 from celeryfleet.plan.values import Plan
 from celeryfleet.supervise.forkserver import ForkServer
+from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.supervisor import Supervisor
 from celeryfleet.supervise.voice import speak_into
 from celeryfleet.wire import Lines, encode
@@ -39,11 +41,21 @@ def boot(parent: socket.socket, server: ForkServer | None) -> None:
     if not _locked(lock, plan.control):
         parent.sendall(encode({"ok": False, "error": "locked"}))
         return
+    claim = Claim()
+    try:
+        claim.take(plan)
+    except FleetError as error:
+        parent.sendall(encode({"ok": False, "error": str(error)}))
+        return
+    except OSError as error:
+        parent.sendall(encode({"ok": False, "error": _told(error, plan.state_dir)}))
+        return
     speak_into(home / "logs" / "supervisor.log")
     os.chdir(Path(plan.file).parent)
     for name, value in plan.env.items():
         os.environ.setdefault(name, value)
-    asyncio.run(_supervise(plan, server, parent))
+    asyncio.run(_supervise(plan, claim, server, parent))
+    claim.release()
     sys.stdout.flush()
 
 
@@ -62,8 +74,8 @@ def _locked(lock: int, control: str) -> bool:
             return True
 
 
-async def _supervise(plan: Plan, server: ForkServer | None, parent: socket.socket) -> None:
-    supervisor = Supervisor(plan, server)
+async def _supervise(plan: Plan, claim: Claim, server: ForkServer | None, parent: socket.socket) -> None:
+    supervisor = Supervisor(plan, claim, server)
     try:
         await supervisor.open()
         point(plan)

@@ -39,6 +39,7 @@ from celeryfleet.supervise.events import Did, Leftover, Overslept, StopAsked
 from celeryfleet.supervise.forkserver import Forkery, ForkServer
 from celeryfleet.supervise.history import apply
 from celeryfleet.supervise.leftovers import Leftovers
+from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconcile import decide
 from celeryfleet.supervise.requests import Server
 from celeryfleet.supervise.status import notes
@@ -53,13 +54,13 @@ _LATE = 5.0
 class Supervisor:
     """One fleet: everything that runs for it, and everyone who speaks to it."""
 
-    def __init__(self, plan: Plan, prepared: ForkServer | None) -> None:
+    def __init__(self, plan: Plan, claim: Claim, prepared: ForkServer | None) -> None:
         read_end, write_end = os.pipe()
         self.core = Core(plan, self._turn)
         self._broker = EmbeddedBroker(self.core, read_end)
         self._forkery = Forkery(self.core, write_end, prepared)
         self._crew = Crew(self.core, self._forkery, write_end)
-        self._answers = Answers(self.core, self._crew, self._follow)
+        self._answers = Answers(self.core, self._crew, claim, self._follow)
         self._callers = Server(self._answers, self.core.trouble)
         self._autoscaler = Autoscaler(self.core)
         self._leftovers = Leftovers(self.core.home / "pids.json")

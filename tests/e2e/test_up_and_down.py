@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.conftest import FLEET, Home
 from tests.fakes import eventually
+from tests.servers import redis_server
 
 
 @pytest.mark.parametrize("preload", ["auto", "false"])
@@ -70,6 +71,30 @@ def test_up_again_replaces_only_what_changed(home: Home) -> None:
     assert home.pid("web-1") == web
     assert home.pid("mail-1") != mail
     assert home.status()["supervisor"]["pid"] == supervisor
+
+
+def test_up_again_gives_forked_workers_the_settings_that_are_new(home: Home) -> None:
+    home.write().up()
+    more = FLEET.replace("mail: }", "mail: , fresh: }").replace("pools:", "default_queue: fresh\npools:")
+    home.write(more.replace("web: {queues: [default],", "web: {queues: [fresh],")).up()
+    assert home.send("add", "1", "2") == 3  # a worker with the old settings knows no queue "fresh"
+
+
+def test_a_fleet_of_the_same_name_in_another_folder_does_not_take_a_live_workers_tasks(home: Home) -> None:
+    with redis_server() as socket:
+        shared = FLEET.replace("app: shop\n", f"app: shop\nbroker: redis+socket://{socket}?virtual_host=0\n")
+        home.write(shared).up()
+        copy = Home(home.path / "copy")
+        copy.path.mkdir()
+        refused = copy.write(shared).run("up", "-d", "--wait", check=False)
+        assert refused.returncode == 3
+        assert refused.stderr == (
+            f'error: a fleet named "shop" runs on this broker already, from {home.path}/fleet.yaml. '
+            f"Stop it with `celeryfleet -f {home.path}/fleet.yaml down`, or give this one another `name:`.\n"
+        )
+        home.run("down")
+        assert copy.up().send("add", "1", "2") == 3
+        copy.run("down")
 
 
 def test_scale_changes_the_number_of_workers_down_to_none(home: Home) -> None:

@@ -22,6 +22,7 @@ from celeryfleet.supervise.answers import Answers
 from celeryfleet.supervise.core import Core
 from celeryfleet.supervise.crew import Crew
 from celeryfleet.supervise.events import Did
+from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.state import Status
 from celeryfleet.wire import encode
 from tests.supervise.histories import plan, pool
@@ -214,7 +215,7 @@ def test_a_bug_in_a_turn_does_not_end_supervision(act: Act) -> None:
 @pytest.mark.parametrize("count", [-1, 10**9, "2", 1.5, None, True])
 def test_a_number_of_replicas_that_cannot_be_is_refused(act: Act, count: object) -> None:
     async def scene(stage: Stage) -> None:
-        answers = Answers(stage.core, stage.crew, lambda plan: None)
+        answers = Answers(stage.core, stage.crew, Claim(), lambda plan: None)
         with pytest.raises(FleetError, match="web can have 0 to 1000 replicas"):
             await answers({"do": "scale", "replicas": {"web": count}})
         await answers({"do": "scale", "replicas": {"web": 3}})
@@ -228,9 +229,11 @@ def test_settings_that_cannot_be_written_leave_the_fleet_as_it_was(act: Act) -> 
         def full(plan: object) -> None:
             raise OSError(28, "No space left on device")
 
-        answers, before = Answers(stage.core, stage.crew, full), stage.core.target
+        claim = Claim()
+        answers, before = Answers(stage.core, stage.crew, claim, full), stage.core.target
         with pytest.raises(FleetError, match=r"goes on as it was: settings\.json could not be written: No space left"):
             await answers({"do": "apply", "plan": stage.core.plan.to_json()})
         assert stage.core.target is before
+        claim.release()
 
     act(scene)
