@@ -31,8 +31,8 @@ up: $(BIN)/.installed  ## Run the demo fleet in this terminal.
 down: $(BIN)/.installed  ## Stop the demo fleet.
 	$(FLEET) down
 
-test: $(BIN)/.developed  ## Run the whole test suite.
-	$(BIN)/python -m pytest
+test: $(BIN)/.developed  ## Run the whole test suite, on all processors.
+	$(BIN)/python -m pytest -n auto
 
 lint: $(BIN)/.developed  ## Check style, types and layers.
 	$(BIN)/ruff check .
