@@ -19,9 +19,20 @@ def snippets(document: str) -> list[str]:
     return re.findall(r"```yaml\n(.*?)```", (ROOT / document).read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "docs/django.md", "docs/fleet.md", "docs/rabbitmq.md", "docs/redis.md", "docs/routing.md"]
-)
+#: documents whose yaml is whole fleets; the pages of `check` and of `graph` have tests of their own
+WHOLE = [
+    "README.md",
+    "docs/django.md",
+    "docs/existing-app.md",
+    "docs/fleet.md",
+    "docs/priorities.md",
+    "docs/rabbitmq.md",
+    "docs/redis.md",
+    "docs/routing.md",
+]
+
+
+@pytest.mark.parametrize("document", WHOLE)
 def test_every_fleet_in_the_documents_is_valid(document: str) -> None:
     found = snippets(document)
     assert found
@@ -32,6 +43,15 @@ def test_every_fleet_in_the_documents_is_valid(document: str) -> None:
 
 def test_the_demo_template_is_the_repository_s_own_fleet() -> None:
     assert (TEMPLATES / "demo.yaml").read_text("utf-8") == (ROOT / "fleet.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("document", sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")))
+def test_every_page_is_led_to_and_its_links_lead_somewhere(document: str) -> None:
+    everything = "".join(path.read_text("utf-8") for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
+    assert Path(document).name in everything
+    text = (ROOT / document).read_text("utf-8")
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert ((ROOT / document).parent / link).exists(), link
 
 
 def test_the_first_screen_of_the_readme_names_both_commands() -> None:
