@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.spec.suggest import listed
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -81,6 +82,7 @@ def graph(
         raise FleetError("--json and --format exclude each other.", hint="--json is a format of its own.")
     if output:
         _refuse(output)
+    form = form or _meant(output, as_json)
     session = context.obj
     topology = survey(session.fleet, session.plan)
     found = _live(session) if live else None
@@ -89,12 +91,20 @@ def graph(
 
         _put(json.dumps(document(topology, found), indent=2) + "\n", output)
         return Exit.OK
-    form = form or _BY_SUFFIX.get(output.suffix.lower() if output else "", Form.TEXT)
     if form is Form.TEXT:
         _text(topology, found, output)
     else:
         _put(_drawn(form, topology, found), output)
     return Exit.OK
+
+
+def _meant(output: Path | None, as_json: bool) -> Form:
+    """Return the form that a file's name asks for. Raises FleetError for an ending that stands for none."""
+    suffix = output.suffix.lower() if output and not as_json else ""
+    if suffix and suffix not in _BY_SUFFIX:
+        hint = f"It can be {listed(_BY_SUFFIX, 'or')}; --format says the form whatever the name, and --json is JSON."
+        raise FleetError(f'{output}: no form of drawing ends with "{suffix}".', hint=hint)
+    return _BY_SUFFIX.get(suffix, Form.TEXT)
 
 
 def _drawn(form: Form, topology: Topology, live: Live | None) -> str:

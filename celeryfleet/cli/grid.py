@@ -42,7 +42,7 @@ def grid(titles: Sequence[str], rows: list[Row], color: bool, width: int) -> Ite
         elif spare:
             del widths[spare.pop(0)]
         else:
-            widths[titles[0]] = max(_LEAST, widths[titles[0]] - over)
+            _squeeze(widths, width - gap * (len(widths) - 1))
             break
     if width and len(widths) == len(titles):
         gap = max(gap, min(3, (width - sum(widths.values())) // max(1, len(widths) - 1)))
@@ -55,6 +55,15 @@ def grid(titles: Sequence[str], rows: list[Row], color: bool, width: int) -> Ite
             _fit(cell, title, widths[title], color) for cell, title in zip(row, titles, strict=True) if title in widths
         ]
         yield (" " * gap).join(shown).rstrip()
+
+
+def _squeeze(widths: dict[str, int], room: int) -> None:
+    """Cut the widest columns of words until all fit, as far as they can be cut."""
+    while sum(widths.values()) > room:
+        title = max((title for title in widths if title in _WORDS), key=widths.__getitem__, default="")
+        if not title or widths[title] <= _LEAST:
+            return
+        widths[title] -= 1
 
 
 def _fit(cell: Cell, title: str, size: int, color: bool) -> str:

@@ -152,12 +152,19 @@ def _lines(
 
     color, width = screen(sys.stdout, os.environ)
     target = ", ".join(decision.queues)
-    shown = paint(clean(target), BOLD, color) if target else paint("nowhere: it is lost", AMBER, color)
+    shown = paint(clean(target), BOLD, color) if target else paint(f"nowhere: {_nowhere(session)}", AMBER, color)
     yield f"{clean(decision.task)} → {shown}"
     last = ""
     for label, text in _facts(session, decision, workers, verbose):
         yield from wrapped(clean(text), (f"  {'' if label == last else label:<10}", DIM), color, width)
         last = label
+
+
+def _nowhere(session: Session) -> str:
+    """Say what becomes of a message that no queue takes."""
+    from celeryfleet.plan.delivery import gives_back
+
+    return "sending it fails (NO_ROUTE)" if gives_back(session.plan) else "it is lost"
 
 
 def _facts(
@@ -274,8 +281,7 @@ _NOTHING = "–"
 
 def _table(session: Session, found: Mapping[str, Decision | FleetError], color: bool, width: int) -> Iterable[str]:
     """Write a line for each task: no column that says nothing, and short names where full ones are too long."""
-    from celeryfleet.cli.grid import grid, wide
-    from celeryfleet.client.names import short_names
+    from celeryfleet.cli.grid import clean, grid, wide
 
     rows = [_cells(session, name, one) for name, one in found.items()]
     kept = [
@@ -283,15 +289,24 @@ def _table(session: Session, found: Mapping[str, Decision | FleetError], color: 
     ]
     needed = sum(max([len(_COLUMNS[n]), *(wide(row[n][0]) for row in rows)]) + 2 for n in kept) - 2
     if width and needed > width:
-        short = short_names(found)
-        rows = [[(short[name], ""), *row[1:]] for name, row in zip(found, rows, strict=True)]
+        short = _short(found)
+        rows = [[(clean(short[name]), ""), *row[1:]] for name, row in zip(found, rows, strict=True)]
     return grid([_COLUMNS[n] for n in kept], [([row[n] for n in kept], False) for row in rows], color, width)
+
+
+def _short(names: Iterable[str]) -> dict[str, str]:
+    """Shorten names, but for those with a namespace: it is what `celeryfleet.routers.namespace` goes by."""
+    from celeryfleet.client.names import short_names
+
+    return {name: name if ":" in name else short for name, short in short_names(list(names)).items()}
 
 
 def _cells(session: Session, name: str, found: Decision | FleetError) -> list[tuple[str, str]]:
     from celeryfleet.cli.grid import AMBER, DIM, clean
+    from celeryfleet.plan.delivery import gives_back
 
     nothing = (_NOTHING, DIM)
+    missed = "NO_ROUTE" if gives_back(session.plan) else "lost"
     if isinstance(found, FleetError):
         return [(clean(name), ""), ("?", AMBER), nothing, nothing, ("it fails", AMBER), nothing]
     straight = found.exchange_type == "direct" and found.queue is not None
@@ -301,7 +316,7 @@ def _cells(session: Session, name: str, found: Decision | FleetError) -> list[tu
         rule = ("default" if found.because.startswith("no route") else "its code", DIM)
     return [
         (clean(name), ""),
-        (clean(", ".join(found.queues)), "") if found.queues else ("lost", AMBER),
+        (clean(", ".join(found.queues)), "") if found.queues else (missed, AMBER),
         nothing if straight else (clean(f"{found.exchange} {found.routing_key}".strip()), ""),
         nothing if found.priority is None else (str(found.priority), ""),
         rule,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 #: seconds that workers elsewhere have to say which queues they read, where no supervisor runs here
 _INSPECT = 1.0
 
-#: a task's full name, its arguments, and the queue that was asked for
-Wanted: TypeAlias = tuple[str, Sequence[Any], Mapping[str, Any], str | None]
+#: a task's full name, its arguments, and what the call says of where it goes: queue, headers
+Wanted: TypeAlias = tuple[str, Sequence[Any], Mapping[str, Any], Mapping[str, Any]]
 
 
 def refuse_unread(session: Session, app: Any, wanted: Iterable[Wanted]) -> None:
@@ -27,10 +27,9 @@ def refuse_unread(session: Session, app: Any, wanted: Iterable[Wanted]) -> None:
     routers = routers_of(session)
     read = _read_queues(session, app)
     problems: dict[str, None] = {}
-    for name, args, kwargs, queue in wanted:
+    for name, args, kwargs, asked in wanted:
         task = app.tasks.get(name)
         own = own_options(task) if task is not None else {}
-        asked = {"queue": queue} if queue else None
         decision = resolve(session.fleet, session.plan, name, args, kwargs, asked, routers, own)
         if decision.queues and not set(decision.queues) & set(read):
             problems[f"{name} would go to the queue {', '.join(decision.queues)}, which no worker reads now."] = None

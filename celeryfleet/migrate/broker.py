@@ -24,6 +24,8 @@ _BROKERS = (
     "REDIS_URL",
 )
 _RESULTS = ("CELERY_RESULT_BACKEND", "RESULT_BACKEND", "CELERY_BACKEND", "CELERY_RESULT_BACKEND_URL")
+#: those that tell Celery alone; an app may well read REDIS_URL for a cache, too
+OF_CELERY = frozenset((*_BROKERS[:3], *_RESULTS))
 _KEY = re.compile(r"(^|_)(key|dsn|pass|pwd|auth|credentials?|webhook(_url)?|jwt|salt)$", re.IGNORECASE)
 _USERINFO = re.compile(r"://[^/\s@]*[^/\s@:][^/\s@]*@")
 
@@ -40,6 +42,9 @@ class Named:
 
     value: str
     comment: str
+    #: the variable that held it, if one did, and what it held
+    variable: str = ""
+    text: str = ""
 
 
 def broker(
@@ -103,14 +108,15 @@ def _one(key: str, found: Sequence[tuple[str, str, str]], notes: list[Note]) -> 
         )
     elif others:
         notes.append(Note(Fate.CHANGED, where, f"{key} is {name}; {', '.join(others)} says something else"))
+    held = (name, value) if name[0] != "-" else ("", "")
     variable = name if name[0] != "-" else {"broker": "CELERY_BROKER_URL"}.get(key, "CELERY_RESULT_BACKEND")
     safe = without_credentials(value)
     if safe is None:
         notes.append(_kept_out(variable, where))
-        return Named(f"${{{variable}}}", f"{where} {name}, without its credential")
+        return Named(f"${{{variable}}}", f"{where} {name}, without its credential", *held)
     if variables.varies(safe) or name[0] == "-":
-        return Named(safe, f"{where} {name}")
-    return Named(f"${{{variable}:-{safe}}}", f"{where} {name}")
+        return Named(safe, f"{where} {name}", *held)
+    return Named(f"${{{variable}:-{safe}}}", f"{where} {name}", *held)
 
 
 def _kept_out(variable: str, where: str) -> Note:

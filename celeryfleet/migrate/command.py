@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from posixpath import basename
@@ -76,14 +77,26 @@ def started(program: Program, known: Mapping[str, str]) -> Started:
         if head in ("else", "elif", "fi"):
             state.other = head != "fi" and found.celery
         calls = _calls(words, here, found)
-        for call in calls:
-            _take(call, state, here, known, found)
+        _take_all(calls, state, here, known, found, beside)
         if not calls:
             _step(words, state, beside)
     if found.celery and beside:
         names = ", ".join(f"`{text}`" for text in beside[:5]) + (", …" if len(beside) > 5 else "")
         found.notes.append(Note(Fate.LOST, program.where, f"beside it runs {names}", program.name))
     return found
+
+
+def _take_all(
+    calls: Sequence[Call], state: _State, program: Program, known: Mapping[str, str], found: Started, beside: list[str]
+) -> None:
+    """Take the Celery commands of one command; what a script in it assigns ends with that script."""
+    inner = replace(state, env=dict(state.env))
+    for call in calls:
+        for words in call.before:
+            _step(words, inner, beside)
+        _take(call, inner, program, known, found)
+        for words in call.after:
+            _step(words, inner, beside)
 
 
 def _calls(words: Words, program: Program, found: Started) -> list[Call]:
@@ -102,8 +115,52 @@ def _step(words: Words, state: _State, beside: list[str]) -> None:
         state.env.update(assigned)
     elif basename(words[0]) == "cd" and len(words) > 1:
         state.folder = words[1]
-    elif basename(words[0]) not in _QUIET and basename(words[0]) not in wrappers.TALKERS:
+    elif _is_step(words):
         beside.append(shown(words))
+
+
+#: what a name says of a program that may start workers
+_TELLING = re.compile(r"celery|worker|(?<![a-z])beat", re.IGNORECASE)
+#: what only watches workers
+_WATCHES = re.compile(r"exporter|flower|insights|monitor", re.IGNORECASE)
+_SCRIPT = re.compile(r".*\.(ba|z)?sh|.*\.py")
+#: servers of the web, which a service called worker may run too
+_SERVERS = frozenset(("apache2", "caddy", "daphne", "granian", "gunicorn", "hypercorn", "nginx", "uvicorn", "uwsgi"))
+
+
+def unseen(program: Program, brokers: Iterable[str]) -> Note | None:
+    """Say of a program that starts nothing known that it was not looked into, if its name or its script's tells so."""
+    if any(_mentions(words) for words in program.commands):
+        return None
+    named = bool(_TELLING.search(program.name)) and not _WATCHES.search(program.name)
+    named = named and not any(f"//{program.name}:" in url for url in brokers)
+    if not program.commands:
+        what = "it has no command here, and that of its image is not looked into"
+        return Note(Fate.LOST, program.where, what, program.name) if named else None
+    for words in program.commands:
+        script = next((word for word in words if _SCRIPT.fullmatch(word) or (word is words[0] and "/" in word)), "")
+        if script and basename(script) != "manage.py" and (named or _TELLING.search(basename(script))):
+            what = f"`{script}` is not looked into; `celeryfleet import multi SCRIPT` reads a shell script"
+            return Note(Fate.LOST, program.where, what, program.name)
+    rest = [words for words in program.commands if _is_step(words) and basename(words[0]) not in _SERVERS]
+    if not named or not rest:
+        return None
+    what = f"`{shown(rest[-1])}` is not looked into: whether it starts Celery is not known"
+    return Note(Fate.LOST, program.where, what, program.name)
+
+
+def _mentions(words: Words) -> bool:
+    """Tell whether a command is one of Celery's, such as `celery inspect`."""
+    try:
+        return any(True for _ in wrappers.calls(words))
+    except ValueError:
+        return True  # which has been said already
+
+
+def _is_step(words: Words) -> bool:
+    """Tell whether a command does something worth telling."""
+    head = basename(words[0])
+    return not wrappers.assignments(words) and head != "cd" and head not in _QUIET and head not in wrappers.TALKERS
 
 
 def shown(words: Words) -> str:
@@ -149,6 +206,8 @@ def _around(call: Call, state: _State) -> Iterator[tuple[Fate, str]]:
         lines = listed(f"`{word}`" for word in call.joined)
         what = f"to the shell a new line is a new command, as at {lines}: they are taken as options, as was meant"
         yield Fate.CHANGED, what
+    for file in call.files:
+        yield Fate.NEEDLESS, f"`{file}`{options.LOGS}"
     if state.folder:
         what = f"it runs in {state.folder}: fleet.yaml belongs there, for the app is imported from there"
         yield Fate.CHANGED, what

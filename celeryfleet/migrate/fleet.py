@@ -58,7 +58,7 @@ def fleet(reading: Reading, ask: Ask) -> Result:
     writer.key("app", yamltext.scalar(app), origin)
     _django(writer, chosen, found, notes)
     _env_files(writer, chosen, ask, notes)
-    _broker(writer, chosen, programs, reading, notes)
+    _leave_out(found, _broker(writer, chosen, programs, reading, notes))
     _queues(writer, found, notes)
     if started.beats:
         writer.line('# beat: {schedule: {nightly: {task: shop.report, crontab: "0 3 * * *"}}}', started.beats[0])
@@ -75,14 +75,17 @@ def fleet(reading: Reading, ask: Ask) -> Result:
 def _workers(reading: Reading, ask: Ask, notes: list[Note]) -> command.Started:
     """Find all that the programs start. Raises FleetError if there is no worker."""
     whole = command.Started()
+    silent: list[Program] = []
     for program in reading.programs:
         started = command.started(program, ask.known)
         whole.workers += started.workers
         whole.apps += started.apps
         whole.beats += started.beats
         notes += started.notes
+        silent += [] if started.celery else [program]
     if not whole.workers:
         raise _no_worker(reading, ask, notes)
+    notes += [note for program in silent if (note := command.unseen(program, reading.brokers))]
     whole.beats += [f"{worker.where} {worker.name} -B" for worker in whole.workers if "beat" in worker.options]
     return whole
 
@@ -143,7 +146,8 @@ def _env_files(writer: Writer, workers: Sequence[Worker], ask: Ask, notes: list[
 
 def _broker(
     writer: Writer, workers: Sequence[Worker], programs: Sequence[Program], reading: Reading, notes: list[Note]
-) -> None:
+) -> list[Named]:
+    """Write `broker` and `results`, and return those that were found."""
     found = broker.broker(workers, programs, reading.brokers, notes)
     if found is not None:
         writer.key("broker", yamltext.scalar(found.value), found.comment)
@@ -158,6 +162,16 @@ def _broker(
     else:
         writer.line("# results: ${CELERY_RESULT_BACKEND}", "not in the file; without it the broker keeps them")
     writer.blank()
+    return [named for named in (found, backend) if named is not None]
+
+
+def _leave_out(found: Sequence[Pool], taken: Sequence[Named]) -> None:
+    """Take out of the pools' environments what `broker` and `results` say: a pool with `env` can't be forked."""
+    for pool in found:
+        env = pool.workers[0].env
+        for named in taken:
+            if named.variable in broker.OF_CELERY and env.get(named.variable) == named.text:
+                pool.env.pop(named.variable, None)
 
 
 def _name_host(found: Named, where: str, reading: Reading, notes: list[Note]) -> None:
@@ -178,7 +192,7 @@ def _queues(writer: Writer, found: Sequence[Pool], notes: list[Note]) -> None:
     for queue, names in readers.items():
         writer.line(f"{yamltext.scalar(queue)}:", f"read by {listed(names)}", 2)
     default = next((name for name in (CELERY_QUEUE, "default") if name in readers), next(iter(readers)))
-    comment = "Celery's own default queue"
+    comment = "a guess: Celery's own, unless the app sets task_default_queue"
     if default != CELERY_QUEUE:
         comment = "a guess: where a task goes that no route names"
         what = (

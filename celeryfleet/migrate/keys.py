@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from celeryfleet.migrate import variables, yamltext
 from celeryfleet.migrate.command import BEAT
 from celeryfleet.migrate.found import Fate, Line, Worker
+from celeryfleet.migrate.options import LOGS
 from celeryfleet.spec import names
 from celeryfleet.spec.suggest import listed
 
@@ -67,13 +68,20 @@ _SHORT = {"beat": "-B", "detach": "-D", "include": "-I", "optimization": "-O", "
 
 # --- Queues -----------------------------------------------------------------------------------------------
 
+#: what a worker without -Q reads is in the app, which nobody imports here
+_NO_QUEUES = (
+    f"no -Q: {CELERY_QUEUE} is a guess. If the app has task_queues, a worker without -Q reads them all: list them "
+    "here; `celeryfleet check` names tasks whose queue is not declared"
+)
+
 
 def _queues(said: Mapping[str, str], known: Mapping[str, str], found: Keys, tell: Tell) -> list[str]:
     written = said.get("queues", "")
     excluded = [name.strip() for name in said.get("exclude-queues", "").split(",") if name.strip()]
     comment, text = f"-Q {written}", variables.settled(written, known)
     if not written:
-        comment, text = "no -Q: Celery's default queue", CELERY_QUEUE
+        comment, text = "a guess, for there is no -Q: Celery's own default queue", CELERY_QUEUE
+        tell(Fate.CHANGED, _NO_QUEUES)
     elif text is None:
         tell(
             Fate.LOST,
@@ -246,7 +254,6 @@ def _seconds(written: str) -> float | None:
 
 # --- What a pool has no key for ---------------------------------------------------------------------------
 
-_LOGS = ": logs are in .celeryfleet/, and `celeryfleet logs` shows them"
 _PROCESS = ": a fleet knows its processes itself"
 _USER = ": the fleet runs as the user who starts it"
 _FATES: Mapping[str, tuple[Fate, str]] = {
@@ -266,7 +273,7 @@ _FATES: Mapping[str, tuple[Fate, str]] = {
     "umask": (Fate.LOST, _USER),
     "pythonpath": (Fate.LOST, ": the app is imported from the folder of fleet.yaml"),
     "workdir": (Fate.CHANGED, ": fleet.yaml belongs there, for the app is imported from its folder"),
-    "logfile": (Fate.NEEDLESS, _LOGS),
+    "logfile": (Fate.NEEDLESS, LOGS),
     "pidfile": (Fate.NEEDLESS, _PROCESS),
     "detach": (Fate.NEEDLESS, ": `celeryfleet up -d`"),
     "optimization": (Fate.NEEDLESS, ": every worker is fair"),

@@ -43,6 +43,8 @@ _ALIASES = {
     "schedule-filename": "schedule",
     "state-db": "statedb",
 }
+#: what is to be said of a file that a worker logs to
+LOGS = ": logs are in .celeryfleet/, and `celeryfleet logs` shows them"
 #: options that stand before the command
 GLOBAL_VALUES = frozenset(
     ("-A", "--app", "-b", "--broker", "--config", "--loader", "--result-backend", "--workdir", "--settings")

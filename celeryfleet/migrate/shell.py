@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Self
 
 from celeryfleet.migrate.found import Words
 
@@ -15,6 +16,19 @@ _OPERATOR = frozenset(";&|()<>")
 #: stands for what is replaced while the words are taken apart; no text file holds it
 _STAND_IN = "\ue000"
 _NEXT = re.compile(r"""\\.|["'\n#]""", re.DOTALL)
+
+
+class Command(tuple[str, ...]):
+    """The words of a simple command, which are all that counts when two are compared."""
+
+    #: redirections into files, as `>> worker.log`
+    files: Words
+
+    def __new__(cls, words: Iterable[str], files: Iterable[str] = ()) -> Self:
+        """Make it of its words and redirections."""
+        made = super().__new__(cls, words)
+        made.files = tuple(files)
+        return made
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -51,12 +65,12 @@ def _quote(open_: str, mark: str) -> str:
     return mark if not open_ else "" if open_ == mark else open_
 
 
-def commands(text: str) -> list[Words]:
+def commands(text: str) -> list[Command]:
     """Take a script apart into simple commands; `if`, `then` and the like stay words. Raises ValueError."""
     return [words for _, line in logical_lines(text) for words in line_commands(line)]
 
 
-def line_commands(line: str) -> list[Words]:
+def line_commands(line: str) -> list[Command]:
     """Take one logical line apart. Raises ValueError where a quote is not closed."""
     held: list[str] = []
 
@@ -71,21 +85,29 @@ def line_commands(line: str) -> list[Words]:
     return separated(words)
 
 
-def separated(words: Sequence[str]) -> list[Words]:
-    """Cut words into simple commands at `&&`, `;`, `|` and `&`, and drop redirections."""
+def separated(words: Sequence[str]) -> list[Command]:
+    """Cut words into simple commands at `&&`, `;`, `|` and `&`, and take redirections out of their words."""
     found: list[list[str]] = [[]]
-    skip, open_ = False, 0
+    redirected: list[list[str]] = [[]]
+    skip, open_ = "", 0
     for word in words:
         operator = bool(word) and _OPERATOR.issuperset(word)
         if skip and not operator:
-            skip = False
+            redirected[-1] += [f"{skip} {word}"] if _is_file(skip, word) else []
+            skip = ""
         elif operator and ("<" in word or ">" in word):
-            skip = True
+            skip = word
         elif operator:
             open_ += word.count("(") - word.count(")")
             if open_ < 0 or word == "()":  # a pattern of `case`, or the name of a function
                 found[-1], open_ = [], 0
             found.append([])
+            redirected.append([])
         else:
             found[-1].append(word)
-    return [tuple(command) for command in found if command]
+    return [Command(words, files) for words, files in zip(found, redirected, strict=True) if words]
+
+
+def _is_file(operator: str, target: str) -> bool:
+    """Tell whether a redirection writes a file: not `2>&1`, `> /dev/null` or `< input`."""
+    return ">" in operator and not target.isdecimal() and not target.startswith(("/dev/", "/proc/", "-", "&"))

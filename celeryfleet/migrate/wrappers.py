@@ -76,6 +76,11 @@ class Call:
     program: str = ""
     #: options that stood on lines of their own, without a backslash before them
     joined: Words = ()
+    #: commands of the script around it that start nothing of Celery's: those before it, and those after the last call
+    before: tuple[Words, ...] = ()
+    after: tuple[Words, ...] = ()
+    #: its redirections into files, as `>> worker.log`
+    files: Words = ()
 
 
 def calls(words: Sequence[str], depth: int = 0) -> Iterator[Call]:
@@ -86,7 +91,7 @@ def calls(words: Sequence[str], depth: int = 0) -> Iterator[Call]:
     for index in range(start, len(words)):
         call = _call(words, index)
         if call is not None:
-            yield call
+            yield replace(call, files=words.files) if isinstance(words, shell.Command) else call
             return
     for index, word in enumerate(words):
         if depth < _DEEPEST and any(c.isspace() for c in word) and "celery" in word.lower():
@@ -96,13 +101,20 @@ def calls(words: Sequence[str], depth: int = 0) -> Iterator[Call]:
 def _within(words: Sequence[str], index: int, depth: int) -> Iterator[Call]:
     before = tuple(words[:index])
     found: list[Call] = []
+    idle: list[Words] = []
     for inner in shell.commands(words[index]):
         if inner[0].startswith("-") and found:  # the next line of `command: >`, indented, is a new line to the shell
             last = found[-1]
             found[-1] = replace(last, args=last.args + inner, joined=(*last.joined, inner[0]))
             continue
-        for call in calls(inner, depth + 1):
-            found.append(replace(call, prefix=before + call.prefix, env=_assigned(before) | call.env))
+        inside = list(calls(inner, depth + 1))
+        for call in inside:
+            steps = (*idle, *call.before)
+            found.append(replace(call, prefix=before + call.prefix, env=_assigned(before) | call.env, before=steps))
+            idle = []
+        idle += [] if inside else [inner]
+    if found and idle:
+        found[-1] = replace(found[-1], after=(*found[-1].after, *idle))
     yield from found
 
 

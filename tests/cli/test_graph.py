@@ -64,6 +64,17 @@ def test_a_file_s_name_says_the_format(folder: Path, name: str, start: str) -> N
     assert (folder / name).read_text("utf-8").startswith(start)
 
 
+def test_an_ending_that_stands_for_no_form_is_an_error_that_lists_those_that_do(folder: Path) -> None:
+    _, said = graph(folder, "-o", "a.pdf", code=2)
+    assert said.startswith('error: a.pdf: no form of drawing ends with ".pdf".')
+    assert ".txt, .mmd, .mermaid, .dot, .gv or .svg" in said
+    assert not (folder / "a.pdf").exists()
+    graph(folder, "-o", "a.pdf", "--format", "dot")
+    assert (folder / "a.pdf").read_text("utf-8").startswith("digraph")
+    graph(folder, "-o", "a.json", "--json")
+    assert json.loads((folder / "a.json").read_text("utf-8"))["fleet"] == "shop"
+
+
 def test_a_file_that_exists_is_never_overwritten(folder: Path) -> None:
     before = (folder / "fleet.yaml").read_text("utf-8")
     text, said = graph(folder, "-o", "fleet.yaml", code=2)

@@ -88,6 +88,8 @@ tasks: {greet: "mail:welcome"}
 class Shop:
     """A folder with a fleet, and `route` in it."""
 
+    columns = 80
+
     def __init__(self, path: Path) -> None:
         self.path = path
         (path / "fleet.yaml").write_text(FLEET.lstrip("\n"))
@@ -104,7 +106,7 @@ class Shop:
         return subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "celeryfleet", command, *words],
             cwd=self.path,
-            env={**os.environ, "COLUMNS": "80"},
+            env={**os.environ, "COLUMNS": str(self.columns)},
             capture_output=True,
             text=True,
             check=False,
@@ -144,7 +146,7 @@ def test_headers_of_a_call_decide_at_a_headers_exchange(shop: Shop) -> None:
     assert shop.document("created", "--header", "kind=new")["queues"] == ["orders"]
     assert shop.document("created", "--header", "kind=new")["headers"] == {"kind": "new"}
     assert shop.says("created", "--header", "kind=old", "--header", "n=3") == (
-        "order.created → nowhere: it is lost\n"
+        "order.created → nowhere: sending it fails (NO_ROUTE)\n"
         '  rule       fleet.yaml:12 task: "order.*", exchange: events\n'
         '  besides    the call says headers=(kind=old, n="3")\n'
         '  exchange   events (headers), kind=old, n="3"; no queue of it wants such a\n'
@@ -188,6 +190,47 @@ def test_the_table_has_a_line_for_each_task_and_fits_the_terminal(shop: Shop) ->
     )
     assert "1 task goes where no pool reads." in done.stderr
     assert 'the router "shop.Router" fails for shop.argued: IndexError' in done.stderr
+
+
+@pytest.mark.parametrize("columns", [40, 60, 70, 80])
+def test_a_narrow_table_keeps_namespaces_and_does_not_overflow(shop: Shop, columns: int) -> None:
+    app = (shop.path / "shop.py").read_text()
+    long = "".join(
+        f'\n\n@app.task(name="{name}")\ndef {name[:2]}_(): ...\n' for name in ("order:paid", "st7-mail:digest")
+    )
+    (shop.path / "shop.py").write_text(app + long)
+    text = (shop.path / "fleet.yaml").read_text()
+    text = text.replace("  nobody:\n", "  nobody:\n  order:\n  st7-mail:\n  a-queue-with-a-rather-long-name:\n")
+    text = text.replace("queue: nobody", "queue: a-queue-with-a-rather-long-name")
+    (shop.path / "fleet.yaml").write_text(text)
+    shop.columns = columns
+    head, *rows = shop.says("--all").splitlines()
+    assert max(map(len, [head, *rows])) <= columns
+    assert head.startswith("TASK ")
+    assert not any(row.startswith(" ") for row in rows)
+    names = [row.split()[0] for row in rows]
+    if columns >= 60:
+        assert {"order:paid", "st7-mail:digest", "mail:welcome"} <= set(names)
+    else:
+        assert all("…" in row for row in rows if row.startswith(("st7", "lonely")))
+
+
+def test_without_confirms_rabbitmq_drops_what_no_queue_takes(shop: Shop) -> None:
+    shop.replace("redis://", "amqp://").replace("routing_key: order.created", "routing_key: bill.paid")
+    shop.replace("tasks: {", "celery: {broker_transport_options: {confirm_publish: false}}\ntasks: {")
+    assert shop.says("created").startswith("order.created → nowhere: it is lost\n")
+
+
+@pytest.mark.parametrize(
+    ("broker", "told", "cell"), [("redis", "it is lost", "lost"), ("amqp", "sending it fails (NO_ROUTE)", "NO_ROUTE")]
+)
+def test_what_no_queue_takes_is_lost_on_redis_and_an_error_of_the_sender_on_rabbitmq(
+    shop: Shop, broker: str, told: str, cell: str
+) -> None:
+    shop.replace("redis://", f"{broker}://").replace("routing_key: order.created", "routing_key: bill.paid")
+    assert shop.says("created").startswith(f"order.created → nowhere: {told}\n")
+    row = next(row for row in shop.says("--all").splitlines() if row.startswith("order.created"))
+    assert row.split()[1] == cell
 
 
 def test_the_documents_of_all_tasks_are_those_of_each(shop: Shop) -> None:

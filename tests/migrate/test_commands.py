@@ -346,3 +346,92 @@ def test_two_workers_with_one_environment_share_it() -> None:
     found = parse(text, "/fleet.yaml", {}).pools
     assert found["a"].env == {"A": "1", "B": "1"}
     assert found["b"].env == {"A": "1", "B": "2"}
+
+
+def test_what_a_worker_without_queues_reads_is_a_guess_and_said_to_be_one() -> None:
+    """Celery reads all of the app's task_queues there, and `celery` only if it has none."""
+    result = of("celery -A shop worker")
+    assert "queues: [celery]              # a guess" in result.text
+    assert "default_queue: celery             # a guess" in result.text
+    assert "a worker without -Q reads them all: list them here; `celeryfleet check`" in said(result, Fate.CHANGED)
+    assert "reads them all" not in said(of("celery -A shop worker -Q celery"), Fate.CHANGED)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        'bash -c "python manage.py migrate && exec celery -A x worker"',
+        'sh -c "exec celery -A x worker; python manage.py migrate"',
+        """sh -c "bash -c 'python manage.py migrate && celery -A x worker'" """,
+        "python manage.py migrate && celery -A x worker",
+    ],
+)
+def test_what_runs_beside_a_worker_in_a_shell_of_its_own_is_named(command: str) -> None:
+    assert "beside it runs `python manage.py migrate`" in said(of(command))
+
+
+def test_a_shell_of_its_own_changes_the_folder_and_the_environment_of_its_worker_alone() -> None:
+    result = of('sh -c "cd /srv && export A=b && celery -A x worker -Q a"; celery -A x worker -Q c')
+    a, c = parse(result.text, "/srv/shop/fleet.yaml", {}).pools.values()
+    assert (dict(a.env), dict(c.env)) == ({"A": "b"}, {})
+    assert said(result, Fate.CHANGED).count("it runs in /srv") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("celery -A x worker >> /var/log/w.log 2>&1", ">> /var/log/w.log"),
+        ("celery -A x worker 2>err.log >out.log", "> err.log"),
+        ('bash -c "exec celery -A x worker >> w.log 2>&1"', ">> w.log"),
+    ],
+)
+def test_a_redirection_into_a_file_needs_no_key(command: str, file: str) -> None:
+    assert f"`{file}`: logs are in .celeryfleet/" in said(of(command), Fate.NEEDLESS)
+
+
+@pytest.mark.parametrize("redirection", ["2>&1", "> /dev/null", ">/dev/stdout 2>&1", "< /dev/null"])
+def test_a_redirection_into_no_file_is_not_worth_a_word(redirection: str) -> None:
+    assert "logs are in" not in said(of(f"celery -A x worker {redirection}"), Fate.NEEDLESS)
+
+
+COMPOSE = """services:
+  shop: {command: celery -A shop worker -Q a}
+  %s
+"""
+
+
+@pytest.mark.parametrize(
+    ("service", "note"),
+    [
+        ("jobs: {command: /app/start-worker.sh}", "`/app/start-worker.sh` is not looked into"),
+        ("beat: {command: [sh, /app/run.sh]}", "`/app/run.sh` is not looked into"),
+        ("worker: {build: .}", "it has no command here, and that of its image is not looked into"),
+        ("celery-mail: {command: python -m shop.work}", "`python …` is not looked into"),
+        ("nginx: {image: nginx, command: /start-nginx.sh}", ""),
+        ("heartbeat: {command: /app/run.sh}", ""),
+        ("celery-redis: {image: redis}", ""),
+        ("celery-exporter: {image: exporter}", ""),
+        ("worker-web: {command: gunicorn shop.wsgi}", ""),
+        ("celery-beat: {command: celery -A shop beat}", ""),
+        ("celery-health: {command: celery -A shop inspect ping}", ""),
+    ],
+)
+def test_a_script_that_may_start_workers_is_named_and_others_are_not(service: str, note: str) -> None:
+    text = said(made(COMPOSE % service, Ask("compose", "compose.yml")))
+    assert note in text if note else "not looked into" not in text
+
+
+def test_what_broker_and_results_say_is_not_in_the_environment_too() -> None:
+    """A pool with `env` is started anew instead of forked."""
+    variables = "CELERY_BROKER_URL=redis://h/0 CELERY_RESULT_BACKEND=redis://h/1"
+    result = of(f"{variables} celery -A shop worker -Q a")
+    assert "broker: ${CELERY_BROKER_URL:-redis://h/0}" in result.text
+    assert "results: ${CELERY_RESULT_BACKEND:-redis://h/1}" in result.text
+    assert "env:" not in result.text
+
+
+@pytest.mark.parametrize(
+    "worker", ["REDIS_URL=redis://h/0 celery", "CELERY_BROKER_URL=redis://h/9 celery -b redis://h/0"]
+)
+def test_a_variable_that_the_app_may_read_for_something_else_stays(worker: str) -> None:
+    assert "env:" in of(f"{worker} -A shop worker -Q a").text

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.plan.dead_letters import dead_letters
-from celeryfleet.plan.delivery import headers_text, target_of
+from celeryfleet.plan.delivery import gives_back, headers_text, target_of
 from celeryfleet.plan.graph.topology import (
     ANYWHERE,
     NOWHERE,
@@ -114,7 +114,7 @@ def _route(
         where,
         route.priority,
         queues=target.queues,
-        note="" if target.queues else _nowhere(target),
+        note="" if target.queues else _nowhere(target, plan),
         lost=not target.queues,
     )
     return source, list(_sends(name, target, shown))
@@ -135,7 +135,7 @@ def _beat(name: str, entry: Entry, fleet: Fleet, plan: Plan, shown: Mapping[str,
     before = fleet.routes[: len(decision.passed_over)]
     asked_first = any(route.router and route.router not in NAMESPACE for route in before)
     sure = not asked_first or entry.options.get("queue") is not None
-    note = "" if decision.queues else _nowhere(decision)
+    note = "" if decision.queues else _nowhere(decision, plan)
     source = Source(
         f"beat:{name}",
         SourceKind.BEAT,
@@ -156,8 +156,10 @@ def _addressed(entry: Entry) -> dict[str, Any]:
     return {key: entry.options[key] for key in deciding if key in entry.options}
 
 
-def _nowhere(target: Destination | Decision) -> str:
-    return UNWANTED if target.exchange_type == "headers" else NOWHERE
+def _nowhere(target: Destination | Decision, plan: Plan) -> str:
+    """Say why a message reaches no queue, and what becomes of it."""
+    fate = "sending fails" if gives_back(plan) else "lost"
+    return f"{fate}: {UNWANTED if target.exchange_type == 'headers' else NOWHERE}"
 
 
 def _sends(

@@ -124,21 +124,25 @@ class _Sheet:
         self._title(self._margin, "ROUTES")
         ends = {source.id: self._source(source, self._rows.sources[source.id]) for source in drawn}
         keys = {source.id: self.wording.fit("key", self._sends[source.id].label) for source in drawn}
-        room = max((columns(key) + 4 for key in keys.values() if key), default=0)
-        self._joint = self.canvas.width + room + 2
-        for source in drawn:
-            self._send(self._sends[source.id], ends[source.id] + 1, keys[source.id])
+        needed = {name: ends[name] + (columns(key) + 4 if key else 0) for name, key in keys.items()}
+        self._joint = max([self.canvas.width, *needed.values()]) + 2
+        for source in drawn:  # an arrow gives way to what was cut beside it
+            spare = self._joint - 2 - needed[source.id]
+            end = self._source(source, self._rows.sources[source.id], spare)
+            left = spare - (end - ends[source.id])
+            self._send(self._sends[source.id], end + 1, self.wording.fit("key", self._sends[source.id].label, left))
         for band in self._bands:
             if band.sources:
                 self._gather([self._rows.sources[source.id] for source in band.sources])
 
-    def _source(self, source: Source, row: int) -> int:
+    def _source(self, source: Source, row: int, spare: int = 0) -> int:
+        """Write a source; return the column after it."""
         if source.line:
             number = str(source.line)
             self._write(self._margin - 1 - len(number), row, [(number, Style.FAINT)])
         for at, line in enumerate(self.wording.source_details(source), 1):
             self._write(self._margin + 2, row + at, line)
-        return self._write(self._margin, row, self.wording.source(source))
+        return self._write(self._margin, row, self.wording.source(source, spare))
 
     def _send(self, edge: Edge, start: int, key: str) -> None:
         row = self._rows.sources[edge.source] + 1
@@ -157,12 +161,15 @@ class _Sheet:
     def _middle(self) -> None:
         self._names = self._joint + 4
         self._title(self._names, "EXCHANGES, QUEUES" if self._topology.exchanges else "QUEUES")
+        self._starts: dict[str, int] = {}
         self._ends: dict[str, int] = {}
         for band in self._bands:
             if band.exchange:
                 self._exchange(band.exchange, band.queues)
             else:
                 self._queue(band.queues[0], self._names, self._names)
+        for queue in self._topology.queues:  # again, as long as the column has turned out to be wide
+            self._queue_name(queue, self.canvas.width - self._ends[queue.name])
 
     def _exchange(self, exchange: ExchangeNode, queues: Sequence[QueueNode]) -> None:
         row = self._rows.middle[exchange.id]
@@ -185,7 +192,12 @@ class _Sheet:
         row = self._rows.middle[queue.id]
         for at, line in enumerate(self.wording.queue_details(queue), 1):
             self._write(below, row + at, line)
-        end = self._write(x, row, self.wording.queue(queue))
+        self._starts[queue.name] = x
+        self._queue_name(queue)
+
+    def _queue_name(self, queue: QueueNode, spare: int = 0) -> None:
+        row = self._rows.middle[queue.id]
+        end = self._write(self._starts[queue.name], row, self.wording.queue(queue, spare))
         if queue.unread:
             end = self._write(end, row, [(" ─✗", Style.BAD)])
         self._ends[queue.name] = end

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 #: notes: why no line leads from a source, or what becomes of what it sends
-NOWHERE = "lost: no queue is bound to that key"
-UNWANTED = "lost: no queue wants those headers"
+NOWHERE = "no queue is bound to that key"
+UNWANTED = "no queue wants those headers"
 ANYWHERE = "decides when a task is sent"
 
 
@@ -52,7 +52,7 @@ class Source:
     queues: tuple[str, ...] = ()
     #: why there is no line from it, or why it leads nowhere
     note: str = ""
-    #: what it sends is lost
+    #: what it sends reaches no queue: it is lost, or on RabbitMQ an error of the sender
     lost: bool = False
 
 

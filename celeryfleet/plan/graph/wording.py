@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _NO_LIMIT = 10_000
 _MARK = {SourceKind.ROUTER: "router ", SourceKind.BEAT: "beat "}
+#: the default source, where there is no room to say more
+_OTHER = "any other"
 _BETWEEN: Span = (" · ", Style.FAINT)
 
 
@@ -55,19 +57,20 @@ class Wording:
     limits: Limits
     widest: dict[str, int] = field(default_factory=lambda: dict.fromkeys(dict(CUTS), 0))
 
-    def fit(self, part: str, text: str) -> str:
-        """Cut a text to the limit of its part."""
-        shown = middle(printable(text), getattr(self.limits, part))
-        self.widest[part] = max(self.widest[part], columns(shown))
+    def fit(self, part: str, text: str, more: int = 0) -> str:
+        """Cut a text to the limit of its part, and to the columns more that its row has to spare."""
+        shown = middle(printable(text), getattr(self.limits, part) + more)
+        if not more:
+            self.widest[part] = max(self.widest[part], columns(shown))
         return shown
 
-    def source(self, source: Source) -> list[Span]:
+    def source(self, source: Source, more: int = 0) -> list[Span]:
         """Write a source's first line."""
         style = Style.BAD if source.lost else Style.FAINT if source.kind is SourceKind.DEFAULT else Style.PLAIN
         text = labels.source(source)
-        if source.kind is SourceKind.DEFAULT and self.limits.source < columns(text):
-            text = "any other"
-        found: list[Span] = [(self.fit("source", text), style)]
+        if source.kind is SourceKind.DEFAULT and max(self.limits.source, len(_OTHER) + more) < columns(text):
+            text = _OTHER
+        found: list[Span] = [(self.fit("source", text, more), style)]
         if mark := _MARK.get(source.kind):
             found.insert(0, (mark, Style.FAINT))
         if source.priority is not None:
@@ -82,22 +85,22 @@ class Wording:
         width = min(self.limits.source, 28)
         return [[(line, style)] for text, style in texts for line in wrap(printable(text).split(" "), width, " ")]
 
-    def queue(self, queue: QueueNode) -> list[Span]:
+    def queue(self, queue: QueueNode, more: int = 0) -> list[Span]:
         """Write a queue's first line."""
         mood = labels.queue_mood(queue, self.live)
         style = Style.STRONG if mood is Mood.PLAIN else MOODS[mood]
-        name: Span = (self.fit("name", queue.name), style)
+        name: Span = (self.fit("name", queue.name, more), style)
         return [name, (" ★", Style.LATE)] if queue.default else [name]
 
     def queue_details(self, queue: QueueNode) -> list[list[Span]]:
         """Write what stands below a queue."""
         return self._wrapped(labels.queue_details(queue, self.live))
 
-    def pool(self, pool: PoolNode) -> list[Span]:
+    def pool(self, pool: PoolNode, more: int = 0) -> list[Span]:
         """Write a pool's first line."""
         mood = labels.pool_mood(pool, self.live)
         style = Style.STRONG if mood is Mood.PLAIN else MOODS[mood]
-        return [(self.fit("pool", pool.name), style if pool.active else Style.FAINT)]
+        return [(self.fit("pool", pool.name, more), style if pool.active else Style.FAINT)]
 
     def pool_size(self, pool: PoolNode) -> Span:
         """Write how large a pool is, to stand beside its name."""

@@ -108,7 +108,7 @@ def test_a_flowchart_shows_what_runs() -> None:
 
 def test_a_flowchart_marks_what_is_lost_and_what_is_idle() -> None:
     found = mermaid(topology(SHOP)).splitlines()
-    assert '  s5["shop.bill.#42;<br/>line 19<br/>lost#58; no queue is bound to that key"]:::bad' in found
+    assert '  s5["shop.bill.#42;<br/>line 19<br/>sending fails#58; no queue is bound to that key"]:::bad' in found
     assert "  class p4 idle" in found
     assert '  s5 -->|"bill.paid"| x1' in found
     assert "  linkStyle 4 stroke:#dc2626" in found

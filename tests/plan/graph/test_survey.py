@@ -77,7 +77,7 @@ def test_a_route_says_all_the_queues_that_it_reaches() -> None:
     found = topology(SHOP)
     assert source(found, "route:4").queues == ("orders", "created")
     lost = source(found, "route:5")
-    assert (lost.queues, lost.lost, lost.note) == ((), True, "lost: no queue is bound to that key")
+    assert (lost.queues, lost.lost, lost.note) == ((), True, "sending fails: no queue is bound to that key")
 
 
 def test_a_route_says_where_it_is_written() -> None:
@@ -164,11 +164,11 @@ def test_a_headers_exchange_has_on_its_lines_what_is_given_and_what_is_wanted() 
     assert document(found)["queues"][2]["headers"] == {"x-match": "any", "kind": "pdf", "task": "b"}
 
 
-def test_headers_that_no_queue_wants_are_lost() -> None:
+def test_what_no_queue_takes_is_an_error_of_the_sender_on_rabbitmq() -> None:
     on = {"exchange": {"name": "docs", "type": "headers"}, "headers": {"kind": "pdf"}}
     routes = [{"task": "a", "exchange": "docs", "headers": {"kind": "doc"}}]
     found = topology(fleet_text(broker="amqp://h", queues={"default": {}, "video": on}, routes=routes))
-    assert source(found, "route:1").note == "lost: no queue wants those headers"
+    assert source(found, "route:1").note == "sending fails: no queue wants those headers"
 
 
 class TestDeadLetters:

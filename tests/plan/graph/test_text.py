@@ -42,36 +42,36 @@ def test_the_demo_fleet_fits_eighty_columns() -> None:
 SHOP_120 = r"""
 shop: 8 routes, 7 queues, 4 pools with 4 workers
 
-   ROUTES                                             EXCHANGES, QUEUES                     POOLS
-15 shop.video.encode p9 ──────────────────────────┬─▶ video ────────────────────────────▶ ┌ web        2 × 4 prefork
-22 shop.v* ───────────────────────────────────────┘   max_priority 10              ┌────▶ └
-                                                      max_length 5,000             │
-                                                                                   │
-   any other task ────────────────────────────────┬─▶ default ★ ───────────────────┴────▶ ┌ created    1 × 1 prefork
-   beat nightly ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┘                                ┌────▶ │
-     0 3 * * *                                                                     │ ┌──▶ └
-     shop.report                                                                   │ │
-                                                                                   │ │
-18 shop.order.* ────────────────── order.created ─┬─▶ ◇ events topic               │ │
-19 shop.bill.* ─────────────────────── bill.paid ─┘   ├─ *.created ─▶ created ─────┘ │
-     lost: no queue is bound to                       └─ order.# ───▶ orders ────────┴──▶ ┌ mail       1 × 16 threads
-     that key                                           dead letters → graves, not ┌────▶ └ in turn
-                                                        declared here              │
-                                                                                   │
-16 shop.mail.* ───────────────────────────────────┬─▶ mail ────────────────────────┘
-17 /shop\.(sms|push)\..+/ ────────────────────────┤   max_age 30s
-   beat often ────────────────────────────────────┘   dead letters → dead
+   ROUTES                             EXCHANGES, QUEUES                     POOLS
+15 shop.video.encode p9 ──────────┬─▶ video ────────────────────────────▶ ┌ web        2 × 4 prefork
+22 shop.v* ───────────────────────┘   max_priority 10              ┌────▶ └
+                                      max_length 5,000             │
+                                                                   │
+   any other task ────────────────┬─▶ default ★ ───────────────────┴────▶ ┌ created    1 × 1 prefork
+   beat nightly ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┘                                ┌────▶ │
+     0 3 * * *                                                     │ ┌──▶ └
+     shop.report                                                   │ │
+                                                                   │ │
+18 shop.order.* ── order.created ─┬─▶ ◇ events topic               │ │
+19 shop.bill.* ─────── bill.paid ─┘   ├─ *.created ─▶ created ─────┘ │
+     sending fails: no queue is       └─ order.# ───▶ orders ────────┴──▶ ┌ mail       1 × 16 threads
+     bound to that key                  dead letters → graves, not ┌────▶ └ in turn
+                                        declared here              │
+                                                                   │
+16 shop.mail.* ───────────────────┬─▶ mail ────────────────────────┘
+17 /shop\.(sms|push)\..+/ ────────┤   max_age 30s
+   beat often ────────────────────┘   dead letters → dead
      every 1m30s
      shop.mail.flush
 
-                                                      dead ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌▶   graveyard  1 × 1 prefork
-                                                      unread without its profile            with --profile full
+                                      dead ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌▶   graveyard  1 × 1 prefork
+                                      unread without its profile            with --profile full
 
-                                                      lonely ─✗
-                                                      no pool reads it
+                                      lonely ─✗
+                                      no pool reads it
 
-20 router shop.routing.Router ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌▶ decides when a task is sent
-21 router celeryfleet.routers.namespace ╌╌╌╌╌╌╌╌╌╌╌╌▶ the queue that the task's name begins with
+20 router shop.routing.Router ╌╌╌╌╌╌▶ decides when a task is sent
+21 router celeryfleet.routers.namespace ╌╌╌▶ the queue that the task's name begins with
 
 15: line of fleet.yaml, the first match wins   p9: priority, 9 runs first   ◇ exchange   ★ default queue
 2 × 4: workers × tasks at once in each
@@ -85,42 +85,76 @@ def test_a_fleet_with_everything_has_exchanges_routers_beat_and_what_is_lost() -
 SHOP_80 = r"""
 shop: 8 routes, 7 queues, 4 pools with 4 workers
 
-   ROUTES                         EXCHANGES, QUEUES             POOLS
-15 shop.…encode p9 ───────────┬─▶ video ────────────────────▶ ┌ web
-22 shop.v* ───────────────────┘   max_priority 10      ┌────▶ └ 2 × 4 prefork
-                                  max_length 5,000     │
-                                                       │
-   any other ─────────────────┬─▶ default ★ ───────────┴────▶ ┌ created
-   beat nightly ╌╌╌╌╌╌╌╌╌╌╌╌╌╌┘                        ┌────▶ │ 1 × 1 prefork
-     0 3 * * *                                         │ ┌──▶ └
-     shop.report                                       │ │
-                                                       │ │
-18 shop.order.* ───── or…ted ─┬─▶ ◇ events topic       │ │
-19 shop.bill.* ────── bi…aid ─┘   ├─ *.…ted ─▶ created ┘ │
-     lost: no                     └─ or…r.# ─▶ orders ───┴──▶ ┌ mail
-     queue is                       dead letters →     ┌────▶ └ 1 × 16 threads
-     bound to                       graves, not        │        in turn
-     that key                       declared here      │
-                                                       │
-16 shop.mail.* ───────────────┬─▶ mail ────────────────┘
-17 /shop…)\..+/ ──────────────┤   max_age 30s
-   beat often ────────────────┘   dead letters →
-     every 1m30s                  dead
-     shop.mail.f…
+   ROUTES                        EXCHANGES, QUEUES               POOLS
+15 shop.video.encode p9 ─────┬─▶ video ──────────────────────▶ ┌ web
+22 shop.v* ──────────────────┘   max_priority 10        ┌────▶ └ 2 × 4 prefork
+                                 max_length 5,000       │
+                                                        │
+   any other task ───────────┬─▶ default ★ ─────────────┴────▶ ┌ created
+   beat nightly ╌╌╌╌╌╌╌╌╌╌╌╌╌┘                          ┌────▶ │ 1 × 1 prefork
+     0 3 * * *                                          │ ┌──▶ └
+     shop.report                                        │ │
+                                                        │ │
+18 shop.order.* ── ord…ated ─┬─▶ ◇ events topic         │ │
+19 shop.bill.* ── bill.paid ─┘   ├─ *.c…ated ─▶ created ┘ │
+     sending fails: no           └─ order.# ──▶ orders ───┴──▶ ┌ mail
+     queue is bound to             dead letters →       ┌────▶ └ 1 × 16 threads
+     that key                      graves, not          │        in turn
+                                   declared here        │
+                                                        │
+16 shop.mail.* ──────────────┬─▶ mail ──────────────────┘
+17 /shop\.(sms|push)\..+/ ───┤   max_age 30s
+   beat often ───────────────┘   dead letters →
+     every 1m30s                 dead
+     shop.mail.flush
 
-                                  dead ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌▶   gra…yard
-                                  unread without its            1 × 1 prefork
-                                  profile                       with --profile
-                                                                full
-                                  lonely ─✗
-                                  no pool reads it
+                                 dead ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌▶   graveyard
+                                 unread without its              1 × 1 prefork
+                                 profile                         with --profile
+                                                                 full
+                                 lonely ─✗
+                                 no pool reads it
 
-20 router shop.…Router ╌╌╌╌╌╌╌╌╌▶ decides when a task is sent
-21 router celer…espace ╌╌╌╌╌╌╌╌╌▶ the queue that the task's name begins with
+20 router shop.rou…ng.Router ╌╌╌▶ decides when a task is sent
+21 router celeryfl…namespace ╌╌╌▶ the queue that the task's name begins with
 
 15: line of fleet.yaml, the first match wins   p9: priority, 9 runs first
 ◇ exchange   ★ default queue   2 × 4: workers × tasks at once in each
 """.lstrip("\n")
+
+
+ARROWS_80 = """\
+12 acme.shop.orders.* ─────────▶ orders ───────────────────────▶   a
+13 acme.…create ── ord….new ───▶ ◇ ev topic                        1 × 1 prefork
+                                 └─ ord….new ─▶ order…things ─1▶ ┌ b
+14 acme.very.l…at.is.long.* ───▶ st7-default ─────────────────2▶ └ 1 × 1 prefork
+   any other task ─────────────▶ st7-very-long-segfault ★ ─────▶   c
+"""
+
+
+def test_an_arrow_is_shortened_before_the_name_beside_it() -> None:
+    assert ARROWS_80 in drawn(
+        """app: acme
+
+
+queues:
+  orders: {}
+  order-new-things: {exchange: {name: ev, type: topic}, routing_key: order.new}
+  st7-default: {}
+  st7-very-long-segfault: {}
+default_queue: st7-very-long-segfault
+
+routes:
+  - {task: "acme.shop.orders.*", queue: orders}
+  - {task: "acme.shop.orderss.create", exchange: ev, routing_key: order.new}
+  - {task: "acme.very.long.module.name.of.tasks.that.is.long.*", queue: st7-default}
+pools:
+  a: {queues: [orders]}
+  b: {queues: [order-new-things, st7-default]}
+  c: {queues: [st7-very-long-segfault]}
+""",
+        80,
+    )
 
 
 def test_a_narrow_terminal_shortens_patterns_first_and_names_last() -> None:
@@ -143,8 +177,8 @@ default ★
 ◇ events topic
   ← 18 shop.order.* ─ order.created
   ← 19 shop.bill.* ─ bill.paid
-    lost: no queue is bound to
-    that key
+    sending fails: no queue is
+    bound to that key
 created ◇ *.created
 orders ◇ order.#
   dead letters → graves, not declared here
