@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celeryfleet.cli.meant import routers_of
+from celeryfleet.cli.meant import aliases, routers_of
 from celeryfleet.errors import FleetError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from celeryfleet.errors import Problem
     from celeryfleet.plan.app_facts import AppFacts
     from celeryfleet.plan.lint import Finding, Machine, Server
+    from celeryfleet.plan.lint.answers import Answers
     from celeryfleet.plan.values import Plan
     from celeryfleet.resp import Reply
     from celeryfleet.spec.model import Fleet
@@ -41,6 +42,7 @@ class Verdict:
 def examine(session: Session) -> Verdict:
     """Look at all there is. What is wrong with fleet.yaml or the app is a finding here like any other."""
     from celeryfleet.plan.lint import in_order, judged, lint
+    from celeryfleet.plan.lint.answers import ask_all
     from celeryfleet.plan.lint.ignores import silence
 
     try:
@@ -49,11 +51,16 @@ def examine(session: Session) -> Verdict:
         return Verdict(_errors(error.problems))
     errors: list[Finding] = []
     app: AppFacts | None = None
+    answers: Answers | None = None
     try:
-        _, app = session.examined()
-        routers_of(session)
+        loaded, app = session.examined()
+        routers = routers_of(session, loaded)
+        if routers:
+            answers = ask_all(fleet, plan, app, routers)
     except FleetError as error:
         errors = _errors(error.problems, fleet.where("app"))
+    if app is not None:
+        errors += canvas_errors(session, app)
     machine = machine_facts(plan, app is not None)
     if plan.broker.kind == "amqp":
         server = None
@@ -61,8 +68,8 @@ def examine(session: Session) -> Verdict:
         errors += _errors(problems)
     else:
         server, note = server_facts(plan)
-    found = lint(fleet, plan, app, machine, server)
-    told, silenced = silence(found, files(session), judged(app, machine, server))
+    found = lint(fleet, plan, app, machine, server, answers)
+    told, silenced = silence(found, files(session), judged(app, machine, server, answers))
     tasks = len(app.tasks) if app is not None else None
     return Verdict(in_order([*errors, *told]), silenced, plan, len(fleet.routes), tasks, note)
 
@@ -76,6 +83,26 @@ def _errors(problems: Iterable[Problem], where: str = "") -> list[Finding]:
         Finding(rule.code, rule.name, Level.ERROR, problem.where or where, problem.what, problem.hint)
         for problem, rule in rules
     ]
+
+
+def canvas_errors(session: Session, app: AppFacts) -> list[Finding]:
+    """Read the named canvases as `celeryfleet canvas` does, and say which it would refuse."""
+    from celeryfleet.client.expression import parse
+    from celeryfleet.client.kinds import Names
+    from celeryfleet.errors import Problem
+    from celeryfleet.plan.lint.registry import CANVAS
+
+    fleet = session.fleet
+    names = Names(tuple(app.tasks), aliases(session), [queue.name for queue in session.plan.queues])
+    problems = []
+    for name, text in fleet.canvases.items():
+        try:
+            parse(text, names)
+        except FleetError as error:  # the next one may be wrong too
+            told = error.problems[0]
+            where = fleet.where("canvases", name)
+            problems.append(Problem(f'canvas "{name}": {told.what}', where, told.hint, CANVAS.code))
+    return _errors(problems)
 
 
 def files(session: Session) -> dict[str, str]:

@@ -113,6 +113,12 @@ def known(queues: Sequence[QueuePlan], name: str, namer: str = "", where: str = 
     raise FleetError(f'the queue "{name}"{namer} is unknown.', where, hint)
 
 
+def gives_back(plan: Plan) -> bool:
+    """Tell whether the broker gives the sender back what no queue takes; else it drops it."""
+    confirmed = plan.settings.get("broker_transport_options", {}).get("confirm_publish")
+    return plan.broker.kind == "amqp" and bool(confirmed)
+
+
 # --- Exchanges --------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ MASK = "***"
 #: words of a setting's name that make its value a credential; a mere `key` does not: routing_key, unacked_key
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|private|(access|account|api|security)_?key", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(r"([?&;])([a-z_]*(?:passw|secret|token|sig|key)[a-z_]*)=([^&;#\s]+)", re.IGNORECASE)
-_NEXT_URL = re.compile(r";(?=[a-z+]+://)")
+_SCHEME = re.compile(r"[a-z+]+://")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _OPENED = re.compile(r"\$\$|\$\{(\w+)(:?[-?])?")
 
@@ -52,7 +52,10 @@ def secret_variables(written: str) -> set[str]:
 
 
 def _masked(text: str, veil: Callable[[str], str]) -> str:
-    return ";".join(_masked_one(part, veil) for part in _NEXT_URL.split(text))
+    """Mask each of several URLs: they have one scheme, so that `;x://` elsewhere belongs to a password."""
+    scheme = _SCHEME.match(text)
+    parts = re.split(f";(?={re.escape(scheme[0])})", text) if scheme else [text]
+    return ";".join(_masked_one(part, veil) for part in parts)
 
 
 def _masked_one(url: str, veil: Callable[[str], str]) -> str:

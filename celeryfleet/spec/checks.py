@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from celeryfleet.errors import Problem
 from celeryfleet.spec import codes, names, settings
+from celeryfleet.spec.interpolate import emptied
 from celeryfleet.spec.subjects import quoted, subject
 from celeryfleet.spec.suggest import did_you_mean
 from celeryfleet.spec.tree import (
@@ -37,6 +38,7 @@ _ARGUMENTS: Mapping[str, str] = {
 def check(root: Block, newer: settings.Names) -> Iterator[Problem]:
     """Find everything that contradicts itself or refers to nothing."""
     yield from _empty_sections(root)
+    yield from _broker(root)
     yield from _names(root)
     if declared := Declared.of(root):
         yield from _pools(root, declared)
@@ -87,6 +89,26 @@ def _empty_sections(root: Block) -> Iterator[Problem]:
 
 def _is_empty(node: Node) -> bool:
     return isinstance(node, Block) and not node.entries
+
+
+# --- The broker -------------------------------------------------------------------------------------------
+
+
+def _broker(root: Block) -> Iterator[Problem]:
+    """A transport that is named by itself goes before the URL's own."""
+    celery = child(root, "celery")
+    own = celery.entries.get("broker_url") if isinstance(celery, Block) else None
+    if own is not None and not (text(own.node) or "").strip() and isinstance(own.node, Scalar) and not own.node.failed:
+        what, hint = emptied(own.node) or ("is empty.", "Remove it, or write broker: at the top.")
+        yield Problem(f"{subject(('celery', 'broker_url'))} {what}", str(own.node.mark), hint)
+    if child(celery, "broker_transport") is not None:
+        return
+    for path in (("broker",), ("broker", "url"), ("celery", "broker_url")):
+        node = at(root, path)
+        url = text(node)
+        what, hint = names.broker_problem(url) if url else ("", "")
+        if what and node is not None:
+            yield Problem(f"{subject(path)} {what}.", str(node.mark), hint)
 
 
 # --- Names ------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from celeryfleet.spec.fields import kind, refuse, unwrapped
-from celeryfleet.spec.header_names import OWN
+from celeryfleet.spec.header_names import OWN, unfit
 from celeryfleet.spec.suggest import did_you_mean
 from celeryfleet.spec.tree import Scalar
 
@@ -27,6 +27,9 @@ def _values(value: Any) -> dict[str, Any]:
             raise refuse("holds a header without a name")
         if not isinstance(unwrapped(held), str | int | float):
             raise refuse(f"must be a text, a number, true or false, but it is {kind(held)}", at=name)
+        why = unfit(name, unwrapped(held))
+        if why:
+            raise refuse(f"cannot be sent: {why}", at=name)
     return dict(unwrapped(value))
 
 

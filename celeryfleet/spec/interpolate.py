@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from celeryfleet.errors import Problem
 from celeryfleet.spec.subjects import subject
-from celeryfleet.spec.suggest import did_you_mean
+from celeryfleet.spec.suggest import did_you_mean, listed
 from celeryfleet.spec.tree import Block, Entry, Listing, Node, Path, Scalar
 
 _OPEN = "holds a ${ that is not closed"
@@ -16,6 +16,7 @@ _FORMS = "Write ${VAR}, ${VAR:-default}, ${VAR-default} or ${VAR:?message}, and 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATOR = re.compile(r":?[-?]")
 _NEXT = re.compile(r"\$\$|\$\{|\}")
+_NAMED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 #: levels of ${A:-${B:-c}}
 _DEEPEST = 10
 
@@ -90,6 +91,18 @@ class _Anything(Mapping[str, str]):
 
     def __len__(self) -> int:
         return 0
+
+
+def emptied(node: Node | None) -> tuple[str, str] | None:
+    """Say of a value that is empty since its variables are, and what to do; None: it is not."""
+    if not isinstance(node, Scalar) or node.failed or node.written is None or node.text.strip():
+        return None
+    found = list(dict.fromkeys(_NAMED.findall(node.written)))
+    if not found:
+        return None
+    verb = "variable {} is" if len(found) == 1 else "variables {} are"
+    hint = f"Give it a value, or write ${{{found[0]}:-default}}." if len(found) == 1 else "Give one of them a value."
+    return f"is empty, since the {verb.format(listed(found))}.", hint
 
 
 def _how_to_set(name: str, variables: Mapping[str, str]) -> str:

@@ -19,22 +19,38 @@ _VARIABLE = re.compile(r"[^=\0]+")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 #: what kombu keeps on Redis under names of its own, and what RabbitMQ and Celery keep to themselves
 _RESERVED = ("_kombu.binding.", "unacked", "amq.", "celery_delayed_", "celery-task-meta-")
-_SCHEMES = (
+#: what kombu 5.7 has a transport for (kombu.transport.TRANSPORT_ALIASES), in lower case
+SCHEMES = (
     "amqp",
     "amqps",
+    "azureservicebus",
+    "azurestoragequeues",
     "confluentkafka",
+    "consul",
+    "etcd",
     "filesystem",
     "gcpubsub",
     "kafka",
+    "librabbitmq",
     "memory",
     "mongodb",
+    "pgmq",
     "pyamqp",
+    "pyro",
+    "qpid",
     "redis",
-    "redis+socket",
     "rediss",
     "sentinel",
+    "slmq",
+    "sqla",
+    "sqlalchemy",
     "sqs",
+    "zookeeper",
 )
+#: schemes that are two words, for guesses: kombu looks at the one before the plus
+_DOUBLE = ("redis+socket",)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
+_COMMON = "Common kinds are redis://, rediss://, sentinel://, amqp://, amqps:// and sqs://."
 _BACKENDS = ("rpc", "cache", "redis", "django-db", "django-cache", "disabled")
 
 
@@ -70,6 +86,25 @@ def queue_problem(name: str) -> str:
 def variable_problem(name: str) -> str:
     """Return what is wrong with the name of an environment variable, or nothing."""
     return "" if _VARIABLE.fullmatch(name) else "must not be empty and must hold no ="
+
+
+def broker_problem(url: str) -> tuple[str, str]:
+    """Return what is wrong with the kind of a broker's URL, and a hint; of several, the first that is wrong.
+
+    An URL may hold a password: only its scheme is ever shown.
+    """
+    for one in url.split(";"):
+        scheme, colon, _ = one.strip().partition("://")
+        transport, plus, _ = scheme.partition("+")
+        # Before a plus kombu takes the word as it stands: `Redis+socket` has no transport, but `Redis` has.
+        found = (transport if plus else transport.lower()) in (*SCHEMES, *(("SQS", "SLMQ") if plus else ()))
+        if colon and not found and _SCHEME.fullmatch(scheme):
+            what = f'is an URL of the unknown kind "{_printable(scheme)}://"'
+            if "." in scheme:
+                return what, f"An URL names no module: write celery: {{broker_transport: {_printable(scheme)}}} too."
+            near = closest(scheme, (*SCHEMES, *_DOUBLE))
+            return what, f'Did you mean "{near}://"?' if near else _COMMON
+    return "", ""
 
 
 def default_fleet(folder: str) -> str:
@@ -128,11 +163,8 @@ def _url(url: str) -> str:
         guess = closest(url, ["embedded"])
         hint = f'Did you mean "{guess}"?' if guess else "Write embedded, or an URL such as redis://localhost:6379/0"
         raise refuse("is neither embedded nor an URL", hint)
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+._-]*", scheme):
+    if not _SCHEME.fullmatch(scheme):
         raise refuse("is neither embedded nor an URL", "Write an URL such as redis://localhost:6379/0")
-    near = closest(scheme, _SCHEMES)
-    if near and near != scheme.lower() and scheme.lower() not in _SCHEMES:
-        raise refuse(f'is an URL of the unknown kind "{scheme}://"', f'Did you mean "{near}://"?')
     return url
 
 

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from celeryfleet.errors import Problem
 from celeryfleet.spec import codes
 from celeryfleet.spec.fields import kind
+from celeryfleet.spec.interpolate import emptied
 from celeryfleet.spec.model import Fleet
 from celeryfleet.spec.subjects import owner, quoted, subject
 from celeryfleet.spec.suggest import did_you_mean, listed
@@ -97,6 +98,7 @@ def _problem(root: Node, path: Path, details: ErrorDetails) -> Problem:
             wanted = _WANTED.get(known)
             what = f"must be {wanted}, but it is {kind(details['input'])}" if wanted else details["msg"]
             hint = _shape(path, wanted or "", details["input"])
+    what, hint = emptied(at(root, written)) or (what, hint)
     return Problem(f"{subject(written)} {what.rstrip('.')}.", str(value_mark(root, written)), hint)
 
 

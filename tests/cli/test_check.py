@@ -361,5 +361,53 @@ def test_a_rabbitmq_that_is_down_is_mentioned_once_and_no_failure(tmp_path: Path
     done = check(tmp_path, fleet=FLEET + "broker: amqp://u:${PW:-}@127.0.0.1:1//\n")
     assert done.returncode == 0
     assert done.stderr.splitlines()[0] == (
-        "the broker amqp://u:${PW}@127.0.0.1:1// was not asked for its queues: Connection refused."
+        "the broker amqp://u:${PW}@127.0.0.1:1// was not asked for its queues: 127.0.0.1:1: Connection refused."
     )
+
+
+# --- What commands would refuse ---------------------------------------------------------------------------
+
+
+def test_a_broker_that_kombu_has_no_transport_for_ends_every_command(tmp_path: Path) -> None:
+    done = check(tmp_path, fleet=FLEET + "broker: foo://h\n")
+    assert done.returncode == 2
+    assert 'fleet.yaml:6:9: broker is an URL of the unknown kind "foo://".' in done.stderr
+    for words in (("status",), ("send", "add", "1", "2"), ("up", "-d")):
+        other = subprocess.run(
+            [sys.executable, "-m", "celeryfleet", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert other.returncode == 2
+        assert 'broker is an URL of the unknown kind "foo://".' in other.stderr
+        assert "Traceback" not in other.stderr
+
+
+def test_a_named_canvas_that_cannot_be_run_is_an_error_of_its_line(tmp_path: Path) -> None:
+    canvases = 'canvases:\n  good: add.s(1, 2) | add.s(3)\n  typo: "add.s(1, 2) | ad.s(3)"\n  open: add.s(1, 2\n'
+    done = check(tmp_path, "--json", fleet=FLEET + canvases)
+    assert done.returncode == 2
+    told = [(f["code"], f["line"], f["what"]) for f in json.loads(done.stdout)["findings"] if f["level"] == "error"]
+    assert [(code, line) for code, line, _ in told] == [("CF072", 8), ("CF072", 9)]
+    assert told[0][2].startswith('canvas "typo": No task is called "ad".')
+    assert told[1][2].startswith('canvas "open": This is no expression: ')
+
+
+def test_a_router_is_asked_about_every_task(tmp_path: Path) -> None:
+    app = APP + "\n\ndef ghost(*_, **__):\n    return 'ghost'\n"
+    done = check(tmp_path, "--strict", fleet=FLEET + "routes: [{router: shop.ghost}]\n", app=app)
+    assert done.returncode == 1
+    assert (
+        'warning: fleet.yaml:6:11: the router shop.ghost sends "shop.add" to the queue "ghost", which is not declared: '
+        "a send fails. [CF028]"
+    ) in done.stdout
+
+
+def test_a_limit_for_all_tasks_of_an_app_is_said_of_its_settings(tmp_path: Path) -> None:
+    app = APP.replace('Celery("shop")', 'Celery("shop")\napp.conf.task_time_limit = 50')
+    done = check(tmp_path, fleet=FLEET.replace("[default]", "[default], pool: threads"), app=app)
+    assert "task_time_limit of the app's settings does nothing in a threads pool." in done.stdout
+    assert "in the code of" not in done.stdout

@@ -18,6 +18,8 @@ from celeryfleet.plan.secrets import masked, masked_origin, shown
         ("amqp://user:p?w#d@host//", "amqp://user:***@host//"),
         ("amqp://guest@host//", "amqp://guest@host//"),
         ("sentinel://:a@h1:26379;sentinel://:b@h2:26379", "sentinel://:***@h1:26379;sentinel://:***@h2:26379"),
+        ("redis://:Z;a://Z@host", "redis://:***@host"),
+        ("amqp://u:a@h1;amqp://u:b;c://@h2", "amqp://u:***@h1;amqp://u:***@h2"),
         ("redis://host/0?password=pw&db=1", "redis://host/0?password=***&db=1"),
         ("redis+socket:///run/v.sock?virtual_host=0", "redis+socket:///run/v.sock?virtual_host=0"),
         ("redis://:${looks_like_a_variable}@host", "redis://:***@host"),

@@ -6,6 +6,7 @@ import pytest
 
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.spec.load import parse
+from celeryfleet.spec.names import SCHEMES
 
 QUEUES = "queues: {default: , mail: }\n"
 
@@ -258,6 +259,17 @@ NAMES = {
     "Queues are declared at line 1.",
     "broker: embeded": '2:9: broker is neither embedded nor an URL. Did you mean "embedded"?',
     "broker: redsi://:secret@host": '2:9: broker is an URL of the unknown kind "redsi://". Did you mean "redis://"?',
+    "broker: foo://:secret@host": '2:9: broker is an URL of the unknown kind "foo://". '
+    "Common kinds are redis://, rediss://, sentinel://, amqp://, amqps:// and sqs://.",
+    "broker: {url: 'redis://a;redsi://:secret@b'}": '2:15: broker.url is an URL of the unknown kind "redsi://". '
+    'Did you mean "redis://"?',
+    "broker: redsi+socket:///x": '2:9: broker is an URL of the unknown kind "redsi+socket://". '
+    'Did you mean "redis+socket://"?',
+    "broker: shop.Transport://h": '2:9: broker is an URL of the unknown kind "shop.Transport://". '
+    "An URL names no module: write celery: {broker_transport: shop.Transport} too.",
+    "celery: {broker_url: 'foo://h'}": '2:22: celery.broker_url is an URL of the unknown kind "foo://". '
+    "Common kinds are redis://, rediss://, sentinel://, amqp://, amqps:// and sqs://.",
+    "celery: {broker_url: }": "2:22: celery.broker_url is empty. Remove it, or write broker: at the top.",
     "broker: {url: redis://h, visibility_timeout: 3}": "2:46: broker.visibility_timeout is 3, which has no unit. "
     "Write ms, s, m, h, d or w after the number, as in 30s or 1h30m.",
     "results: djangodb": '2:10: results is no result backend. Did you mean "django-db"?',
@@ -281,6 +293,42 @@ NAMES = {
 @pytest.mark.parametrize("written", NAMES)
 def test_a_name_that_means_nothing_says_what_there_is(written: str) -> None:
     assert problems(f"{QUEUES}{written}\n") == f"fleet.yaml:{NAMES[written]}"
+
+
+def test_the_kinds_of_brokers_are_those_that_kombu_has() -> None:
+    from kombu.transport import TRANSPORT_ALIASES
+
+    assert sorted(SCHEMES) == sorted({name.lower() for name in TRANSPORT_ALIASES})
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "broker: SQS://h",
+        "broker: SQS+https://h",
+        "broker: sqla+mysql://h/x",
+        "broker: redis+socket:///run/redis",
+        "broker: sentinel://a;sentinel://b;c",
+        "celery: {broker_transport: 'shop:Transport'}\nbroker: foo://h",
+    ],
+)
+def test_an_url_that_kombu_has_a_transport_for_is_taken(written: str) -> None:
+    parse(f"{QUEUES}{written}\n", "fleet.yaml", {})
+
+
+EMPTIED = {
+    "broker: ${URL}": "2:1: broker is empty, since the variable URL is. Give it a value, or write ${URL:-default}.",
+    "broker: {url: '${URL}'}": "2:15: broker.url is empty, since the variable URL is. "
+    "Give it a value, or write ${URL:-default}.",
+    "broker: ${URL}${MORE:-}": "2:1: broker is empty, since the variables URL and MORE are. Give one of them a value.",
+    "celery: {broker_url: '${URL}'}": "2:22: celery.broker_url is empty, since the variable URL is. "
+    "Give it a value, or write ${URL:-default}.",
+}
+
+
+@pytest.mark.parametrize("written", EMPTIED)
+def test_what_is_empty_since_its_variable_is_names_the_variable(written: str) -> None:
+    assert problems(f"{QUEUES}{written}\n", URL="") == f"fleet.yaml:{EMPTIED[written]}"
 
 
 QUEUE_NAMES = {
@@ -311,6 +359,8 @@ HEADERS = {
     "but it is a list.",
     f"{DOCS}, headers: {{kind: }}": '2:56: headers.kind of queue "q" must be a text, a number, true or false, '
     "but it is empty.",
+    f"{DOCS}, headers: {{n: {2**63}}}": '2:59: headers.n of queue "q" cannot be sent: it is a number of more than '
+    "64 bits.",
     f"{DOCS}, headers: {{x-match: al, kind: pdf}}": '2:65: headers.x-match of queue "q" must be all or any, '
     'but it is al. Did you mean "all"?',
     f"{DOCS}, headers: {{x-kind: pdf}}": '2:64: headers.x-kind of queue "q" can\'t be asked for: RabbitMQ passes over '

@@ -9,6 +9,7 @@ from celeryfleet.plan.lint.values import Case, Finding, Level, Machine, Rule, Se
 
 if TYPE_CHECKING:
     from celeryfleet.plan.app_facts import AppFacts
+    from celeryfleet.plan.lint.answers import Answers
     from celeryfleet.plan.values import Plan
     from celeryfleet.spec.model import Fleet
 
@@ -21,9 +22,10 @@ def lint(
     app: AppFacts | None = None,
     machine: Machine | None = None,
     server: Server | None = None,
+    answers: Answers | None = None,
 ) -> list[Finding]:
     """Return what is to be said of a fleet, warnings first; a rule that needs what is not known says nothing."""
-    case = Case(fleet, plan, app, machine, server)
+    case = Case(fleet, plan, app, machine, server, answers)
     return in_order([finding for rule in RULES for finding in rule.findings(case)])
 
 
@@ -33,7 +35,10 @@ def in_order(findings: list[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda f: (levels.index(f.level), f.file, f.line, f.column, f.code))
 
 
-def judged(app: AppFacts | None, machine: Machine | None, server: Server | None) -> frozenset[str]:
+def judged(
+    app: AppFacts | None, machine: Machine | None, server: Server | None, answers: Answers | None = None
+) -> frozenset[str]:
     """Name the codes that could be found with what is known: of the others nobody can say that they do not hold."""
-    known = {name for name, value in (("app", app), ("machine", machine), ("server", server)) if value is not None}
+    facts = {"app": app, "machine": machine, "server": server, "answers": answers}
+    known = {name for name, value in facts.items() if value is not None}
     return frozenset(rule.code for rule in RULES if rule.needs <= known)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.plan.broker import SEP
-from celeryfleet.plan.lint.pools import queues_of
-from celeryfleet.plan.lint.values import Case, Found, Level, duration, rule
+from celeryfleet.plan.lint.pools import run_by
+from celeryfleet.plan.lint.values import Case, Found, Level, duration, quoted, rule
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import PoolPlan
@@ -56,24 +56,32 @@ def _late_tasks(case: Case) -> Iterator[Found]:
     runs = case.app.runs if case.app is not None else {}
     for pool in case.plan.pools:
         timeout, limit, late = _visibility(case, pool), _limit(case, pool), case.setting(pool, "task_acks_late")
-        for task, own in case.tasks.items():
-            longest = own.get("time_limit") or limit
-            said_by_pool = late and limit > timeout
-            if longest <= timeout or said_by_pool or not (late or runs.get(task, {}).get("acks_late")):
-                continue
-            if not set(queues_of(case, task)).isdisjoint(pool.queues):
-                yield Found(
-                    case.fleet.where("pools", pool.name),
-                    f"{task} is delivered a second time while it runs, if that takes longer than {duration(timeout)}: "
-                    f"it acknowledges late and its time limit is {duration(longest)}.",
-                    _raise(longest),
-                )
+        if late and limit > timeout:  # said of the pool
+            continue
+        may = {
+            task: case.limited(task, "time_limit") or limit
+            for task in run_by(case, pool)
+            if late or runs.get(task, {}).get("acks_late")
+        }
+        long = {task: longest for task, longest in may.items() if longest > timeout}
+        if not long:
+            continue
+        most = max(long.values())
+        alone = len(long) == 1
+        when = "is delivered a second time while it runs" if alone else "are delivered a second time while they run"
+        why = "it acknowledges late and its time limit is" if alone else "they acknowledge late and may run"
+        yield Found(
+            case.fleet.where("pools", pool.name),
+            f"{quoted(long)} {when}, if that takes longer than {duration(timeout)}: {why} {duration(most)}.",
+            _raise(most),
+        )
 
 
 def _visibility(case: Case, pool: PoolPlan | None = None) -> float:
-    """Return after how many seconds an unacknowledged message comes back."""
+    """Return after how many seconds an unacknowledged message comes back; Celery is given all these options merged."""
     key = "broker_transport_options"
-    options: Mapping[str, Any] = (case.setting(pool, key) if pool is not None else case.plan.settings.get(key)) or {}
+    layers = (case.own_settings, case.plan.settings, pool.conf if pool is not None else {})
+    options: Mapping[str, Any] = {name: value for layer in layers for name, value in (layer.get(key) or {}).items()}
     return float(options.get("visibility_timeout") or VISIBILITY_TIMEOUT)
 
 
@@ -88,10 +96,13 @@ def _delays(case: Case) -> Iterator[tuple[str, str, float]]:
         countdown = entry.options.get("countdown")
         if isinstance(countdown, int | float):
             yield case.fleet.where("beat", "schedule", name, "options", "countdown"), f'the task of "{name}"', countdown
+    retries: dict[float, list[str]] = {}
     for task, conduct in case.app.runs.items() if case.app is not None else ():
         delay = conduct.get("default_retry_delay")
         if isinstance(delay, int | float):
-            yield case.fleet.where("broker"), f"a retry of {task}", delay
+            retries.setdefault(delay, []).append(task)
+    for delay, tasks in retries.items():
+        yield case.fleet.where("broker"), f"a retry of {quoted(tasks)}", delay
 
 
 def _raise(seconds: float) -> str:

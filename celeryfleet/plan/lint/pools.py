@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from celeryfleet.plan.lint.routes import asks_code, first_match
 from celeryfleet.plan.lint.values import Case, Found, Level, duration, quoted, rule
 
 if TYPE_CHECKING:
-    pass
+    from celeryfleet.plan.values import PoolPlan
 
 GREEN = ("gevent", "eventlet")
 #: limits of a pool → the settings they are
@@ -33,9 +33,10 @@ def ignored_limits(case: Case) -> Iterator[Found]:
                 continue
             own = (("pools", pool.name, key), ("pools", pool.name, "celery", setting))
             written = any(case.fleet.wrote(*path) for path in own)
+            whose = " of the app's settings" if case.of_the_app(pool, setting) else ""
             yield Found(
                 case.where(*own, ("pools", pool.name, "pool")),
-                f"{key if case.fleet.wrote(*own[0]) else setting} does nothing in a {pool.kind} pool.",
+                f"{key if case.fleet.wrote(*own[0]) else setting}{whose} does nothing in a {pool.kind} pool.",
                 "Use `pool: prefork`, or remove it."
                 if written
                 else "Use `pool: prefork`, or know that none holds here.",
@@ -51,11 +52,7 @@ def _ignored_by_task(case: Case) -> Iterator[Found]:
     """Find limits in tasks' own code, for tasks that such a pool runs."""
     for pool in case.plan.pools:
         for key in ("time_limit", "soft_time_limit"):
-            named = [
-                task
-                for task, own in case.tasks.items()
-                if own.get(key) and not set(queues_of(case, task)).isdisjoint(pool.queues)
-            ]
+            named = [task for task in run_by(case, pool) if case.limited(task, key)]
             if named and not _enforces(pool.kind, key):
                 yield Found(
                     case.fleet.where("pools", pool.name, "pool"),
@@ -65,13 +62,25 @@ def _ignored_by_task(case: Case) -> Iterator[Found]:
 
 
 def queues_of(case: Case, task: str) -> tuple[str, ...]:
-    """Name the queue a task surely goes to by its own code, its route or the default; nothing where an app decides."""
+    """Name the queues a task surely goes to by its own code, its route or the default; none where nobody knows."""
+    if case.answers is not None and task in case.answers.queues:
+        return case.answers.queues[task]
     own = case.tasks.get(task, {})
     _, route = first_match(case, task)
-    if own.get("exchange") or (route is not None and (asks_code(route) or route.exchange is not None)):
+    if own.get("exchange"):
         return ()
-    named = own.get("queue") or (route.queue if route is not None else None) or case.fleet.default_queue
+    named = own.get("queue")
+    if not named and route is not None:
+        if asks_code(route) or route.exchange is not None:
+            return ()
+        named = route.queue
+    named = named or case.fleet.default_queue
     return (str(getattr(named, "name", named)),)
+
+
+def run_by(case: Case, pool: PoolPlan) -> list[str]:
+    """Name the tasks that surely go to a queue which this pool reads."""
+    return [task for task in case.tasks if not set(queues_of(case, task)).isdisjoint(pool.queues)]
 
 
 @rule("CF037", "autoscaler-ignored", "Celery's own autoscaler", Level.WARNING)
@@ -182,16 +191,33 @@ def _broker(case: Case) -> str:
 @rule("CF031", "grace-short", "A stop that cuts off a task which may run longer", Level.INFO)
 def short_grace(case: Case) -> Iterator[Found]:
     """Find pools whose tasks may run longer than a stop waits."""
+    runs = case.app.runs if case.app is not None else {}
     for pool in case.plan.pools:
-        limit = case.setting(pool, "task_time_limit")
+        limit, late = case.setting(pool, "task_time_limit"), case.setting(pool, "task_acks_late")
+        tasks = run_by(case, pool)
+        again = [] if late else [task for task in tasks if runs.get(task, {}).get("acks_late")]
         if limit and limit > pool.grace:
-            fate = "starts anew" if case.setting(pool, "task_acks_late") else "is lost"
-            yield Found(
-                case.fleet.where("pools", pool.name),
-                f"a stop waits {duration(pool.grace)}, but a task may run {duration(limit)}: "
-                f"one that is cut off {fate}.",
-                "Raise stop_grace_period to the time limit if that must not be.",
-            )
+            fate = "starts anew" if late else "is lost"
+            fate += f", but {quoted(again)}, acknowledged late, {_starts(again)} anew" if again else ""
+            yield _cut_off(case, pool, f"a task may run {duration(limit)}: one that is cut off {fate}.")
+            continue
+        longer = {task: own for task in tasks if (own := case.limited(task, "time_limit") or 0) > pool.grace}
+        if longer and _enforces(pool.kind, "time_limit"):
+            kept = [task for task in longer if late or task in again]
+            lost = [task for task in longer if task not in kept]
+            fates = [f"{quoted(lost)} {'is' if len(lost) == 1 else 'are'} lost"] if lost else []
+            fates += [f"{quoted(kept)} {_starts(kept)} anew"] if kept else []
+            most = duration(max(longer.values()))
+            yield _cut_off(case, pool, f"by their own code tasks may run {most}: if cut off, {' and '.join(fates)}.")
+
+
+def _starts(tasks: Sequence[str]) -> str:
+    return "starts" if len(tasks) == 1 else "start"
+
+
+def _cut_off(case: Case, pool: PoolPlan, what: str) -> Found:
+    hint = "Raise stop_grace_period to the time limit if that must not be."
+    return Found(case.fleet.where("pools", pool.name), f"a stop waits {duration(pool.grace)}, but {what}", hint)
 
 
 RULES = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from celeryfleet.plan.lint import app, broker, capacity, content, pools, queues, results, routes
+from celeryfleet.plan.lint import answers, app, broker, capacity, content, pools, queues, results, routes
 from celeryfleet.plan.lint.values import Level, Rule
 from celeryfleet.spec import codes
 
 #: whatever else is wrong with a fleet.yaml or an app
 INVALID = Rule("CF000", "invalid", "A file or an app that cannot be used as it is", Level.ERROR)
 UNUSED_IGNORE = Rule("CF009", "unused-ignore", "A comment that silences nothing", Level.INFO)
+CANVAS = Rule("CF072", "canvas-invalid", "A named canvas that cannot be run", Level.ERROR)
 #: found where fleet.yaml is read, or by `check` itself
 _FOUND_ELSEWHERE = (
     INVALID,
@@ -19,11 +20,13 @@ _FOUND_ELSEWHERE = (
     Rule(codes.UNKNOWN_KEY, "unknown-key", "A key that fleet.yaml does not have", Level.ERROR),
     Rule(codes.UNKNOWN_EXCHANGE, "unknown-exchange", "An exchange that no queue declares", Level.ERROR),
     Rule(codes.DEFINITION_DIFFERS, "definition-differs", "A definition that RabbitMQ has otherwise", Level.ERROR),
+    CANVAS,
     UNUSED_IGNORE,
 )
 RULES: tuple[Rule, ...] = (
     *queues.RULES,
     *routes.RULES,
+    *answers.RULES,
     *pools.RULES,
     *capacity.RULES,
     *broker.RULES,

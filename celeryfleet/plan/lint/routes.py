@@ -161,7 +161,7 @@ def _example(binding: str) -> str:
     return ".".join(words)
 
 
-@rule("CF025", "priority-ignored", "A priority in a queue without max_priority", Level.WARNING)
+@rule("CF025", "priority-ignored", "A priority that its queue does not have", Level.WARNING)
 def ignored_priorities(case: Case) -> Iterator[Found]:
     """Find priorities that RabbitMQ takes no notice of."""
     for index, route in enumerate(case.fleet.routes):
@@ -174,6 +174,14 @@ def ignored_priorities(case: Case) -> Iterator[Found]:
                 case.fleet.where("routes", index, "priority"),
                 f'RabbitMQ ignores the priority: the queue "{target.name}" has no max_priority.',
                 f"Give the queue `max_priority: {max(route.priority, 1)}` or more.",
+            )
+        most = given.get("x-max-priority")
+        if isinstance(most, int) and route.priority > most and given.get("x-queue-type") != "quorum":
+            yield Found(
+                case.fleet.where("routes", index, "priority"),
+                f'RabbitMQ takes the priority {route.priority} for {most}, the highest of the queue "{target.name}".',
+                f"Write `priority: {most}`, or give the queue `max_priority: {route.priority}`.",
+                Level.INFO,
             )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celeryfleet.plan.app_facts import AppFacts
+    from celeryfleet.plan.lint.answers import Answers
     from celeryfleet.plan.values import Plan, PoolPlan
     from celeryfleet.spec.model import Fleet
 
@@ -59,6 +60,8 @@ class Case:
     app: AppFacts | None = None
     machine: Machine | None = None
     server: Server | None = None
+    #: of the user's routers
+    answers: Answers | None = None
 
     @property
     def on_redis(self) -> bool:
@@ -81,8 +84,24 @@ class Case:
         return self.fleet.where(*written)
 
     def setting(self, pool: PoolPlan, key: str) -> Any:
-        """Return a setting as the workers of a pool have it."""
-        return pool.conf.get(key, self.plan.settings.get(key))
+        """Return a setting as the workers of a pool have it: the pool's own, the fleet's, or the app's."""
+        return pool.conf.get(key, self.plan.settings.get(key, self.own_settings.get(key)))
+
+    @property
+    def own_settings(self) -> Mapping[str, Any]:
+        """Return the settings that the app makes itself."""
+        return self.app.settings if self.app is not None else {}
+
+    def of_the_app(self, pool: PoolPlan, key: str) -> bool:
+        """Tell whether a pool has a setting from the app, since fleet.yaml says nothing of it."""
+        return key not in pool.conf and key not in self.plan.settings and key in self.own_settings
+
+    def limited(self, task: str, key: str) -> float | None:
+        """Return a limit of a task's own code; Celery gives each task that has none the one for all (from_config)."""
+        limit = self.tasks.get(task, {}).get(key)
+        setting = f"task_{key}"
+        for_all = self.plan.settings.get(setting, self.own_settings.get(setting))
+        return limit if limit and limit != for_all else None
 
 
 # --- What rules say ---------------------------------------------------------------------------------------
@@ -157,7 +176,7 @@ class Rule:
     #: as its page is called
     title: str
     level: Level
-    #: app, machine, server: what it cannot be found without
+    #: app, machine, server, answers: what it cannot be found without
     needs: frozenset[str] = frozenset()
     #: None: it is found where fleet.yaml is read
     check: Check | None = field(default=None, compare=False)

@@ -47,16 +47,42 @@ def test_how_often_a_delayed_task_will_run_is_said() -> None:
 def test_a_task_that_acknowledges_late_by_its_own_code_is_found() -> None:
     app = tasks(runs={"a": {"acks_late": True}}, a={}, b={})
     (finding,) = [f for f in found(app, **LONG) if f.level == "warning"]
-    assert finding.what.startswith("shop.a is delivered a second time while it runs, if that takes longer than 1h")
+    assert finding.what.startswith('"shop.a" is delivered a second time while it runs, if that takes longer than 1h')
     own = tasks(runs={"a": {"acks_late": True}}, a={"time_limit": 7200})
-    assert names(own) == ["visibility-short"]
-    assert names(own, **patient("3h")) == []
+    patiently = pool(stop_grace_period="3h")
+    assert names(own, pools=patiently) == ["visibility-short"]
+    assert names(own, **patient("3h"), pools=patiently) == []
 
 
 def test_a_retry_that_waits_longer_than_the_timeout_is_found() -> None:
     app = tasks(runs={"a": {"default_retry_delay": 7200}}, a={})
-    assert said(app) == ["a retry of shop.a waits 2h in a worker, and is delivered again every 1h: it runs 2 times."]
+    assert said(app) == ['a retry of "shop.a" waits 2h in a worker, and is delivered again every 1h: it runs 2 times.']
     assert names(app, **patient("2h")) == []
+
+
+def test_tasks_that_are_delivered_twice_for_the_same_reason_are_said_at_once() -> None:
+    late = {f"t{n}": {"acks_late": True, "default_retry_delay": 7200} for n in range(10)}
+    app = tasks(runs=late, **{f"t{n}": {"time_limit": 7200 + n} for n in range(10)})
+    retries, delivered = said(app, pools=pool(stop_grace_period="3h"))
+    assert delivered.startswith('"shop.t0", "shop.t1"')
+    assert "and 4 more are delivered a second time while they run" in delivered
+    assert delivered.endswith("they acknowledge late and may run 7209s.")
+    assert retries.startswith('a retry of "shop.t0", "shop.t1"')
+
+
+def test_a_router_hides_neither_what_holds_for_all_nor_a_task_s_own_queue() -> None:
+    routed: dict[str, Any] = {"routes": [{"router": "shop.R"}], "pools": pool(stop_grace_period="3h")}
+    for_all = AppFacts(tasks={"shop.a": {}}, installs=True, settings={"task_acks_late": True, "task_time_limit": 7200})
+    assert names(for_all, **routed) == ["visibility-short"]
+    own = {"acks_late": True}
+    assert names(tasks(runs={"a": own}, a={"time_limit": 7200}), **routed) == []
+    assert names(tasks(runs={"a": own}, a={"time_limit": 7200, "queue": "video"}), **routed) == ["visibility-short"]
+
+
+def test_a_visibility_timeout_of_the_app_s_own_counts() -> None:
+    settings = {"task_acks_late": True, "broker_transport_options": {"visibility_timeout": 10800}}
+    app = AppFacts(tasks={"shop.a": {}}, installs=True, settings=settings)
+    assert names(app, **LONG) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from celeryfleet.plan.app_facts import AppFacts
 from celeryfleet.plan.lint import Machine, Server
 from tests.plan.lint.cases import EVENTS, GB, PLAIN, found, names, pool, said, tasks
 
@@ -50,6 +51,24 @@ def test_a_limit_in_code_is_not_judged_where_nobody_knows_which_pool_runs_the_ta
     assert names(app, queues=EVENTS, pools=pools) == ["limit-ignored"]
 
 
+def test_a_limit_that_a_task_has_from_the_app_s_settings_is_said_of_those() -> None:
+    facts = {"time_limit": 60}  # Celery gives each task the limit for all
+    app = AppFacts(tasks={"shop.a": facts, "shop.b": facts}, installs=True, settings={"task_time_limit": 60})
+    for routes in ([], [{"router": "shop.R"}]):
+        (what,) = said(app, pools=pool(pool="threads"), routes=routes)
+        assert what == "task_time_limit of the app's settings does nothing in a threads pool."
+    assert said(tasks(a=facts), celery={"task_time_limit": 60}, pools=pool(pool="threads")) == [
+        "task_time_limit does nothing in a threads pool."
+    ]
+
+
+def test_a_router_does_not_hide_a_task_whose_own_code_names_its_queue() -> None:
+    app = tasks(a={"time_limit": 5, "queue": "video"}, b={"time_limit": 5})
+    assert said(app, pools=pool(pool="threads"), routes=[{"router": "shop.R"}]) == [
+        'the time_limit in the code of "shop.a" does nothing in a threads pool.'
+    ]
+
+
 def test_celery_s_own_autoscaler_is_found_and_the_fleet_s_is_fine_with_threads() -> None:
     setting = {"worker_autoscaler": "celery.worker.autoscale:Autoscaler"}
     assert names(celery=setting) == ["autoscaler-ignored"]
@@ -62,6 +81,32 @@ def test_a_stop_that_cuts_tasks_off_is_found() -> None:
         "a stop waits 1m, but a task may run 20m: one that is cut off is lost."
     ]
     assert names(pools=pool(time_limit="20m", stop_grace_period="20m")) == []
+
+
+@pytest.mark.parametrize(
+    ("app", "fate"),
+    [
+        (
+            AppFacts(installs=True, settings={"task_time_limit": 1200}),
+            "a task may run 20m: one that is cut off is lost.",
+        ),
+        (
+            AppFacts(installs=True, settings={"task_time_limit": 1200, "task_acks_late": True}),
+            "a task may run 20m: one that is cut off starts anew.",
+        ),
+        (
+            AppFacts({"shop.a": {}}, True, {"task_time_limit": 1200}, {"shop.a": {"acks_late": True}}),
+            'a task may run 20m: one that is cut off is lost, but "shop.a", acknowledged late, starts anew.',
+        ),
+        (
+            tasks({"a": {"acks_late": True}}, a={"time_limit": 90}, b={"time_limit": 120}, c={"time_limit": 50}),
+            'by their own code tasks may run 2m: if cut off, "shop.b" is lost and "shop.a" starts anew.',
+        ),
+        (tasks(a={"time_limit": 50}), None),
+    ],
+)
+def test_a_stop_that_cuts_tasks_off_is_judged_by_the_app_too(app: AppFacts, fate: str | None) -> None:
+    assert said(app) == ([f"a stop waits 1m, but {fate}"] if fate else [])
 
 
 def test_taking_ahead_is_found_where_it_spoils_an_order() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeryfleet.plan.app_facts import AppFacts
-from tests.plan.lint.cases import ALL, EVENTS, PLAIN, names, pool, said, tasks
+from tests.plan.lint.cases import ALL, EVENTS, PLAIN, found, names, pool, said, tasks
 
 AMQP = "amqp://h"
 ON_EVENTS: dict[str, Any] = {"queues": EVENTS, "pools": ALL}
@@ -145,3 +145,21 @@ def test_the_namespace_router_is_known_and_not_asked() -> None:
     app = AppFacts(tasks={"video:encode": {}}, installs=True)
     assert names(app, routes=routes) == []
     assert names(tasks(a={}), routes=routes) == ["route-unused", "default-only"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "keys", "said_of_it"),
+    [
+        ({"max_priority": 5}, {}, True),
+        ({"arguments": {"x-max-priority": 5}}, {}, True),
+        ({"max_priority": 9}, {}, False),
+        ({}, {"celery": {"task_queue_max_priority": 5}}, True),
+        ({"max_priority": 5}, {"broker": "redis://h"}, False),
+    ],
+)
+def test_a_priority_above_the_queue_s_highest_is_a_note_on_rabbitmq(queue: Any, keys: Any, said_of_it: bool) -> None:
+    whole = {"broker": "amqp://h", "queues": {"default": {}, "video": queue}, **keys}
+    findings = found(**whole, routes=[{"task": "shop.a", "queue": "video", "priority": 9}])
+    told = [(f.name, f.level, f.what) for f in findings if f.name == "priority-ignored"]
+    what = 'RabbitMQ takes the priority 9 for 5, the highest of the queue "video".'
+    assert told == ([("priority-ignored", "info", what)] if said_of_it else [])
