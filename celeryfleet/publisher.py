@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
+from amqp import spec
 from amqp.exceptions import ChannelError
 from celery.app.amqp import AMQP
+from kombu.utils.functional import ChannelPromise
 
 from celeryfleet.plan.delivery import addressed
+
+#: seconds in which the confirm of a message that has come back is there; RabbitMQ sends them together
+_CONFIRM = 3.0
 
 
 class Publisher(AMQP):  # type: ignore[misc]
@@ -22,7 +29,7 @@ class Publisher(AMQP):  # type: ignore[misc]
 
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
             if confirmed:
-                producer.on_return = producer.on_return or self._returned
+                self._listen(producer)
                 options = {"mandatory": True, **options}
             if options.get("exchange") and options.get("declare") is None:
                 options["declare"] = self._behind(options["exchange"], options.get("queue"))
@@ -30,8 +37,18 @@ class Publisher(AMQP):  # type: ignore[misc]
 
         return send_task_message
 
-    def _returned(self, error: Any, exchange: str, routing_key: str, message: Any) -> None:
+    def _listen(self, producer: Any) -> None:
+        """Have what comes back raised, unless somebody else listens for it."""
+        producer.on_return = producer.on_return or partial(self._returned, producer)
+        # kombu hands it to channels that it opens from now on; a result backend may have had it open one before
+        listeners = () if isinstance(producer._channel, ChannelPromise) else producer._channel.events["basic_return"]
+        if isinstance(listeners, set) and not listeners:
+            listeners.add(producer.on_return)
+
+    def _returned(self, producer: Any, error: Any, exchange: str, routing_key: str, message: Any) -> None:
         """Raise what RabbitMQ gives back, named: its words are `(312) NO_ROUTE`, and Celery shows them as they are."""
+        with suppress(TimeoutError):  # it is confirmed as well; unread, that would meet the channel while it closes
+            producer.channel.wait([spec.Basic.Ack, spec.Basic.Nack], timeout=_CONFIRM)
         kind = next((one.exchange.type for one in self.queues.values() if one.exchange.name == exchange), "")
         headers = message.headers or {}
         where = addressed(exchange, kind, routing_key, headers)

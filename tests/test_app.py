@@ -21,6 +21,7 @@ from celery.schedules import crontab
 from celeryfleet.app import apply, import_tasks, install, load
 from celeryfleet.errors import FleetError
 from celeryfleet.plan.broker import server_command, socket_url
+from celeryfleet.plan.paths import RUNTIME_DIR, paths
 
 FLEET = """
 name: shop
@@ -428,7 +429,8 @@ class TestInstall:
         app = configured()
         install(app, tmp_path / "fleet.yaml" if how == "by argument" else None)
         assert (routed(app, "shop.video"), routed(app, "other")) == ("video", "default")
-        assert app.conf.broker_url == socket_url(f"{tmp_path.resolve()}/.celeryfleet/shop/broker.sock")
+        where = paths(str(tmp_path.resolve()), "shop", os.getuid(), RUNTIME_DIR)
+        assert app.conf.broker_url == socket_url(where.broker)
 
     def test_no_fleet_is_an_error_that_says_so(self, tmp_path: Path) -> None:
         os.chdir(tmp_path)

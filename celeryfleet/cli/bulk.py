@@ -67,7 +67,7 @@ def send_file(session: Session, task: str | None, source: Path, options: Options
         if found.problems:
             raise FleetError.of([*found.problems, Problem("nothing was sent.")])
         if not force:
-            refuse_unread(session, app, _wanted(found.first, options.queue))
+            refuse_unread(session, app, _wanted(found.first, options))
 
         def resume(sent: int, error: BulkError | None) -> str:
             return jsonl.resume(file, name, sent, error.unsure if error else 0, error.refused if error else ())
@@ -80,9 +80,10 @@ def _resolve(session: Session, app: Any, force: bool, word: str) -> str:
     return resolved(session, app, word, force)
 
 
-def _wanted(first: Mapping[tuple[str, str | None], Mapping[str, Any]], queue: str | None) -> Iterator[Wanted]:
+def _wanted(first: Mapping[tuple[str, str | None], Mapping[str, Any]], options: Options) -> Iterator[Wanted]:
     for (task, own), item in first.items():
-        yield task, item.get("args", []), item.get("kwargs", {}), own or queue
+        asked = {"queue": own or options.queue, "headers": item.get("headers", options.headers) or None}
+        yield task, item.get("args", []), item.get("kwargs", {}), asked
 
 
 @contextmanager

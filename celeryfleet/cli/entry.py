@@ -76,7 +76,7 @@ def _lean(argv: list[str]) -> int | None:
     if not argv or argv[0] not in ("health", "status", "ps"):
         return None
     command, words = argv[0], argv[1:]
-    as_json = command == "status" and words == ["--json"]
+    as_json = command != "health" and words == ["--json"]
     if words and not as_json and not (command == "health" and len(words) == 1 and words[0][0] != "-"):
         return None
     link = _link(file)

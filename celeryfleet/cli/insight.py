@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -48,9 +49,12 @@ def status(
     return Exit.OK
 
 
-def ps(context: typer.Context) -> int:
+def ps(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> int:
     """List the workers, a line each."""
-    lean.show(found(context.obj), "ps", False)
+    lean.show(found(context.obj), "ps", as_json)
     return Exit.OK
 
 
@@ -75,6 +79,7 @@ def logs(
     lines: Annotated[int | None, typer.Option("-n", "--lines", metavar="N", min=0, help="The last N lines.")] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="T", help="10m, or 2026-11-20T10:00.")] = None,
     prefix: Annotated[bool, typer.Option("--log-prefix/--no-log-prefix", help="The worker before each line.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each line.")] = False,
 ) -> int:
     """Show the workers' logs, merged by time.
 
@@ -84,12 +89,12 @@ def logs(
     from celeryfleet.supervise.logs import follow as follow_lines
     from celeryfleet.supervise.stamps import parse_since
 
-    session = context.obj
-    known = [pool.name for pool in session.plan.pools]
+    plan = context.obj.followed
+    known = [pool.name for pool in plan.pools]
     for name in pools or []:
         if name not in [*known, "supervisor", "broker", "beat", "preload"]:
             raise FleetError(f'there is no pool "{name}".', hint=f"The pools are {', '.join(known)}.")
-    folder = Path(session.plan.state_dir) / "logs"
+    folder = Path(plan.state_dir) / "logs"
     start = parse_since(since, time.time()) if since else None
     try:
         follower = Follower(folder, lambda name: _is_of(name, pools or known))
@@ -99,15 +104,16 @@ def logs(
         raise FleetError(what, hint="Is it the fleet of another user?", code=Exit.FAILURE) from None
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     prefixes = Prefixes([name for name, _ in backlog], color, prefix)
+    shown = _as_json if as_json else prefixes
     for name, line in backlog:
-        print(prefixes(name, line))
+        print(shown(name, line))
     if follow:
         sys.stdout.flush()
-        if not Path(session.plan.control).exists():
-            print(f"{session.plan.fleet} is not running; waiting for its logs (Ctrl-C ends).", file=sys.stderr)
+        if not Path(plan.control).exists():
+            print(f"{plan.fleet} is not running; waiting for its logs (Ctrl-C ends).", file=sys.stderr)
         try:
             for name, line in follow_lines(follower, time.sleep):
-                print(prefixes(name, line), flush=True)
+                print(shown(name, line), flush=True)
         except KeyboardInterrupt:
             return Exit.OK
     elif not backlog:
@@ -119,6 +125,10 @@ def _is_of(name: str, pools: list[str]) -> bool:
     """Tell whether a log belongs to one of these pools (or is named itself)."""
     pool, _, number = name.rpartition("-")
     return name in pools or (pool in pools and number.isdecimal())
+
+
+def _as_json(worker: str, line: str) -> str:
+    return json.dumps({"worker": worker, "line": line})
 
 
 def found(session: Session) -> Report:

@@ -279,7 +279,7 @@ def _obey(number: signal.Signals, stops: int, plan: Plan) -> int:
 
 def stop(session: Session, cold: bool, timeout: float | None, purge: bool) -> int:
     """Stop the fleet and wait until nothing of it is left."""
-    plan = session.plan
+    plan = session.followed
     try:
         client = session.connect()
     except NotRunningError:

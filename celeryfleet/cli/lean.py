@@ -62,7 +62,7 @@ def show(found: Report, command: str, as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps(report.document(found), indent=2))
+        print(json.dumps(report.document(found, command), indent=2))
         return
     from celeryfleet.cli import table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
@@ -75,8 +75,22 @@ def down(fleet: str, plan: Plan | None = None, depths: Mapping[str, Depth] | Non
     }
 
 
-def document(report: Report) -> dict[str, Any]:
-    """Return `status --json`, to the letter of its schema, version 1."""
+def document(report: Report, command: str = "status") -> dict[str, Any]:
+    """Return what `status`, `ps` or `queues` prints as JSON, to the letter of its schema, version 1."""
+    whole = _whole(report)
+    if command == "status":
+        return whole
+    listed = whole["queues"] if command == "queues" else list(_workers(whole["pools"]))
+    return {"schema_version": 1, "fleet": whole["fleet"], "queues" if command == "queues" else "workers": listed}
+
+
+def _workers(pools: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for pool in pools:
+        for worker in pool["workers"]:
+            yield {"name": worker["name"], "pool": pool["name"], **worker}
+
+
+def _whole(report: Report) -> dict[str, Any]:
     broker = report["broker"]
     return {
         "schema_version": 1,

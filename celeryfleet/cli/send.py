@@ -88,7 +88,7 @@ def send(
     if not force:
         from celeryfleet.cli.unread import refuse_unread
 
-        refuse_unread(session, app, [(name, args, kwargs, queue)])
+        refuse_unread(session, app, [(name, args, kwargs, {"queue": queue, "headers": options.headers or None})])
     if count is not None:
         from celeryfleet.cli import bulk
 

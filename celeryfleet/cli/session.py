@@ -51,6 +51,25 @@ class Session:
         return build(self.fleet, machine.facts(self.fleet), self.profiles)
 
     @cached_property
+    def followed(self) -> Plan:
+        """What should run; where fleet.yaml can't be read, as in a shell without its variables, what runs already.
+
+        Raises FleetError with everything that is wrong with fleet.yaml, if nothing runs.
+        """
+        try:
+            return self.plan
+        except FleetError:
+            from celeryfleet.plan.values import Plan
+            from celeryfleet.supervise.boot import pointer
+
+            try:
+                with Client(str(pointer(self.path.absolute()).readlink())) as client:
+                    return Plan.from_json(client.ask("plan")["plan"])
+            except (OSError, NotRunningError):
+                pass
+            raise
+
+    @cached_property
     def startable(self) -> Plan:
         """What should run, with the broker's program found on this machine."""
         from celeryfleet import machine
@@ -64,7 +83,7 @@ class Session:
 
     def connect(self, timeout: float | None = 30.0) -> Client:
         """Connect to the running supervisor. Raises NotRunningError (exit code 3)."""
-        return Client(self.plan.control, timeout)
+        return Client(self.followed.control, timeout)
 
     def running(self) -> Client | None:
         """Connect to the supervisor if there is one."""

@@ -160,6 +160,7 @@ def queues(
     context: typer.Context,
     action: Annotated[str, typer.Argument(metavar="purge", help="purge: drop what waits.")] = "",
     names: Annotated[list[str] | None, typer.Argument(metavar="QUEUE", help="Queues to purge.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> int:
     """Show depth, age and consumers of the queues, or drop what waits in some of them.
 
@@ -172,7 +173,7 @@ def queues(
         from celeryfleet.cli import insight, lean
 
         session.require_broker()
-        lean.show(insight.found(session), "queues", False)
+        lean.show(insight.found(session), "queues", as_json)
         return Exit.OK
     from celeryfleet.client.purge import purge
 
@@ -184,6 +185,9 @@ def queues(
             raise FleetError(f'there is no queue "{name}".', hint=f"The queues are {', '.join(known)}.")
     session.require_broker()
     dropped = purge(session.plan, names)
+    if as_json:
+        print(json.dumps({"schema_version": 1, "dropped": dropped}))
+        return Exit.OK
     print(f"dropped {dropped} {'message' if dropped == 1 else 'messages'}.", file=sys.stderr)
     return Exit.OK
 

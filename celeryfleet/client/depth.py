@@ -15,7 +15,11 @@ def opened(url: str, settings: Mapping[str, Any] | None = None) -> Any:
     from kombu import Connection
 
     given = settings or {}
-    ours = {"ssl": given.get("broker_use_ssl"), "login_method": given.get("broker_login_method")}
+    ours = {
+        "ssl": given.get("broker_use_ssl"),
+        "login_method": given.get("broker_login_method"),
+        "transport": given.get("broker_transport"),
+    }
     return Connection(url, connect_timeout=TIMEOUT, **{key: value for key, value in ours.items() if value is not None})
 
 
@@ -27,10 +31,17 @@ def reach(url: str, settings: Mapping[str, Any] | None = None) -> str:
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT)
     except (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError) as error:
-        return _reason(error)
+        return _told(connection, error)
     finally:
         connection.release()
     return ""
+
+
+def _told(connection: Any, error: BaseException) -> str:
+    """Say where there is no connection, if that is a host, and why."""
+    where = connection.info()
+    place = f"{where['hostname']}:{where['port']}: " if where["hostname"] and where["port"] else ""
+    return f"{place}{_reason(error)}"
 
 
 def _reason(error: BaseException) -> str:
@@ -65,7 +76,7 @@ def measure_by_declaring(status: Mapping[str, Any]) -> tuple[dict[str, dict[str,
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT)
         ready = _ready(connection, names)
     except (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError) as error:
-        return None, _reason(error)
+        return None, _told(connection, error)
     finally:
         connection.release()
     return {name: {"ready": ready[name], "unacked": None, "oldest_age_s": None} for name in names}, ""

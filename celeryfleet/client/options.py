@@ -11,7 +11,7 @@ from celeryfleet.client.names import nearest
 from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Step, Value, with_errback, with_link, with_options
 from celeryfleet.client.steps import immutable as made_immutable
 from celeryfleet.client.values import sort_of
-from celeryfleet.spec.header_names import OWN
+from celeryfleet.spec.header_names import OWN, unfit
 
 SECONDS = ("countdown", "expires", "time_limit", "soft_time_limit")
 TEXTS = ("queue", "exchange", "routing_key", "eta", "shadow")
@@ -77,6 +77,9 @@ def headers(value: object) -> dict[str, Value]:
             raise ComplaintError(f'The header "{name}" is one of Celery\'s own.', "Choose another name.", "headers")
         if held is not None and not isinstance(held, str | bool | int | float):
             raise ComplaintError(f'The header "{name}" is a text, a number, true or false.', keyword="headers")
+        why = unfit(name, held)
+        if why:
+            raise ComplaintError(f'The header "{name:.40}" cannot be sent: {why}.', keyword="headers")
     return dict(value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,8 +27,6 @@ def publishing(app: Celery) -> Iterator[None]:
     from celery.exceptions import QueueNotFound
     from kombu.exceptions import EncodeError, OperationalError
 
-    # Of a message that comes back it says "Received method (60, 80) during closing channel": nothing to a user.
-    logging.getLogger("amqp").addHandler(logging.NullHandler())
     try:
         with _watching() as letter:
             yield

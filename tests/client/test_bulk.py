@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from celery import Celery, Task, signals
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from kombu import Connection, Exchange, Queue
 from redis import Redis
@@ -145,20 +145,28 @@ ITEMS = st.lists(
     min_size=3,
     max_size=6,
 )
-OPTIONS = st.fixed_dictionaries(
-    {},
-    optional={
+#: numbers of 64 bits, and none that is infinite: RabbitMQ ends the connection over others in a header
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+FIT = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | FINITE | st.text()
+
+
+def options_with(headers: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Make options of `apply_async`, with headers of these values."""
+    optional: dict[str, st.SearchStrategy[Any]] = {
         "countdown": st.floats(1, 1e6),
         "expires": st.integers(1, 10**6),
-        "headers": st.dictionaries(st.sampled_from(["tenant", "x-y", "%"]), SCALARS),
+        "headers": st.dictionaries(st.sampled_from(["tenant", "x-y", "%"]), headers),
         "queue": st.sampled_from(["default", "other"]),
         "serializer": st.sampled_from(["json", "pickle"]),
         "compression": st.just("zlib"),
         "time_limit": st.integers(1, 9),
         "ignore_result": st.booleans(),
         "shadow": st.text(),
-    },
-)
+    }
+    return st.fixed_dictionaries({}, optional=optional)
+
+
+OPTIONS = options_with(SCALARS)
 MANY = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -707,8 +715,34 @@ def drained(url: str, queue: str) -> list[Any]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (float("inf"), "inf is no number there"),
+        (float("nan"), "nan is no number there"),
+        (2**63, "it is a number of more than 64 bits"),
+        (-(2**63) - 1, "it is a number of more than 64 bits"),
+        ({"deep": [1, float("-inf")]}, "-inf is no number there"),
+        ("x" * 200_000, "it has more than 100,000 bytes"),
+    ],
+)
+def test_a_header_over_which_rabbitmq_would_hang_up_is_refused_before(broker: Rabbit, value: Any, why: str) -> None:
+    with shop(broker.url) as app:
+        with pytest.raises(FleetError, match=f'The header "tenant" cannot be sent: {why}') as caught:
+            celeryfleet.bulk(app, "shop.any", [(1,)], headers={"tenant": value})
+        assert caught.value.code is Exit.USAGE
+        queue = broker.name("before")
+        items: list[Any] = [{"args": [1]}, {"args": [2], "headers": {"tenant": value}}]
+        said = f'Item 1 cannot be sent: The header "tenant" cannot be sent: {why}'
+        with pytest.raises(BulkError, match=said) as wrong:
+            celeryfleet.bulk(app, "shop.any", items, queue=queue)
+        assert (wrong.value.sent, wrong.value.unsure) == (1, 0)
+        assert len(drained(broker.url, queue)) == 1
+
+
 @settings(MANY, max_examples=25)
-@given(items=ITEMS, options=OPTIONS)
+@given(items=ITEMS, options=options_with(FIT))
+@example(items=[[1]] * 3, options={"headers": {"tenant": 2**63 - 1, "x-y": -(2**63), "%": 1e308}})
 def test_on_rabbitmq_every_message_is_that_of_apply_async(
     broker: Rabbit, items: list[Any], options: dict[str, Any]
 ) -> None:
@@ -768,6 +802,17 @@ def test_what_no_queue_takes_is_an_error_with_a_name(broker: Rabbit) -> None:
             BulkError, match=r'no queue takes what goes to the exchange ".*" with the routing key "order.old"'
         ):
             celeryfleet.bulk(app, "shop.any", items, routing_key="order.old")
+
+
+def test_headers_that_no_queue_wants_are_named_instead_of_a_key_that_decides_nothing(broker: Rabbit) -> None:
+    docs = Exchange(broker.name("docs"), type="headers")
+    queue = Queue(broker.name("pdf"), docs, "", binding_arguments={"x-match": "all", "kind": "pdf"})
+    told = f'goes to the headers exchange "{docs.name}" with kind=doc'
+    with (
+        shop(broker.url, task_queues=[queue], task_default_queue=queue.name) as app,
+        pytest.raises(BulkError, match=told),
+    ):
+        celeryfleet.bulk(app, "shop.any", [(1,), (2,)], headers={"kind": "doc"})
 
 
 def test_a_missing_exchange_closes_the_channel_and_is_told(broker: Rabbit) -> None:

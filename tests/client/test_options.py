@@ -19,6 +19,9 @@ from celeryfleet.errors import FleetError
         ({"": 1}, "A header has a name, which is a text."),
         ({"root_id": "x"}, 'The header "root_id" is one of Celery\'s own.'),
         ({"tenant": (1, 2)}, 'The header "tenant" is a text, a number, true or false.'),
+        ({"tenant": float("inf")}, 'The header "tenant" cannot be sent: inf is no number there.'),
+        ({"tenant": 2**63}, 'The header "tenant" cannot be sent: it is a number of more than 64 bits.'),
+        ({"é" * 128: 1}, f'The header "{"é" * 40}" cannot be sent: its name has more than 255 bytes.'),
     ],
 )
 def test_headers_that_cannot_be_are_refused(value: Any, said: str) -> None:

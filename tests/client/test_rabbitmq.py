@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from amqp.exceptions import ChannelError
@@ -192,6 +196,37 @@ def test_code_of_the_users_own_that_names_exchange_and_key_gets_the_error_too(ra
         app.send_task("shop.b", routing_key="order.created", **given)
         with pytest.raises(ChannelError, match=r"\(312\) NO_ROUTE: no queue takes shop.b, which goes to the exchange"):
             app.send_task("shop.b", routing_key="invoice.created", **given)
+
+
+PRODUCER = """
+import sys
+from celery import Celery
+import celeryfleet
+
+app = Celery("shop", set_as_current=False)
+celeryfleet.install(app, sys.argv[1])
+for key in ("a.key", "a.nother", "order.created"):
+    try:
+        app.send_task("shop.b", queue=sys.argv[2], routing_key=key)
+        print("sent")
+    except Exception as error:
+        print(type(error).__name__, str(error).partition(", which")[0])
+"""
+
+
+@pytest.mark.parametrize("results", ["rpc", "none"])
+def test_from_the_first_one_on_it_is_named_and_nothing_else_is_said(
+    rabbit: Rabbit, connection: Any, tmp_path: Path, results: str
+) -> None:
+    queues = _events(rabbit)
+    events = rabbit.name("events")
+    whole = {"queues": queues, "default_queue": next(iter(queues)), "pools": {}}
+    (tmp_path / "fleet.yaml").write_text(fleet_text(broker=rabbit.url, results=results, **whole))
+    argv = [sys.executable, "-c", PRODUCER, str(tmp_path / "fleet.yaml"), events]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    lost = "ChannelError Basic.return: (312) NO_ROUTE: no queue takes shop.b\n"
+    assert (done.stdout, done.stderr) == (f"{lost}{lost}sent\n", "")
+    assert _depth(connection, events) == 1
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
@@ -446,8 +481,10 @@ def test_why_a_broker_cannot_be_reached_is_told_without_its_password(
     url = rabbit.url.replace(old, new)
     if url == rabbit.url:
         pytest.skip(f"the test's RabbitMQ is not at {old}")
-    assert reach(url) == reason
-    assert measure_by_declaring(_status(url, "q")) == (None, reason)
+    parts = urlsplit(url)
+    told = f"{parts.hostname}:{parts.port or {'amqps': 5671}.get(parts.scheme, 5672)}: {reason}"
+    assert reach(url) == told
+    assert measure_by_declaring(_status(url, "q")) == (None, told)
 
 
 def test_a_purge_drops_what_waits_and_passes_over_what_is_not_there(rabbit: Rabbit, connection: Any) -> None:

@@ -100,6 +100,49 @@ def test_status_json_is_the_contract_to_the_letter(home: Home) -> None:
     assert found["queues"][0] == {"name": "default", "ready": 0, "unacked": 0, "oldest_age_s": None, "consumers": 1}
 
 
+def test_every_listing_has_json(home: Home) -> None:
+    home.write()
+    down = json.loads(home.run("ps", "--json").stdout)
+    assert [(one["name"], one["state"]) for one in down["workers"]] == [("web-1", "stopped"), ("mail-1", "stopped")]
+    home.up()
+    status = home.status()
+    for words in (["ps", "--json"], ["--profile", "any", "ps", "--json"]):  # without and with reading fleet.yaml
+        found = json.loads(home.run(*words).stdout)
+        assert list(found) == ["schema_version", "fleet", "workers"]
+        assert [one.pop("pool") for one in found["workers"]] == ["web", "mail"]
+        assert [list(one) for one in found["workers"]] == [list(pool["workers"][0]) for pool in status["pools"]]
+        assert [one["pid"] for one in found["workers"]] == [home.pid("web-1"), home.pid("mail-1")]
+    found = json.loads(home.run("queues", "--json").stdout)
+    assert found == {"schema_version": 1, "fleet": "shop", "queues": status["queues"]}
+    home.run("pause", "mail")
+    eventually(lambda: next(queue for queue in home.status()["queues"] if queue["name"] == "mail")["consumers"] == 0)
+    eventually(lambda: "pause mail" in home.log())
+    home.post("until", "x")
+    assert json.loads(home.run("queues", "purge", "mail", "--json").stdout) == {"schema_version": 1, "dropped": 1}
+    lines = [json.loads(line) for line in home.run("logs", "web", "--json").stdout.splitlines()]
+    assert {tuple(line) for line in lines} == {("worker", "line")}
+    assert {line["worker"] for line in lines} == {"web-1"}
+
+
+@pytest.mark.parametrize("wrong", ["a variable is missing", "fleet.yaml is broken"])
+def test_a_running_fleet_is_stopped_though_fleet_yaml_cannot_be_read(home: Home, wrong: str) -> None:
+    home.write(FLEET.replace("30s", "'${GRACE}'"))
+    home.env["GRACE"] = "30s"
+    home.up()
+    if wrong == "a variable is missing":
+        del home.env["GRACE"]
+    else:
+        home.write("pools: [\n")
+    assert "web-1" in home.run("logs").stdout
+    done = home.run("down")
+    assert "shop is stopped." in done.stderr
+    assert home.processes() == {}
+    again = home.run("down", check=False)
+    assert again.returncode == 2
+    assert "fleet.yaml:" in again.stderr
+    home.write()
+
+
 def test_a_queue_shows_what_waits_and_for_how_long(home: Home) -> None:
     home.write().up()
     for name in ("one", "two", "three"):

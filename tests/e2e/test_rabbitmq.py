@@ -145,6 +145,29 @@ def test_a_task_of_a_killed_worker_starts_anew_at_once(rabbit: Rabbit, home: Hom
     eventually(home.ready)
 
 
+def test_a_send_by_headers_is_refused_only_where_they_lead_to_a_queue_that_nobody_reads(
+    rabbit: Rabbit, home: Home
+) -> None:
+    """`send --header` was judged as if it had no headers."""
+    queues = """  $default:
+  $mail: {exchange: {name: $events, type: headers}, headers: {kind: read}}
+  $video: {exchange: {name: $events, type: headers}, headers: {kind: unread}}"""
+    routes = """default_queue: $default
+routes:
+  - {task: "shop.*", exchange: $events}
+pools: {web: {queues: [$default, $mail]}}"""
+    _write(home, rabbit, queues, routes)
+    home.up()
+    assert json.loads(home.run("send", "add", "1", "2", "--header", "kind=read", "--json").stdout)["result"] == 3
+    lines = home.path / "lines.jsonl"
+    lines.write_text('{"args": [1, 2], "headers": {"kind": "unread"}}\n')
+    ways = (["add", "1", "2", "--no-wait", "--header", "kind=unread"], ["add", "--from", str(lines)])
+    for words in ways:
+        refused = home.run("send", *words, check=False)
+        assert f"would go to the queue {rabbit.name('video')}, which no worker reads now." in refused.stderr
+        assert refused.returncode == 3, refused.stderr
+
+
 def test_a_lost_connection_is_told_in_a_line_and_the_worker_goes_on(rabbit: Rabbit, home: Home) -> None:
     _write(home, rabbit, PLAIN, TWO.replace("replicas: 2", "replicas: 1"))
     home.up()

@@ -12,6 +12,7 @@ from kombu.transport import pyamqp as transport
 from celeryfleet.client.bulk.lanes import PATIENCE, Copy, Lane, LaneError, Publish, Recording, Stamp
 from celeryfleet.client.bulk.template import MARKS, Made, Payload, Template
 from celeryfleet.errors import Exit
+from celeryfleet.plan.delivery import addressed
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -158,7 +159,9 @@ class AmqpLane(Lane):
         return [self._open.pop(one) for one in numbers if one in self._open]
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
-        where = f'the exchange "{exchange}" with the routing key "{routing_key}"' if exchange else f'"{routing_key}"'
+        queues = self._app.amqp.queues.values()
+        kind = next((queue.exchange.type for queue in queues if queue.exchange.name == exchange), "")
+        where = addressed(exchange, kind, routing_key, message.properties.get("application_headers") or {})
         self._refused[message.properties.get("correlation_id") or ""] = f"no queue takes what goes to {where}"
 
     def _on_blocked(self, *_: Any) -> None:

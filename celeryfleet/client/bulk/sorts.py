@@ -13,6 +13,7 @@ from celeryfleet.client.bulk.template import Made, Template
 from celeryfleet.errors import FleetError
 from celeryfleet.plan.broker import kind
 from celeryfleet.plan.delivery import HIGHEST, LOWEST, wire
+from celeryfleet.spec.header_names import unfit
 from celeryfleet.spec.suggest import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ class Sorts:
             if isinstance(number, bool) or not isinstance(number, int) or not LOWEST <= number <= HIGHEST:
                 raise FleetError(f"{number!r} is no priority.", hint="A priority is 0 to 9, and 9 runs first.")
             given["priority"] = wire(self._kind, number)
+        headers = given.get("headers")
+        if self._kind == "amqp" and isinstance(headers, Mapping):
+            _refuse_unfit(headers)
         queue = given.get("queue")
         if isinstance(queue, str) and not self._app.conf.task_create_missing_queues:
             queues = self._app.amqp.queues
@@ -144,6 +148,14 @@ def named(app: Any, task: Any) -> tuple[str, Any]:
     if name not in app.tasks:
         raise FleetError(f"{name} is no task of this app.", hint="Give the app that it was made with, or its name.")
     return name, app.tasks[name]
+
+
+def _refuse_unfit(headers: Mapping[str, Any]) -> None:
+    """Raise FleetError for a header over which RabbitMQ would end the connection, and with it the whole batch."""
+    for name, value in headers.items():
+        why = unfit(str(name), value)
+        if why:
+            raise FleetError(f'The header "{name!s:.40}" cannot be sent: {why}.', hint="RabbitMQ takes no such header.")
 
 
 def first_url(app: Any) -> str:
