@@ -236,6 +236,7 @@ def test_a_worker_whose_queue_becomes_another_one_says_what_differs(rabbit: Rabb
     home.up()
     name = rabbit.name("default")
     with opened(rabbit.url) as connection, connection.channel() as channel:
+        eventually(lambda: channel.queue_declare(name, passive=True).consumer_count)
         channel.queue_delete(name)
         channel.queue_declare(name, durable=True, auto_delete=False, arguments={"x-max-length": 7})
     told = f'the queue "{name}" is on the broker with max_length 7 (fleet.yaml: 9).'
