@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.services import lacking
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def redis_server(password: str = "", suffix: str = "") -> Iterator[Path]:
     """Run a server that keeps nothing; give the path of its socket."""
     binary = _binary()
     if binary is None:
-        pytest.skip("no Redis or Valkey on this machine")
+        lacking("needs a Redis or Valkey on this machine")
     with tempfile.TemporaryDirectory(suffix=suffix) as folder:
         path = Path(folder) / "redis.sock"
         options = {"port": "0", "unixsocket": str(path), "dir": folder, "save": "", "requirepass": password}

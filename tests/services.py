@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,11 +26,15 @@ def need(url: str) -> str:
     try:
         socket.create_connection((parts.hostname or "127.0.0.1", parts.port or _PORTS[parts.scheme]), 3.0).close()
     except OSError as error:
-        reason = f"needs {parts.scheme} at {parts.hostname}:{parts.port}: {error}"
-        if os.environ.get(REQUIRE):
-            pytest.fail(f"{reason} ({REQUIRE} is set)")
-        pytest.skip(reason)
+        lacking(f"needs {parts.scheme} at {parts.hostname}:{parts.port}: {error}")
     return url
+
+
+def lacking(reason: str) -> NoReturn:
+    """Skip the test for want of a service; where services are required, fail it."""
+    if os.environ.get(REQUIRE):
+        pytest.fail(f"{reason} ({REQUIRE} is set)")
+    pytest.skip(reason)
 
 
 class Rabbit:
