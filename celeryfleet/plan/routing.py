@@ -208,7 +208,7 @@ def _ask(
         raise FleetError(f'the router "{path}" fails for {task}: {reason}.', where, _place(error)) from error
     if answer is None:
         return None, f"the router {path} returned None"
-    if isinstance(answer, Mapping):
+    if isinstance(answer, Mapping) and isinstance(answer.get("priority"), int | None):
         return dict(answer), ""
     if isinstance(answer, str) or hasattr(answer, "exchange"):
         return {"queue": answer}, ""

@@ -264,6 +264,7 @@ class TestRouters:
         [
             ("ghost", r'the queue "ghost", which the router shop.routing.Router names, is unknown'),
             (5, r'the router "shop.routing.Router" returned 5 for other\. A router returns the name of a queue'),
+            ({"priority": "high"}, r'the router "shop.routing.Router" returned {.priority.: .high.} for other\.'),
         ],
     )
     def test_a_wrong_answer_is_told_of_with_its_line(self, answer: Any, error: str) -> None:

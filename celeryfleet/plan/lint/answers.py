@@ -133,6 +133,8 @@ def _fault(router: _Watched, cause: BaseException | None) -> tuple[Kind, str, st
             return Kind.UNCALLABLE, reason, ""
         return Kind.FAILS, reason, f"It fails at {frame.filename}:{frame.lineno}: {frame.line}"
     answer = router.answer
+    if isinstance(answer, Mapping) and not isinstance(answer.get("priority"), int | None):
+        return Kind.UNUSABLE, f"its priority is {answer['priority']!r}, which is no number", ""
     named = answer.get("queue") if isinstance(answer, Mapping) else answer
     if isinstance(named, str):
         return Kind.UNKNOWN, f'the queue "{named}", which is not declared', ""
