@@ -45,6 +45,11 @@ class Rabbit:
         self.prefix = f"cf-{uuid.uuid4().hex[:8]}-"
         self._names: set[str] = set()
 
+    @property
+    def fleet(self) -> str:
+        """Return a name for a fleet: those of one name have nodes of one name, and on one broker they get mixed up."""
+        return self.prefix.rstrip("-")
+
     def name(self, word: str) -> str:
         """Return a name for a queue or an exchange that is deleted when the test ends."""
         self._names.add(self.prefix + word)

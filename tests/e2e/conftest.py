@@ -148,7 +148,8 @@ class Home:
 
     def log(self, name: str = "supervisor") -> str:
         """Return a log."""
-        return (self.path / ".celeryfleet" / "shop" / "logs" / f"{name}.log").read_text()
+        logs = (self.path / ".celeryfleet").glob(f"*/logs/{name}.log")
+        return max(logs, key=lambda path: path.parts[-3] == "shop").read_text()
 
     def ready(self) -> bool:
         """Tell whether `health` is content."""

@@ -58,7 +58,7 @@ for name, args, options in json.load(sys.stdin):
 """
 
 RANKED = """
-name: shop
+name: {name}
 app: shop
 broker: "{broker}"
 results: none
@@ -132,12 +132,12 @@ def executed(home: Home, number: int) -> list[tuple[str, str]]:
 def ranked(request: pytest.FixtureRequest, home: Home) -> Iterator[Home]:
     """Give a running fleet with a queue in which ten tasks have priorities from 0 to 9 by their routes."""
     if request.param == "embedded":
-        home.write(RANKED.format(broker="embedded", queue="jobs", routes=by_priority("jobs")), APP)
+        home.write(RANKED.format(name="shop", broker="embedded", queue="jobs", routes=by_priority("jobs")), APP)
         yield home.up()
     else:
         with rabbit() as broker:
             queue = broker.name("jobs")
-            text = RANKED.format(broker=broker.url, queue=queue, routes=by_priority(queue))
+            text = RANKED.format(name=broker.fleet, broker=broker.url, queue=queue, routes=by_priority(queue))
             yield home.write(text, APP).up()
             home.run("down", "--cold")
 

@@ -78,7 +78,7 @@ def _is_there(connection: Any, exchange: str) -> bool:
 def _write(home: Home, rabbit: Rabbit, queues: str, more: str = "") -> None:
     """Write a fleet; `$name` in the texts is the test's own name of a queue or an exchange."""
     celery = "" if "celery:" in more else "celery: {result_expires: 60}"  # as long as a reply queue stays
-    text = f"name: shop\napp: shop\nbroker: {rabbit.url}\nqueues:\n{queues}\n{more}\n{celery}\n"
+    text = f"name: {rabbit.fleet}\napp: shop\nbroker: {rabbit.url}\nqueues:\n{queues}\n{more}\n{celery}\n"
     home.write(_named(rabbit, text), TASKS)
 
 

@@ -39,7 +39,7 @@ tell("own.queue", queue="PREFIXvideo")
 '''
 
 FLEET = """
-name: shop
+name: PREFIXshop
 app: shop
 {broker}
 results: none
