@@ -1,7 +1,8 @@
-"""Keeps two fleets of one name from one Redis: on one machine their workers would take each other for dead.
+"""Keeps two fleets of one name from one broker: on one machine their workers would take each other for dead.
 
 Node names are made of the fleet's name and the machine's. A worker that starts brings back what the node of its name
-had taken (worker/restore.py), and must not find there what a live worker of another folder is at work on.
+had taken (worker/restore.py), and must not find there what a live worker of another folder is at work on. On RabbitMQ
+the second of two nodes of one name ends in RESOURCE_LOCKED: Celery's mailbox of a node is exclusive (seen in 5.7).
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ class Claim:
     def take(self, plan: Plan) -> None:
         """Claim the plan's name, and let go of what was claimed before. Raises FleetError if another folder has it.
 
-        An embedded broker is the fleet's own, and RabbitMQ gives what a worker had taken to others by itself.
+        An embedded broker is the fleet's own, and needs no claim.
         """
-        path = _path(plan) if plan.broker.kind == "redis" and not plan.broker.argv else ""
+        path = "" if plan.broker.argv else _path(plan)
         if self._held and self._held[0] == path:
             return
         taken = _lock(path, plan) if path else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -238,10 +239,12 @@ def test_a_worker_whose_queue_becomes_another_one_says_what_differs(rabbit: Rabb
     _write(home, rabbit, "  $default: {max_length: 9}", "pools: {web: {queues: [$default]}}")
     home.up()
     name = rabbit.name("default")
+    pid = home.pid("web-1")
+    os.kill(pid, signal.SIGSTOP)  # or it may declare its own queue again between the two
     with opened(rabbit.url) as connection, connection.channel() as channel:
-        eventually(lambda: channel.queue_declare(name, passive=True).consumer_count)
         channel.queue_delete(name)
         channel.queue_declare(name, durable=True, auto_delete=False, arguments={"x-max-length": 7})
+    os.kill(pid, signal.SIGCONT)
     told = f'the queue "{name}" is on the broker with max_length 7 (fleet.yaml: 9).'
     eventually(lambda: told in home.log("web-1"))
     assert "Traceback" not in home.log("web-1")
