@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from celeryfleet.plan.broker import server_command, socket_url
-from celeryfleet.resp import BrokerError, Connection, connect
+from celeryfleet.redis_client import BrokerError, Connection, connect
 from celeryfleet.supervise.program import find_server
 
 if TYPE_CHECKING:
-    from celeryfleet.resp import Reply, Word
+    from celeryfleet.redis_client import Reply, Word
 
 #: seconds between two looks at a broker; each takes it some 50 µs
 PAUSE = 0.005

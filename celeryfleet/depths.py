@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from celeryfleet.resp import BrokerError, Connection, ReplyError, connect, explain
+from celeryfleet.redis_client import BrokerError, Connection, ReplyError, connect, explain
 
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    from celeryfleet.resp import Reply, Word
+    from celeryfleet.redis_client import Reply, Word
 
     #: {"ready": messages, "unacked": messages, "oldest_age_s": seconds or None where no message tells}
     Depth: TypeAlias = dict[str, Any]

@@ -12,7 +12,7 @@ from celeryfleet.plan.build import Facts
 from celeryfleet.plan.paths import RUNTIME_DIR
 
 if TYPE_CHECKING:
-    from celeryfleet.spec.model import Fleet
+    from celeryfleet.fleetfile.model import Fleet
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.services import lacking
+from tests.machine_services import lacking
 
 
 @contextlib.contextmanager

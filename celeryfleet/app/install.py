@@ -34,7 +34,7 @@ _OVERRIDING = {
     "CELERY_RESULT_BACKEND": "result_backend",
 }
 #: result backends of others that the fleet adds to, and by what
-BACKENDS = {"django-db": "celeryfleet.django.results:DatabaseBackend"}
+BACKENDS = {"django-db": "celeryfleet.app.django.results:DatabaseBackend"}
 #: what builds and sends an app's messages
 _CELERYS_AMQP = "celery.app.amqp:AMQP"
 #: true while `load` imports an app: whoever loads it applies the settings, so `install` has nothing to do
@@ -65,8 +65,8 @@ def installs(app: Celery) -> bool:
 
 def _declared(file: str | os.PathLike[str] | None) -> dict[str, Any]:
     from celeryfleet import machine
+    from celeryfleet.fleetfile import load as spec
     from celeryfleet.plan.build import build
-    from celeryfleet.spec import load as spec
 
     try:
         path = Path(file) if file else spec.find(Path.cwd())
@@ -94,7 +94,7 @@ def apply(app: Celery, settings: Mapping[str, Any]) -> None:
         app.on_after_configure.connect(on_configured, weak=False)
     _override_environment(settings)
     if app.amqp_cls == _CELERYS_AMQP:  # an app with a class of its own keeps it
-        app.amqp_cls = "celeryfleet.publisher:Publisher"
+        app.amqp_cls = "celeryfleet.app.publisher:Publisher"
     _forget_connections(app)
     _stamp_messages()
 

@@ -48,7 +48,7 @@ def _route(item: Mapping[str, Any], queues: Sequence[Any]) -> Any:
         if options["exchange_type"] != "direct":
             options["queue"] = _through(options.pop("exchange"), options.pop("exchange_type"), options)
     if "regex" in item:
-        from celeryfleet.plan.routes import whole
+        from celeryfleet.routing.routes import whole
 
         return {re.compile(whole(item["regex"])): options}
     return {item.get("exact") or item["glob"]: options}

@@ -110,9 +110,9 @@ def _send(
     app: Any, task: str | None, items: Iterable[Any], options: Options, total: int, resume: Resume, as_json: bool
 ) -> int:
     """Send them all, and print a summary. Raises FleetError that says how to go on."""
-    from celeryfleet.cli.progress import progress_bar
     from celeryfleet.client.bulk import BulkError, bulk
     from celeryfleet.client.outcome import Progress
+    from celeryfleet.render.progress import progress_bar
 
     sent = 0
     with progress_bar("sending") as draw, _interruptible() as interrupted:

@@ -51,7 +51,7 @@ def check(
     Examples: [bold]celeryfleet check --strict[/] · [bold]celeryfleet check --explain CF010[/]
     """
     from celeryfleet.cli.examine import examine
-    from celeryfleet.plan.lint import Level
+    from celeryfleet.lint import Level
 
     if explain is not None:
         print(page(explain).rstrip("\n"))
@@ -70,20 +70,20 @@ def page(word: str) -> str:
     """Return the page of a finding, by its code or name. Raises FleetError."""
     from importlib.resources import files
 
-    from celeryfleet.plan.lint.registry import CODES, named
-    from celeryfleet.spec.suggest import did_you_mean
+    from celeryfleet.fleetfile.suggest import did_you_mean
+    from celeryfleet.lint.registry import CODES, named
 
     rule = named(word)
     if rule is None:
         names = [*CODES, *(known.name for known in CODES.values())]
         hint = did_you_mean(word, names) or f"The codes go from {min(CODES)} to {max(CODES)}."
         raise FleetError(f'there is no finding "{word}".', hint=hint)
-    return (files("celeryfleet.plan.lint") / "pages" / f"{rule.code}.md").read_text("utf-8")
+    return (files("celeryfleet.lint") / "pages" / f"{rule.code}.md").read_text("utf-8")
 
 
 def _write(verdict: Verdict, form: Form) -> None:
     from celeryfleet.cli import findings
-    from celeryfleet.plan.lint import Level
+    from celeryfleet.lint import Level
 
     if verdict.note:
         print(verdict.note, file=sys.stderr)
@@ -114,8 +114,8 @@ def _width(stream: TextIO) -> int | None:
 
 def _summary(verdict: Verdict) -> str:
     """Say in a line what was looked at and what came of it."""
-    from celeryfleet.plan.lint import Level
-    from celeryfleet.plan.lint.values import counted
+    from celeryfleet.lint import Level
+    from celeryfleet.lint.values import counted
 
     counts = [(level, sum(found.level is level for found in verdict.told)) for level in Level]
     said = [

@@ -82,7 +82,7 @@ def _lean(argv: list[str]) -> int | None:
     link = _link(file)
     if link is None:
         return None
-    from celeryfleet.supervise.control import Client, NotRunningError
+    from celeryfleet.supervise.control_client import Client, NotRunningError
 
     try:
         client = Client(os.readlink(link), timeout=5.0)

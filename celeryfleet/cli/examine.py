@@ -14,12 +14,12 @@ from celeryfleet.errors import FleetError
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.errors import Problem
+    from celeryfleet.fleetfile.model import Fleet
+    from celeryfleet.lint import Finding, Machine, Server
+    from celeryfleet.lint.answers import Answers
     from celeryfleet.plan.app_facts import AppFacts
-    from celeryfleet.plan.lint import Finding, Machine, Server
-    from celeryfleet.plan.lint.answers import Answers
     from celeryfleet.plan.values import Plan
-    from celeryfleet.resp import Reply
-    from celeryfleet.spec.model import Fleet
+    from celeryfleet.redis_client import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class Verdict:
 
 def examine(session: Session) -> Verdict:
     """Look at all there is. What is wrong with fleet.yaml or the app is a finding here like any other."""
-    from celeryfleet.plan.lint import in_order, judged, lint
-    from celeryfleet.plan.lint.answers import ask_all
-    from celeryfleet.plan.lint.ignores import silence
+    from celeryfleet.lint import in_order, judged, lint
+    from celeryfleet.lint.answers import ask_all
+    from celeryfleet.lint.ignores import silence
 
     try:
         fleet, plan = session.fleet, session.plan
@@ -75,8 +75,8 @@ def examine(session: Session) -> Verdict:
 
 
 def _errors(problems: Iterable[Problem], where: str = "") -> list[Finding]:
-    from celeryfleet.plan.lint import Finding, Level
-    from celeryfleet.plan.lint.registry import CODES, INVALID
+    from celeryfleet.lint import Finding, Level
+    from celeryfleet.lint.registry import CODES, INVALID
 
     rules = [(problem, CODES.get(problem.code, INVALID)) for problem in problems]
     return [
@@ -90,7 +90,7 @@ def canvas_errors(session: Session, app: AppFacts) -> list[Finding]:
     from celeryfleet.client.expression import parse
     from celeryfleet.client.kinds import Names
     from celeryfleet.errors import Problem
-    from celeryfleet.plan.lint.registry import CANVAS
+    from celeryfleet.lint.registry import CANVAS
 
     fleet = session.fleet
     names = Names(tuple(app.tasks), aliases(session), [queue.name for queue in session.plan.queues])
@@ -119,8 +119,8 @@ def machine_facts(plan: Plan, loaded: bool) -> Machine:
     """Measure this machine; a process that has `loaded` the app is as large as a worker (48 MB and 42 MB measured)."""
     import psutil
 
+    from celeryfleet.lint import Machine
     from celeryfleet.machine import memory, processors
-    from celeryfleet.plan.lint import Machine
 
     green = {pool.kind for pool in plan.pools} & {"gevent", "eventlet"}
     return Machine(
@@ -136,7 +136,7 @@ def machine_facts(plan: Plan, loaded: bool) -> Machine:
 
 def server_facts(plan: Plan) -> tuple[Server | None, str]:
     """Ask a Redis for its limits; return them, or why not. A RabbitMQ does not tell its limits to its clients."""
-    from celeryfleet.resp import BrokerError, connect
+    from celeryfleet.redis_client import BrokerError, connect
 
     if plan.broker.kind != "redis" or plan.broker.url.startswith("sentinel"):
         return None, ""
@@ -156,7 +156,7 @@ def definition_problems(plan: Plan, fleet: Fleet) -> tuple[Sequence[Problem], st
     """Ask a RabbitMQ for the queues and exchanges that it has otherwise; return them, or why it was not asked."""
     from celeryfleet.client.definitions import conflicts_of
     from celeryfleet.client.depth import reach
-    from celeryfleet.plan.definitions import problem
+    from celeryfleet.routing.definitions import problem
 
     reason = reach(plan.broker.url, plan.settings)
     if reason:
@@ -172,7 +172,7 @@ def _told(reply: Reply) -> dict[str, str]:
 
 def server_of(told: Mapping[str, str], configured: Reply) -> Server:
     """Say what a server tells of itself; older ones have maxclients in CONFIG only, which hosted ones forbid."""
-    from celeryfleet.plan.lint import Server
+    from celeryfleet.lint import Server
 
     most = told.get("maxclients", "")
     if not most and isinstance(configured, list) and len(configured) == 2 and isinstance(configured[1], bytes):

@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.plan.lint import Level
+from celeryfleet.lint import Level
 
 if TYPE_CHECKING:
-    from celeryfleet.plan.lint import Finding
+    from celeryfleet.lint import Finding
 
 _COLORS = {Level.ERROR: "31", Level.WARNING: "33", Level.INFO: "36"}
 _NOTICES = {Level.ERROR: "error", Level.WARNING: "warning", Level.INFO: "notice"}

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.spec.suggest import listed
+from celeryfleet.fleetfile.suggest import listed
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
-    from celeryfleet.plan.graph.live import Live
-    from celeryfleet.plan.graph.topology import Topology
+    from celeryfleet.render.graph.live import Live
+    from celeryfleet.render.graph.topology import Topology
 
 PANEL = "Write and check fleet.yaml"
 
@@ -76,7 +76,7 @@ def graph(
 
     Examples: [bold]celeryfleet graph[/] · [bold]celeryfleet graph --live[/] · [bold]celeryfleet graph -o fleet.svg[/]
     """
-    from celeryfleet.plan.graph.survey import survey
+    from celeryfleet.render.graph.survey import survey
 
     if as_json and form:
         raise FleetError("--json and --format exclude each other.", hint="--json is a format of its own.")
@@ -87,7 +87,7 @@ def graph(
     topology = survey(session.fleet, session.plan)
     found = _live(session) if live else None
     if as_json:
-        from celeryfleet.plan.graph.document import document
+        from celeryfleet.render.graph.document import document
 
         _put(json.dumps(document(topology, found), indent=2) + "\n", output)
         return Exit.OK
@@ -110,15 +110,15 @@ def _meant(output: Path | None, as_json: bool) -> Form:
 def _drawn(form: Form, topology: Topology, live: Live | None) -> str:
     match form:
         case Form.MERMAID:
-            from celeryfleet.plan.graph.mermaid import mermaid
+            from celeryfleet.render.graph.mermaid import mermaid
 
             return mermaid(topology, live)
         case Form.DOT:
-            from celeryfleet.plan.graph.dot import dot
+            from celeryfleet.render.graph.dot import dot
 
             return dot(topology, live)
         case _:
-            from celeryfleet.plan.graph.svg import svg
+            from celeryfleet.render.graph.svg import svg
 
             return svg(topology, live)
 
@@ -126,7 +126,7 @@ def _drawn(form: Form, topology: Topology, live: Live | None) -> str:
 def _live(session: Session) -> Live:
     """Ask the running fleet; one that is down is drawn as such."""
     from celeryfleet.cli.insight import found
-    from celeryfleet.plan.graph.live import live
+    from celeryfleet.render.graph.live import live
 
     report = found(session)
     if report["state"] == "down":
@@ -140,9 +140,9 @@ def _live(session: Session) -> Live:
 
 
 def _text(topology: Topology, live: Live | None, output: Path | None) -> None:
-    from celeryfleet.cli.grid import paint
-    from celeryfleet.cli.table import screen
-    from celeryfleet.plan.graph.text import draw, plain
+    from celeryfleet.render.graph.terminal import draw, plain
+    from celeryfleet.render.grid import paint
+    from celeryfleet.render.tables import screen
 
     if output:
         _put(plain(draw(topology, live)), output)

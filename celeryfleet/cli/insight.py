@@ -15,7 +15,7 @@ import typer
 
 from celeryfleet.cli import lean, report
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.supervise.control import NotRunningError
+from celeryfleet.supervise.control_client import NotRunningError
 
 if TYPE_CHECKING:
     from celeryfleet.cli.report import Report
@@ -145,7 +145,7 @@ def _depths_without_fleet(session: Session) -> dict[str, dict[str, Any]] | None:
     from dataclasses import asdict
 
     from celeryfleet.depths import measure
-    from celeryfleet.resp import BrokerError
+    from celeryfleet.redis_client import BrokerError
 
     plan = session.plan
     if plan.broker.argv:
@@ -165,7 +165,7 @@ def _depths_without_fleet(session: Session) -> dict[str, dict[str, Any]] | None:
 def _watch(session: Session) -> int:
     with _second_screen():
         while True:
-            from celeryfleet.cli import table
+            from celeryfleet.render import tables as table
 
             color, width = table.screen(sys.stdout, os.environ)
             text = table.status(found(session), time.time(), color, width)

@@ -16,14 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.cli import ahead, progress_line
+from celeryfleet.cli import ahead
 from celeryfleet.cli.session import Session, reach_broker
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.supervise.control import Client, NotRunningError
+from celeryfleet.render import progress_line
+from celeryfleet.supervise.control_client import Client, NotRunningError
 
 if TYPE_CHECKING:
+    from celeryfleet.fleetfile.model import Fleet
     from celeryfleet.plan.values import Plan
-    from celeryfleet.spec.model import Fleet
 
 #: seconds that a supervisor may take to take over
 _BOOT = 30.0
@@ -43,8 +44,8 @@ def narrowed(plan: Plan, pools: list[str], replicas: dict[str, int]) -> Plan:
 def warn(session: Session, plan: Plan) -> None:
     """Say what `check` would, where it matters for running."""
     from celeryfleet.cli.examine import files
-    from celeryfleet.plan.lint import Level, lint
-    from celeryfleet.plan.lint.ignores import silence
+    from celeryfleet.lint import Level, lint
+    from celeryfleet.lint.ignores import silence
 
     told, _ = silence(lint(session.fleet, plan), files(session), judged=())
     for finding in told:
@@ -82,7 +83,7 @@ def _declare(plan: Plan, fleet: Fleet | None) -> None:
     if plan.broker.kind != "amqp" or fleet is None:
         return
     from celeryfleet.client.definitions import conflicts_of
-    from celeryfleet.plan.definitions import error
+    from celeryfleet.routing.definitions import error
 
     found = conflicts_of(plan, declare=True)
     if found:

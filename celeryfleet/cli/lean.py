@@ -43,7 +43,7 @@ def collect(client: Any) -> Report:
 
         return report.report(status, *measure_by_declaring(status))
     from celeryfleet.depths import measure
-    from celeryfleet.resp import BrokerError
+    from celeryfleet.redis_client import BrokerError
 
     try:
         return report.report(status, measure(status, time.time()))
@@ -64,7 +64,7 @@ def show(found: Report, command: str, as_json: bool) -> None:
 
         print(json.dumps(report.document(found, command), indent=2))
         return
-    from celeryfleet.cli import table
+    from celeryfleet.render import tables as table
 
     color, width = table.screen(sys.stdout, os.environ)
     if command == "queues":

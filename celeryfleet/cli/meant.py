@@ -26,15 +26,15 @@ def aliases(session: Session) -> dict[str, str]:
 
 def wire_of(session: Session) -> Callable[[int], int | None]:
     """Return what makes of a priority, 9 first, the number that this fleet's broker gets."""
-    from celeryfleet.plan.delivery import wire
+    from celeryfleet.routing.delivery import wire
 
     return partial(wire, session.plan.broker.kind)
 
 
 def routers_of(session: Session, app: Any = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Import each `router:` of fleet.yaml; return what asks it, by its path. Raises FleetError, which says where."""
-    from celeryfleet.plan.routes import NAMESPACE
     from celeryfleet.routers import ask_router
+    from celeryfleet.routing.routes import NAMESPACE
 
     return {
         route.router: ask_router(route.router, session.fleet.where("routes", index, "router"), app, options)

@@ -16,7 +16,7 @@ from celeryfleet.errors import Exit, FleetError, Problem
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.plan.app_facts import AppFacts
-    from celeryfleet.plan.routing import Decision
+    from celeryfleet.routing.resolve import Decision
 
 PANEL = "Write and check fleet.yaml"
 
@@ -91,7 +91,7 @@ def _name(session: Session, facts: AppFacts, task: str) -> str:
 
 
 def _check_exchange(session: Session, exchange: str | None) -> None:
-    from celeryfleet.spec.suggest import did_you_mean, listed
+    from celeryfleet.fleetfile.suggest import did_you_mean, listed
 
     known = dict.fromkeys(queue.exchange for queue in session.plan.queues)
     if exchange is not None and exchange not in known:
@@ -109,7 +109,7 @@ def _decide(
     kwargs: Mapping[str, Any] | None = None,
 ) -> Decision:
     from celeryfleet.cli.meant import routers_of
-    from celeryfleet.plan.routing import resolve
+    from celeryfleet.routing.resolve import resolve
 
     routers = routers_of(session, app, options)
     return resolve(session.fleet, session.plan, name, args, kwargs, options, routers, facts.tasks.get(name))
@@ -147,8 +147,8 @@ def _lines(
     session: Session, decision: Decision, workers: Mapping[str, list[str]] | None, verbose: bool
 ) -> Iterable[str]:
     """Write a decision for people."""
-    from celeryfleet.cli.grid import AMBER, BOLD, DIM, clean, paint, wrapped
-    from celeryfleet.cli.table import screen
+    from celeryfleet.render.grid import AMBER, BOLD, DIM, clean, paint, wrapped
+    from celeryfleet.render.tables import screen
 
     color, width = screen(sys.stdout, os.environ)
     target = ", ".join(decision.queues)
@@ -162,7 +162,7 @@ def _lines(
 
 def _nowhere(session: Session) -> str:
     """Say what becomes of a message that no queue takes."""
-    from celeryfleet.plan.delivery import gives_back
+    from celeryfleet.routing.delivery import gives_back
 
     return "sending it fails (NO_ROUTE)" if gives_back(session.plan) else "it is lost"
 
@@ -189,7 +189,7 @@ def _facts(
 
 
 def _exchange(decision: Decision) -> str:
-    from celeryfleet.plan.delivery import headers_text
+    from celeryfleet.routing.delivery import headers_text
 
     if not decision.exchange:
         return (
@@ -238,7 +238,7 @@ def _passed(place: str, decision: Decision, verbose: bool) -> Iterable[str]:
 
 
 def _show_all(session: Session, app: Any, facts: AppFacts, as_json: bool) -> int:
-    from celeryfleet.cli.table import screen
+    from celeryfleet.render.tables import screen
 
     found = _decide_all(session, app, facts)
     if as_json:
@@ -263,7 +263,7 @@ def _show_all(session: Session, app: Any, facts: AppFacts, as_json: bool) -> int
 def _decide_all(session: Session, app: Any, facts: AppFacts) -> dict[str, Decision | FleetError]:
     """Decide for every registered task, sent without arguments: a router that needs some fails for that task alone."""
     from celeryfleet.cli.meant import routers_of
-    from celeryfleet.plan.routing import resolve
+    from celeryfleet.routing.resolve import resolve
 
     routers = routers_of(session, app)
     found: dict[str, Decision | FleetError] = {}
@@ -281,7 +281,7 @@ _NOTHING = "–"
 
 def _table(session: Session, found: Mapping[str, Decision | FleetError], color: bool, width: int) -> Iterable[str]:
     """Write a line for each task: no column that says nothing, and short names where full ones are too long."""
-    from celeryfleet.cli.grid import clean, grid, wide
+    from celeryfleet.render.grid import clean, grid, wide
 
     rows = [_cells(session, name, one) for name, one in found.items()]
     kept = [
@@ -302,8 +302,8 @@ def _short(names: Iterable[str]) -> dict[str, str]:
 
 
 def _cells(session: Session, name: str, found: Decision | FleetError) -> list[tuple[str, str]]:
-    from celeryfleet.cli.grid import AMBER, DIM, clean
-    from celeryfleet.plan.delivery import gives_back
+    from celeryfleet.render.grid import AMBER, DIM, clean
+    from celeryfleet.routing.delivery import gives_back
 
     nothing = (_NOTHING, DIM)
     missed = "NO_ROUTE" if gives_back(session.plan) else "lost"

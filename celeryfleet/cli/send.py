@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celeryfleet.cli import outcomes, progress_line
+from celeryfleet.cli import outcomes
 from celeryfleet.cli.headers import read_headers
 from celeryfleet.cli.meant import resolved, warn_of_priority, wire_of
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.render import progress_line
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session

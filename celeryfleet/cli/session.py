@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.supervise.control import Client, NotRunningError
+from celeryfleet.supervise.control_client import Client, NotRunningError
 
 if TYPE_CHECKING:
+    from celeryfleet.fleetfile.model import Fleet
     from celeryfleet.plan.app_facts import AppFacts
     from celeryfleet.plan.values import Plan
-    from celeryfleet.spec.model import Fleet
 
 #: seconds that the reply queue of a command stays on RabbitMQ after its end; Celery's own would for a day
 _REPLIES_KEPT = 600
@@ -31,14 +31,14 @@ class Session:
     @cached_property
     def path(self) -> Path:
         """The fleet.yaml in question."""
-        from celeryfleet.spec.load import find
+        from celeryfleet.fleetfile.load import find
 
         return self.file if self.file is not None else find(Path.cwd())
 
     @cached_property
     def fleet(self) -> Fleet:
         """What the user declared. Raises FleetError with everything that is wrong."""
-        from celeryfleet.spec.load import read
+        from celeryfleet.fleetfile.load import read
 
         return read(self.path, os.environ, self.env_files)
 
@@ -127,7 +127,7 @@ class Session:
 def reach_broker(plan: Plan) -> None:
     """Raise FleetError with exit code 69 if the plan's broker does not answer."""
     if plan.broker.kind == "redis":
-        from celeryfleet.resp import BrokerError, connect
+        from celeryfleet.redis_client import BrokerError, connect
 
         try:
             with connect(plan.broker.url) as connection:

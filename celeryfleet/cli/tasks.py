@@ -64,12 +64,12 @@ def canvas(
     session: Session = context.obj
     if not what:
         return _list_canvases(session.fleet.canvases, as_json)
-    from celeryfleet.cli import progress
     from celeryfleet.client import canvas as client
     from celeryfleet.client.expression import parse
     from celeryfleet.client.inspect import registered
     from celeryfleet.client.kinds import Names
     from celeryfleet.client.steps import with_options
+    from celeryfleet.render import progress
 
     text = session.fleet.canvases.get(what, what)
     session.require_broker()
@@ -134,7 +134,7 @@ def tasks(
 ) -> int:
     """List the registered tasks: how they are called, where they go and what they do."""
     from celeryfleet.client import inspect
-    from celeryfleet.plan.routing import resolve
+    from celeryfleet.routing.resolve import resolve
 
     session: Session = context.obj
     found = inspect.tasks(session.app(), aliases(session))

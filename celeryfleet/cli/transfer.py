@@ -15,7 +15,7 @@ import typer
 from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
-    from celeryfleet.migrate.fleet import Result
+    from celeryfleet.importers.fleet import Result
 
 PANEL = "Write and check fleet.yaml"
 _LIMIT = 1024 * 1024
@@ -55,8 +55,8 @@ def import_(
     Examples: [bold]celeryfleet import compose docker-compose.yml[/] · [bold]celeryfleet import procfile Procfile -o
     fleet.yaml[/] · [bold]docker compose config | celeryfleet import compose -[/]
     """
-    from celeryfleet.migrate.fleet import Ask
-    from celeryfleet.migrate.kinds import made
+    from celeryfleet.importers.fleet import Ask
+    from celeryfleet.importers.kinds import made
 
     if output is not None and output.exists():
         raise FleetError(f"{output} exists, and import never overwrites.", hint=f"Name another file, or move {output}.")
@@ -104,7 +104,7 @@ def _text(file: str, shown: str) -> str:
 
 def _given(files: tuple[Path, ...]) -> Mapping[str, str]:
     """Read what --env-file names, the last one first."""
-    from celeryfleet.spec import dotenv
+    from celeryfleet.fleetfile import dotenv
 
     given: dict[str, str] = {}
     for path in files:
@@ -136,7 +136,7 @@ def _document(result: Result, output: Path | None) -> dict[str, object]:
 
 def _narrate(result: Result, shown: str, output: Path | None) -> None:
     """Say what was made, and what a fleet lacks, on stderr."""
-    from celeryfleet.migrate.found import Fate, grouped
+    from celeryfleet.importers.found import Fate, grouped
 
     lost = list(grouped(result.notes, Fate.LOST))
     if output is not None or not sys.stdout.isatty():  # on a terminal they stand at the end of what was just printed

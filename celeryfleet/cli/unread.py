@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from celeryfleet.cli.meant import routers_of
 from celeryfleet.errors import Exit, FleetError, Problem
-from celeryfleet.supervise.control import NotRunningError
+from celeryfleet.supervise.control_client import NotRunningError
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -22,7 +22,7 @@ Wanted: TypeAlias = tuple[str, Sequence[Any], Mapping[str, Any], Mapping[str, An
 def refuse_unread(session: Session, app: Any, wanted: Iterable[Wanted]) -> None:
     """Raise FleetError for tasks that would lie in a queue that nobody reads; the fleet is asked once."""
     from celeryfleet.client.inspect import own_options
-    from celeryfleet.plan.routing import resolve
+    from celeryfleet.routing.resolve import resolve
 
     routers = routers_of(session)
     read = _read_queues(session, app)

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.client.depth import TIMEOUT, opened
-from celeryfleet.plan.definitions import Conflict, Refusal, adopted, refusal
 from celeryfleet.plan.values import QueuePlan
+from celeryfleet.routing.definitions import Conflict, Refusal, adopted, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 
 from celeryfleet.errors import FleetError, Problem
-from celeryfleet.spec.suggest import did_you_mean
+from celeryfleet.fleetfile.suggest import did_you_mean
 
 _SEPARATOR = re.compile("[.:]")
 

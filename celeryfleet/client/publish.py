@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.plan import definitions
-from celeryfleet.plan.delivery import addressed
+from celeryfleet.fleetfile.suggest import did_you_mean, listed
 from celeryfleet.plan.secrets import masked
-from celeryfleet.spec.suggest import did_you_mean, listed
+from celeryfleet.routing import definitions
+from celeryfleet.routing.delivery import addressed
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.app import import_tasks
+from celeryfleet.app.django import rows
 from celeryfleet.client.outcome import READY, Outcome, Progress, Record, Standing, progress, standing
 from celeryfleet.client.publish import shown_url
 from celeryfleet.client.steps import Call, Group, Step, leaves
-from celeryfleet.django import rows
 from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:

@@ -158,7 +158,7 @@ def _reached(app: Any, exchange: Any, routing_key: str, headers: Mapping[str, An
     """Name the queues of the app's own that a message goes to."""
     from celeryfleet.client.definitions import planned
     from celeryfleet.plan.broker import kind as broker_kind
-    from celeryfleet.plan.delivery import bound
+    from celeryfleet.routing.delivery import bound
 
     queues, name = planned(app.amqp.queues.values()), getattr(exchange, "name", exchange) or ""
     kind = next((queue.exchange_type for queue in queues if queue.exchange == name), "direct")

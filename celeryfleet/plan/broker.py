@@ -10,8 +10,8 @@ from celeryfleet.plan.secrets import masked, masked_origin
 from celeryfleet.plan.values import BrokerPlan
 
 if TYPE_CHECKING:
+    from celeryfleet.fleetfile.model import Fleet
     from celeryfleet.plan.paths import Paths
-    from celeryfleet.spec.model import Fleet
 
 EMBEDDED = "embedded"
 #: what Celery calls a result backend that keeps nothing; None would leave the app's own in place

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from celeryfleet.errors import FleetError
 from celeryfleet.plan import broker
 from celeryfleet.plan.command import pool_plan
-from celeryfleet.plan.delivery import wire
 from celeryfleet.plan.paths import Paths, paths
 from celeryfleet.plan.settings import queues, settings
 from celeryfleet.plan.values import BeatPlan, LogPlan, Plan
+from celeryfleet.routing.delivery import wire
 
 if TYPE_CHECKING:
-    from celeryfleet.spec.model import Fleet
+    from celeryfleet.fleetfile.model import Fleet
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import FleetError
-from celeryfleet.plan.routes import prioritised
 from celeryfleet.plan.settings import queues, with_user_settings
 from celeryfleet.plan.values import AutoscalePolicy, Health, PoolPlan, RestartPolicy
+from celeryfleet.routing.routes import prioritised
 
 if TYPE_CHECKING:
+    from celeryfleet.fleetfile.model import Fleet, Pool
     from celeryfleet.plan.build import Facts
-    from celeryfleet.spec.model import Fleet, Pool
 
 LOGLEVEL = "INFO"
 #: the fleet's own heartbeat does their work; mingle alone costs a second of every start

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.plan.routes import whole
 from celeryfleet.plan.secrets import (
     MASK,
     Variable,
@@ -19,6 +18,7 @@ from celeryfleet.plan.secrets import (
     segments,
     shown,
 )
+from celeryfleet.routing.routes import whole
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan

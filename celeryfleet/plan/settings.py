@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.plan import broker
-from celeryfleet.plan.routes import routes
 from celeryfleet.plan.values import QueuePlan
+from celeryfleet.routing.routes import routes
 
 if TYPE_CHECKING:
+    from celeryfleet.fleetfile.model import Fleet, Queue
     from celeryfleet.plan.paths import Paths
-    from celeryfleet.spec.model import Fleet, Queue
 
 #: dict settings that the user's own add to instead of replacing
 MERGED = ("broker_transport_options", "result_backend_transport_options")

@@ -10,11 +10,11 @@ import asyncio
 import time
 from typing import Any
 
-from celeryfleet.plan.autoscale import Memory, Sample, wanted
 from celeryfleet.plan.values import PoolPlan
 from celeryfleet.supervise.core import Core
+from celeryfleet.supervise.decide.autoscale import Memory, Sample, wanted
+from celeryfleet.supervise.decide.target import Target
 from celeryfleet.supervise.status import describe
-from celeryfleet.supervise.target import Target
 
 #: seconds between two measurements
 INTERVAL = 2.0

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from celeryfleet.errors import FleetError
 from celeryfleet.plan.values import Plan
+from celeryfleet.protocol import Lines, encode
 from celeryfleet.supervise.forkserver import ForkServer
 from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.supervisor import Supervisor
-from celeryfleet.supervise.voice import speak_into
-from celeryfleet.wire import Lines, encode
+from celeryfleet.supervise.supervisor_log import speak_into
 
 #: seconds that a supervisor which holds the lock and does not answer is waited for, and between two looks
 _PATIENCE, _LOOK = 5.0, 0.02

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from celeryfleet.plan.values import BrokerPlan, LogPlan
 from celeryfleet.supervise import process
-from celeryfleet.supervise.actions import StartBroker
 from celeryfleet.supervise.core import Core
-from celeryfleet.supervise.events import BrokerExited, BrokerUp, Did
+from celeryfleet.supervise.decide.actions import StartBroker
+from celeryfleet.supervise.decide.events import BrokerExited, BrokerUp, Did
+from celeryfleet.supervise.supervisor_log import shift
 from celeryfleet.supervise.tail import last_lines
-from celeryfleet.supervise.voice import shift
 
 #: seconds between two tries to reach a broker that is starting
 RETRY = 0.01

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.plan.values import Plan
-from celeryfleet.supervise.events import Event
-from celeryfleet.supervise.history import apply
-from celeryfleet.supervise.state import FleetState
-from celeryfleet.supervise.target import Target
-from celeryfleet.supervise.voice import say
+from celeryfleet.supervise.decide.apply import apply
+from celeryfleet.supervise.decide.events import Event
+from celeryfleet.supervise.decide.state import FleetState
+from celeryfleet.supervise.decide.target import Target
+from celeryfleet.supervise.supervisor_log import say
 
 if TYPE_CHECKING:
-    from celeryfleet.wire import Message
+    from celeryfleet.protocol import Message
 
 #: seconds before another turn where one has failed
 _AGAIN = 1.0

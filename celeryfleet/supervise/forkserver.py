@@ -9,12 +9,12 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING
 
+from celeryfleet.protocol import receive_with_fds, send_with_fds
 from celeryfleet.supervise import process
-from celeryfleet.wire import receive_with_fds, send_with_fds
 
 if TYPE_CHECKING:
+    from celeryfleet.protocol import Message
     from celeryfleet.supervise.core import Core
-    from celeryfleet.wire import Message
 
 
 class ForkServer:
@@ -94,7 +94,7 @@ class Forkery:
 
     def start(self, generation: int) -> None:
         """Have a server import the app; the one before, if any, is closed."""
-        from celeryfleet.supervise.events import ServerExited
+        from celeryfleet.supervise.decide.events import ServerExited
 
         if not self._fresh or self._server is None:
             self.drop()
@@ -133,7 +133,7 @@ class Forkery:
 
     def ended(self, pid: int, code: int) -> bool:
         """Take note of a child's exit, if it was the server; tell whether it was."""
-        from celeryfleet.supervise.events import ServerExited
+        from celeryfleet.supervise.decide.events import ServerExited
 
         if pid != self.pid:
             return False
@@ -154,7 +154,7 @@ class Forkery:
             asyncio.get_running_loop().remove_writer(server.channel)
 
     def _hear(self, server: ForkServer) -> None:
-        from celeryfleet.supervise.events import ServerBroken, ServerReady
+        from celeryfleet.supervise.decide.events import ServerBroken, ServerReady
 
         try:
             message = server.receive()

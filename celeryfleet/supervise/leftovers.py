@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from celeryfleet.supervise import process
-from celeryfleet.supervise.state import FleetState
+from celeryfleet.supervise.decide.state import FleetState
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from celeryfleet.supervise.state import FleetState, Phase, Status, Worker
-from celeryfleet.supervise.target import Target
+from celeryfleet.supervise.decide.state import FleetState, Phase, Status, Worker
+from celeryfleet.supervise.decide.target import Target
 
 #: seconds without the broker that are worth telling
 CUT_OFF_SECONDS = 1.5

@@ -13,7 +13,11 @@ from typing import Any
 
 from celeryfleet.plan.values import Plan
 from celeryfleet.supervise import process
-from celeryfleet.supervise.actions import (
+from celeryfleet.supervise.autoscaler import Autoscaler
+from celeryfleet.supervise.broker import EmbeddedBroker
+from celeryfleet.supervise.control_server import Server
+from celeryfleet.supervise.core import Core
+from celeryfleet.supervise.decide.actions import (
     Action,
     Cold,
     Fail,
@@ -30,20 +34,16 @@ from celeryfleet.supervise.actions import (
     StopBroker,
     StopServer,
 )
-from celeryfleet.supervise.answers import Answers
-from celeryfleet.supervise.autoscaler import Autoscaler
-from celeryfleet.supervise.broker import EmbeddedBroker
-from celeryfleet.supervise.core import Core
-from celeryfleet.supervise.crew import Crew
-from celeryfleet.supervise.events import Did, Leftover, Overslept, StopAsked
+from celeryfleet.supervise.decide.apply import apply
+from celeryfleet.supervise.decide.decide import decide
+from celeryfleet.supervise.decide.events import Did, Leftover, Overslept, StopAsked
+from celeryfleet.supervise.decide.target import Target
+from celeryfleet.supervise.dispatch import Answers
 from celeryfleet.supervise.forkserver import Forkery, ForkServer
-from celeryfleet.supervise.history import apply
 from celeryfleet.supervise.leftovers import Leftovers
 from celeryfleet.supervise.namesake import Claim
-from celeryfleet.supervise.reconcile import decide
-from celeryfleet.supervise.requests import Server
 from celeryfleet.supervise.status import notes
-from celeryfleet.supervise.target import Target
+from celeryfleet.supervise.workers import Crew
 
 #: rounds of deciding before something must have gone wrong: actions lead to states, not to each other for ever
 _ROUNDS = 1000

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from celery import signals
 
-from celeryfleet.wire import encode
+from celeryfleet.protocol import encode
 from celeryfleet.worker.heartbeat import orphaned_when_closed
 
 if TYPE_CHECKING:
-    from celeryfleet.wire import Message
+    from celeryfleet.protocol import Message
 
 
 def run_beat(app: Any, start: Message, channel: socket.socket) -> None:

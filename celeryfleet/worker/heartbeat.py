@@ -18,12 +18,12 @@ from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state
 
-from celeryfleet.wire import Lines, encode
+from celeryfleet.protocol import Lines, encode
 from celeryfleet.worker import connecting, failures, refusals
 from celeryfleet.worker.restore import bring_back
 
 if TYPE_CHECKING:
-    from celeryfleet.wire import Message
+    from celeryfleet.protocol import Message
 
 logger = get_logger(__name__)
 

@@ -12,11 +12,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.wire import encode
+from celeryfleet.protocol import encode
 from celeryfleet.worker import scratch, stream
 
 if TYPE_CHECKING:
-    from celeryfleet.wire import Message
+    from celeryfleet.protocol import Message
 
 #: signals that an inherited handler must not answer in a worker
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)

@@ -22,13 +22,13 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet import wire
-from celeryfleet.django import connections
+from celeryfleet import protocol as wire
+from celeryfleet.app.django import connections
 from celeryfleet.worker import main as worker_main
 from celeryfleet.worker import stream
 
 if TYPE_CHECKING:
-    from celeryfleet.wire import Message
+    from celeryfleet.protocol import Message
 
 #: what a forked worker would else import for itself, 16 times over
 _WARM = (

@@ -7,7 +7,7 @@ from typing import Any
 from celery.utils.log import get_logger
 from celery.worker.consumer.tasks import Tasks
 
-from celeryfleet.plan.definitions import explained
+from celeryfleet.routing.definitions import explained
 
 logger = get_logger(__name__)
 

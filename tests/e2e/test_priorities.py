@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Home
 from tests.fakes import eventually
-from tests.services import rabbit
+from tests.machine_services import rabbit
 
 APP = """
 import os, pathlib, time

@@ -16,8 +16,8 @@ import pytest
 from celeryfleet.client.depth import measure_by_declaring, opened
 from tests.e2e.conftest import APP, Home
 from tests.fakes import eventually
-from tests.services import Rabbit, lacking
-from tests.services import rabbit as rabbit_server
+from tests.machine_services import Rabbit, lacking
+from tests.machine_services import rabbit as rabbit_server
 
 TASKS = (
     APP

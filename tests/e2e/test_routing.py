@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Home
 from tests.fakes import eventually
-from tests.services import Rabbit, rabbit
+from tests.machine_services import Rabbit, rabbit
 
 APP = '''
 import os, pathlib

@@ -167,7 +167,7 @@ def test_words_that_make_no_sense_are_refused(unread: Home) -> None:
 def test_priority_and_routes_hold_for_many_as_for_one(unread: Home) -> None:
     unread.run("send", "until", "x", "--count", "3", "--no-wait", "--force", "--priority", "9")
     unread.run("send", "add", "1", "2", "--count", "2", "--no-wait", "--force", "--priority", "2", "--queue", "mail")
-    from celeryfleet.resp import connect
+    from celeryfleet.redis_client import connect
 
     with connect(f"redis+socket://{unread.path}/.celeryfleet/shop/broker.sock") as broker:
         assert (broker.call("LLEN", "mail"), broker.call("LLEN", "mail\x06\x167")) == (3, 2)

@@ -12,7 +12,7 @@ from kombu.transport import pyamqp as transport
 from celeryfleet.client.bulk.lanes import PATIENCE, Copy, Lane, LaneError, Publish, Recording, Stamp
 from celeryfleet.client.bulk.template import MARKS, Made, Payload, Template
 from celeryfleet.errors import Exit
-from celeryfleet.plan.delivery import addressed
+from celeryfleet.routing.delivery import addressed
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -13,7 +13,7 @@ from celeryfleet.client.bulk.lanes import Copy, Lane, LaneError, Publish, Record
 from celeryfleet.client.bulk.redis_recorder import Command, recording
 from celeryfleet.client.bulk.template import Made, Payload, Template, TextTemplate
 from celeryfleet.errors import Exit
-from celeryfleet.resp import encode
+from celeryfleet.redis_client import encode
 
 if TYPE_CHECKING:
     from celery import Celery

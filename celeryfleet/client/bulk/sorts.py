@@ -11,10 +11,10 @@ from celeryfleet.client.bulk.items import OWN, Args, Kwargs
 from celeryfleet.client.bulk.lanes import Copy, Lane, Recording
 from celeryfleet.client.bulk.template import Made, Template
 from celeryfleet.errors import FleetError
+from celeryfleet.fleetfile.header_names import unfit
+from celeryfleet.fleetfile.suggest import did_you_mean, listed
 from celeryfleet.plan.broker import kind
-from celeryfleet.plan.delivery import HIGHEST, LOWEST, wire
-from celeryfleet.spec.header_names import unfit
-from celeryfleet.spec.suggest import did_you_mean, listed
+from celeryfleet.routing.delivery import HIGHEST, LOWEST, wire
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -1,0 +1,195 @@
+"""Finds and reads fleet.yaml: text → Fleet, or every problem at once; `find` and `read` alone touch the disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePath
+
+from celeryfleet.errors import FleetError, Problem
+from celeryfleet.fleetfile import dotenv, names
+from celeryfleet.fleetfile.checks import check
+from celeryfleet.fleetfile.interpolate import interpolated
+from celeryfleet.fleetfile.merge import LIMIT, compose, decoded, overridden
+from celeryfleet.fleetfile.model import Fleet, Source
+from celeryfleet.fleetfile.settings import Names, installed, typed
+from celeryfleet.fleetfile.tree import Block, Listing, Node, Scalar, child, entries, plain, text
+from celeryfleet.fleetfile.validate import validate
+
+NAME = "fleet.yaml"
+_INIT = "`celeryfleet init` writes one that runs as it is."
+_EMPTY = f"Declare queues and pools; {_INIT}"
+
+#: returns the text of an env file, whose path is as written; raises FleetError or OSError
+Opener = Callable[[str], str]
+
+
+def find(start: Path) -> Path:
+    """Return the fleet.yaml of a folder or the nearest one above it. Raises FleetError."""
+    for folder in (start, *start.parents):
+        if (folder / NAME).is_file():
+            return folder / NAME
+    other = next((start / name for name in ("fleet.yml", "Fleet.yaml") if (start / name).is_file()), None)
+    hint = f"Rename {other.name} to {NAME}, or name it with -f." if other else _INIT
+    raise FleetError(f"there is no {NAME} in {start} or a folder above it.", hint=hint)
+
+
+def read(file: Path, environ: Mapping[str, str], env_files: Sequence[Path] = ()) -> Fleet:
+    """Read a fleet.yaml with the override beside it.
+
+    The override of `fleet.yaml` is `fleet.override.yaml`. Variables come from the environment, else from `env_files`,
+    the last one first, else from the file's own `env_file`, whose paths are relative to its folder. Raises FleetError
+    with every problem there is.
+    """
+    shown = _shown(file)
+    whole = _text(file, shown)
+    beside = file.with_name(f"{file.stem}.override{file.suffix}")
+    override = (_text(beside, _shown(beside)), _shown(beside)) if beside.is_file() else None
+    given: dict[str, str] = {}
+    problems: list[Problem] = []
+    for path in env_files:
+        found, wrong = dotenv.parse(_text(path, _shown(path)), _shown(path))
+        given.update(found)
+        problems += wrong
+    if problems:
+        raise FleetError.of(problems)
+
+    def opened(name: str) -> str:
+        path = file.parent / name
+        if not path.exists():
+            raise FileNotFoundError(name)
+        return _text(path, _shown(path))
+
+    return parse(whole, str(file.absolute()), environ, shown=shown, override=override, given=given, opened=opened)
+
+
+def _shown(file: Path) -> str:
+    """Name a file as the user did, or relative to where they are if that is shorter."""
+    return min(str(file), os.path.relpath(file), key=len) if file.is_absolute() else str(file)
+
+
+def _text(file: Path, shown: str) -> str:
+    """Read a text file of a sane size; a device or a pipe is read no further than that."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            data = b"" if size > LIMIT else stream.read(LIMIT + 1)
+    except FileNotFoundError:
+        raise FleetError(f"there is no file {shown}.", hint=_INIT if file.name == NAME else "") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FleetError(f"{shown} cannot be read: {reason}.") from None
+    if max(size, len(data)) > LIMIT:
+        raise FleetError(f"the file is larger than {LIMIT // 1024} KiB.", shown, "Is it the right file?")
+    return decoded(data, shown)
+
+
+# --- Parsing ----------------------------------------------------------------------------------------------
+
+
+def _no_files(name: str) -> str:
+    raise FileNotFoundError(name)
+
+
+def parse(
+    text: str,
+    file: str,
+    environ: Mapping[str, str],
+    *,
+    shown: str = "",
+    override: tuple[str, str] | None = None,
+    given: Mapping[str, str] | None = None,
+    opened: Opener = _no_files,
+    newer: Names = installed,
+) -> Fleet:
+    """Make a Fleet of a fleet.yaml's text; reads nothing but its arguments. Raises FleetError with every problem.
+
+    `file` is where it lies and `shown` its name in messages; `override` is the text and the name of the file that is
+    laid over it; `given` are variables that the environment may override, and `opened` reads what `env_file` names;
+    `newer` returns the settings that the installed Celery knows, and is asked only about one that 5.7 did not.
+    """
+    problems: list[Problem] = []
+    root = _block(text, shown or file, problems)
+    over = _block(*override, problems, may_be_empty=True) if override else None
+    if root is None:
+        raise FleetError.of(_in_order(problems))
+    merged = overridden(root, over) if over else root
+    whole = Block({k: e for k, e in entries(merged) if not k.startswith("x-")}, merged.mark)
+    variables = {**_env_file(whole, {**(given or {}), **environ}, opened, problems), **(given or {})}
+    ready = typed(interpolated(whole, {**variables, **environ}, problems))
+    fleet = _fleet(ready, problems, file, newer)
+    own = {name: value for name, value in variables.items() if name not in environ}
+    return fleet.read_from(Source(file, ready, own))
+
+
+def _block(text: str, shown: str, problems: list[Problem], may_be_empty: bool = False) -> Block | None:
+    root, found = compose(text.removeprefix("\ufeff"), shown)
+    problems += found
+    if isinstance(root, Block) or found:
+        return root if isinstance(root, Block) else None
+    if root is None or plain(root) is None:
+        if may_be_empty:
+            return None
+        problems.append(Problem("the file is empty.", f"{shown}:1:1", _EMPTY))
+        return None
+    what = "a list" if isinstance(root, Listing) else "text"
+    problems.append(Problem(f"the file must be a mapping, but it is {what}.", str(root.mark), _EMPTY))
+    return None
+
+
+def _env_file(root: Block, environ: Mapping[str, str], opened: Opener, problems: list[Problem]) -> dict[str, str]:
+    """Read what `env_file` names, later files over earlier ones; names that are wrong are left to the validation."""
+    written = child(root, "env_file")
+    variables: dict[str, str] = {}
+    for node in written.items if isinstance(written, Listing) else (written,):
+        if not isinstance(node, Scalar):
+            continue
+        name = text(interpolated(node, environ, [], ("env_file",)))
+        if not name or not name.strip() or "\0" in name:
+            continue
+        try:
+            found, wrong = dotenv.parse(opened(name), name)
+        except FileNotFoundError:
+            found, wrong = {}, [Problem(f'env_file names "{name}", which does not exist.', str(node.mark), _RELATIVE)]
+        except (FleetError, OSError) as error:
+            found, wrong = {}, [Problem(f"env_file: {error}", str(node.mark), _RELATIVE)]
+        variables.update(found)
+        problems += wrong
+    return variables
+
+
+_RELATIVE = "Its path is relative to the folder of fleet.yaml."
+
+
+def _fleet(root: Node, problems: list[Problem], file: str, newer: Names) -> Fleet:
+    """Validate and check a whole tree. Raises FleetError with these problems and all that are found."""
+    assert isinstance(root, Block)
+    defaults = {
+        "name": names.default_fleet(PurePath(file).parent.name),
+        "queues": {},
+        "default_queue": _default_queue(root),
+    }
+    fleet, wrong = validate(root, defaults)
+    problems += wrong
+    problems += check(root, newer)
+    if fleet is None or problems:
+        raise FleetError.of(_in_order(problems))
+    return fleet
+
+
+def _default_queue(root: Block) -> str:
+    """Return `default` if there is such a queue, else the first that is declared."""
+    declared = [name for name, _ in entries(child(root, "queues")) if name.strip()]
+    return "default" if "default" in declared or not declared else declared[0]
+
+
+def _in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Sort by file, in the order in which files were read, then by line and column."""
+    files = list(dict.fromkeys(problem.where.rsplit(":", 2)[0] for problem in problems))
+
+    def place(problem: Problem) -> tuple[int, int, int]:
+        name, *numbers = problem.where.rsplit(":", 2)
+        line, column = (int(number) if number.isdecimal() else 0 for number in [*numbers, "0", "0"][:2])
+        return files.index(name), line, column
+
+    return sorted(dict.fromkeys(problems), key=place)

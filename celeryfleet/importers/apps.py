@@ -1,0 +1,121 @@
+"""Which Celery app a fleet runs: the one that all its workers name, or the one that is chosen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from celeryfleet.errors import FleetError
+from celeryfleet.fleetfile.suggest import listed
+from celeryfleet.importers import variables
+from celeryfleet.importers.broker import DJANGO
+from celeryfleet.importers.found import Fate, Note, Worker
+
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
+_HINT = "Name it: --app shop.celery"
+
+
+def alike(app: str) -> str:
+    """Return what `shop`, `shop.celery` and `shop.celery:app` have in common: Celery finds the same app by each."""
+    module = re.sub(r"(:|\.)(app|celery|celery_app)$", "", app)
+    return re.sub(r"\.celery$", "", module) or app
+
+
+def choose(
+    workers: Sequence[Worker], others: Sequence[str], wanted: str, file: str, notes: list[Note]
+) -> tuple[str, str, list[Worker]]:
+    """Return the app, where it comes from, and the workers that run it. Raises FleetError.
+
+    `others` are apps of the file's other Celery commands; `wanted` is what the user chose.
+    """
+    named: dict[str, list[Worker]] = {}
+    for worker in workers:
+        named.setdefault(alike(worker.app), []).append(worker)
+    unnamed = named.pop("", [])
+    if wanted:
+        return _wanted(wanted, named, unnamed, file, notes)
+    if len(named) > 1:
+        raise _several(named, file)
+    if not named:
+        return (*_guessed(unnamed, others, notes), list(workers))
+    (members,) = named.values()
+    app = members[0].app
+    _check(app, members[0].where)
+    for text in dict.fromkeys(worker.app for worker in members if worker.app != app):
+        where = next(worker.where for worker in members if worker.app == text)
+        notes.append(Note(Fate.CHANGED, where, f"`-A {text}` is taken for the app {app}, as Celery does"))
+    for worker in unnamed:
+        notes.append(Note(Fate.CHANGED, worker.where, f"it names no app: {app} is taken", worker.name))
+    return app, f"{members[0].where} -A", list(workers)
+
+
+def _wanted(
+    wanted: str, named: Mapping[str, list[Worker]], unnamed: list[Worker], file: str, notes: list[Note]
+) -> tuple[str, str, list[Worker]]:
+    _check(wanted, "--app")
+    members = named.get(alike(wanted), [] if named else unnamed)
+    if not members:
+        raise FleetError(f"no worker runs the app {wanted}.", file, _who(named))
+    for key, rest in named.items():
+        for worker in rest if key != alike(wanted) else ():
+            notes.append(Note(Fate.LOST, worker.where, f"it runs another app, {worker.app}", worker.name))
+    for worker in unnamed if named else ():
+        notes.append(Note(Fate.LOST, worker.where, "it names no app", worker.name))
+    app = wanted if not named else next((w.app for w in members if w.app == wanted), members[0].app)
+    return app, f"{members[0].where} -A" if named else "--app", members
+
+
+def _several(named: Mapping[str, Sequence[Worker]], file: str) -> FleetError:
+    first = next(iter(named.values()))[0].app
+    what = f"the workers run {len(named)} different apps, and a fleet has one."
+    return FleetError(what, file, f"{_who(named)}\nMake a fleet of each: --app {first} takes its workers only.")
+
+
+def _who(named: Mapping[str, Sequence[Worker]]) -> str:
+    return "\n".join(
+        f"{members[0].app}: {listed(f'{worker.name} ({worker.where})' for worker in members)}"
+        for members in named.values()
+    )
+
+
+def _guessed(unnamed: Sequence[Worker], others: Sequence[str], notes: list[Note]) -> tuple[str, str]:
+    first = unnamed[0]
+    if others:
+        what = f"it names no app: that of the others, {others[0]}, is taken"
+        notes.append(Note(Fate.CHANGED, first.where, what, first.name))
+        return others[0], "the other commands' -A"
+    settings = next((worker.env[DJANGO] for worker in unnamed if worker.env.get(DJANGO)), "")
+    package = settings.partition(".")[0]
+    if package and not variables.varies(settings):
+        app = f"{package}.celery"
+        what = f"it names no app: {app} is a guess after {DJANGO}={settings}"
+        notes.append(Note(Fate.CHANGED, first.where, what, first.name))
+        return app, f"a guess after {DJANGO}={settings}"
+    hint = _HINT
+    if first.django:
+        hint = f"`manage.py celery` is django-celery's, which Celery 4 left behind: write a celery.py. {_HINT}"
+    raise FleetError(f"{first.name} names no app: it has no -A.", first.where, hint)
+
+
+def _check(app: str, where: str) -> None:
+    settled = variables.settled(app, dict.fromkeys(variables.required(app), "x")) if variables.readable(app) else None
+    if settled is None or not _DOTTED.fullmatch(settled):
+        hint = f"Celery wants a module, perhaps with an attribute. {_HINT}"
+        raise FleetError(f'the app is "{app}", which Python could not import.', where, hint)
+
+
+def django(workers: Iterable[Worker], notes: list[Note]) -> tuple[str, str]:
+    """Return DJANGO_SETTINGS_MODULE and where it is set, if all workers have the same."""
+    found: dict[str, str] = {}
+    for worker in workers:
+        if worker.env.get(DJANGO):
+            found.setdefault(worker.env[DJANGO], worker.where)
+    if len(found) > 1:
+        notes.append(
+            Note(Fate.CHANGED, next(iter(found.values())), f"workers have different {DJANGO}s: each pool has its own")
+        )
+    if len(found) != 1:
+        return "", ""
+    ((value, where),) = found.items()
+    usable = variables.readable(value)
+    return (value, f"{where} {DJANGO}") if usable else ("", "")

@@ -1,0 +1,147 @@
+"""Workers → pools: those that differ in their number only become replicas of one, and each gets a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from celeryfleet.fleetfile.names import pool_problem
+from celeryfleet.fleetfile.pool import MOST_REPLICAS
+from celeryfleet.importers import keys
+from celeryfleet.importers.broker import environment
+from celeryfleet.importers.found import Fate, Line, Note, Worker
+
+_NUMBER = re.compile(r"[-_.]?[0-9]+$")
+#: node names that say less than the name of the program
+_PLAIN_NAMES = frozenset(("celery", "default", "node", "w", "worker"))
+#: options that tell workers apart without making them different
+_OWN = ("hostname", "logfile", "pidfile", "statedb")
+
+
+@dataclass(slots=True)
+class Pool:
+    """A pool of the fleet."""
+
+    name: str
+    workers: list[Worker]
+    queues: list[str] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """Say which workers it is made of."""
+        named = list(dict.fromkeys(worker.name for worker in self.workers))
+        shown = ", ".join(named) if len(named) <= 3 else f"{named[0]}, {named[1]}, … {named[-1]}"
+        return f"{self.workers[0].where} {shown}"
+
+
+def pools(workers: Sequence[Worker], known: Mapping[str, str], notes: list[Note]) -> list[Pool]:
+    """Make the pools of a fleet, in the order of the file."""
+    groups: dict[object, list[Worker]] = {}
+    for worker in workers:
+        groups.setdefault(_kind(worker), []).append(worker)
+    found = [Pool("", members) for members in groups.values()]
+    for pool in found:
+        _describe(pool, known, notes)
+    _name(found, notes)
+    return found
+
+
+def _kind(worker: Worker) -> object:
+    """Return what workers of one pool have in common."""
+    options = {name: value for name, value in worker.options.items() if name not in _OWN}
+    program = worker.program
+    lines = tuple((line.key, line.value) for line in program.lines)
+    count = () if program.replicas.isdecimal() else (worker.name, worker.where)
+    return (_stem(_label(worker)), *map(_frozen, (options, worker.env)), lines, program.env_files, count)
+
+
+def _frozen(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(values.items()))
+
+
+def _describe(pool: Pool, known: Mapping[str, str], notes: list[Note]) -> None:
+    first = pool.workers[0]
+
+    def tell(fate: Fate, what: str) -> None:
+        notes.append(Note(fate, first.where, what, first.name))
+
+    found = keys.keys(first, known, tell)
+    pool.queues = found.queues
+    pool.env = environment(_env(first), first.where, notes)
+    pool.lines = [*found.lines[:1], *_replicas(pool, tell), *found.lines[1:]]
+    for worker in pool.workers:
+        notes += [note for note in worker.program.leftovers if note not in notes]
+
+
+def _env(worker: Worker) -> dict[str, str]:
+    config = worker.options.get("config")
+    return {**worker.env, **({"CELERY_CONFIG_MODULE": config} if config else {})}
+
+
+def _replicas(pool: Pool, tell: keys.Tell) -> Iterator[Line]:
+    program = pool.workers[0].program
+    if not program.replicas.isdecimal():
+        value = keys.number(program.replicas, 0, MOST_REPLICAS)
+        if value is None:
+            tell(Fate.LOST, f"there are `{program.replicas}` of it, which is no number: one is taken")
+        else:
+            yield Line("replicas", value, program.replicas_from)
+        return
+    count = sum(int(worker.program.replicas) for worker in pool.workers)
+    if count > MOST_REPLICAS:
+        tell(Fate.CHANGED, f"{count} workers are more than a pool may have, {MOST_REPLICAS}")
+    if count != 1:
+        comment = program.replicas_from or f"{len(pool.workers)} workers that differ in name only"
+        yield Line("replicas", str(min(count, MOST_REPLICAS)), comment)
+
+
+# --- Names ------------------------------------------------------------------------------------------------
+
+
+def _label(worker: Worker) -> str:
+    """Return what a worker is called: by -n if that says something, else by the file."""
+    node = worker.options.get("hostname", "").partition("@")[0]
+    node = re.sub(r"%+.|\$\{[^}]*\}|\$\([^)]*\)|\$\w+", "", node).strip("._-")
+    return node if node and _stem(node).lower() not in _PLAIN_NAMES else worker.name
+
+
+def _stem(label: str) -> str:
+    """Return a name without the number at its end."""
+    return _NUMBER.sub("", label) or label
+
+
+def _name(found: Sequence[Pool], notes: list[Note]) -> None:
+    wanted = [_clean(_wanted(pool)) for pool in found]
+    stems = [_clean(_stem(_label(pool.workers[0]))) for pool in found]
+    taken: set[str] = set()
+    for pool, name in zip(found, wanted, strict=True):
+        shared = wanted.count(name) > 1 or (len(pool.workers) > 1 and stems.count(name) > 1)
+        if shared and pool.queues[0] != name:
+            name = _clean(f"{name}-{pool.queues[0]}")
+        pool.name = _free(name, taken, wanted)
+        taken.add(pool.name)
+
+
+def _wanted(pool: Pool) -> str:
+    label = _label(pool.workers[0])
+    return _stem(label) if len({_label(worker) for worker in pool.workers}) > 1 else label
+
+
+def _clean(name: str) -> str:
+    """Make a pool's name of any text."""
+    cleaned = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60] or "worker"
+    return cleaned if not pool_problem(cleaned) else "worker"
+
+
+def _free(name: str, taken: set[str], wanted: Sequence[str]) -> str:
+    """Return a name that no other pool has, nor one of another pool's workers, such as web-1 of web."""
+    match = re.fullmatch(r"(.+)-([0-9]+)", name)
+    if match and (match[1] in taken or match[1] in wanted):
+        name = f"{match[1]}_{match[2]}"
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free

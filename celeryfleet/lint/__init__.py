@@ -1,0 +1,44 @@
+"""Finds in a valid fleet what will not do what its author thinks; every finding says what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celeryfleet.lint.registry import RULES
+from celeryfleet.lint.values import Case, Finding, Level, Machine, Rule, Server
+
+if TYPE_CHECKING:
+    from celeryfleet.fleetfile.model import Fleet
+    from celeryfleet.lint.answers import Answers
+    from celeryfleet.plan.app_facts import AppFacts
+    from celeryfleet.plan.values import Plan
+
+__all__ = ["Case", "Finding", "Level", "Machine", "Rule", "Server", "in_order", "lint"]
+
+
+def lint(
+    fleet: Fleet,
+    plan: Plan,
+    app: AppFacts | None = None,
+    machine: Machine | None = None,
+    server: Server | None = None,
+    answers: Answers | None = None,
+) -> list[Finding]:
+    """Return what is to be said of a fleet, warnings first; a rule that needs what is not known says nothing."""
+    case = Case(fleet, plan, app, machine, server, answers)
+    return in_order([finding for rule in RULES for finding in rule.findings(case)])
+
+
+def in_order(findings: list[Finding]) -> list[Finding]:
+    """Sort by level, then by place, then by code."""
+    levels = list(Level)
+    return sorted(findings, key=lambda f: (levels.index(f.level), f.file, f.line, f.column, f.code))
+
+
+def judged(
+    app: AppFacts | None, machine: Machine | None, server: Server | None, answers: Answers | None = None
+) -> frozenset[str]:
+    """Name the codes that could be found with what is known: of the others nobody can say that they do not hold."""
+    facts = {"app": app, "machine": machine, "server": server, "answers": answers}
+    known = {name for name, value in facts.items() if value is not None}
+    return frozenset(rule.code for rule in RULES if rule.needs <= known)

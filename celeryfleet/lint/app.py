@@ -1,0 +1,153 @@
+"""Rules about the user's app: what its own code and settings say, and what the fleet makes of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from celeryfleet.fleetfile.suggest import listed
+from celeryfleet.lint.values import Case, Found, Level, counted, quoted, rule
+
+#: the tasks that ship with celeryfleet: nobody else sends them
+_DEMO = "celeryfleet.demo"
+#: settings of an app that a fleet says itself, always
+_FLEETS = (
+    "broker_url",
+    "result_backend",
+    "task_queues",
+    "task_routes",
+    "task_default_queue",
+    "task_default_exchange",
+    "task_default_exchange_type",
+    "task_default_routing_key",
+    "accept_content",
+    "task_serializer",
+    "result_serializer",
+)
+
+
+@rule("CF050", "not-installed", "An app whose producers know nothing of the fleet", Level.INFO, "app")
+def not_installed(case: Case) -> Iterator[Found]:
+    """Find apps that do not call `celeryfleet.install`."""
+    if case.app is None or case.app.installs or case.plan.app.startswith(_DEMO):
+        return
+    _, _, name = case.plan.app.partition(":")
+    yield Found(
+        case.where(("app",)),
+        "the app does not call celeryfleet.install: a process that is not the fleet's, such as a web server, sends "
+        "its tasks without the queues and routes of this file.",
+        f"After the app's own configuration add: import celeryfleet; celeryfleet.install({name or 'app'})",
+    )
+
+
+@rule("CF051", "settings-replaced", "Settings of the app that the fleet replaces", Level.INFO, "app")
+def replaced(case: Case) -> Iterator[Found]:
+    """Find settings that the app has made in vain."""
+    own = case.app.settings if case.app is not None else {}
+    names = [key for key in _FLEETS if key in own and not _same(own[key], case.plan.settings.get(key))]
+    names += ["beat_schedule"] if own.get("beat_schedule") and case.plan.beat is not None else []
+    if names:
+        verb, those = ("is", "that") if len(names) == 1 else ("are", "those")
+        yield Found(
+            case.where(("app",)),
+            f"{listed(names)} of the app {verb} not used: the fleet says {those} itself.",
+            "Write here what is to hold, and remove it there."
+            + (" The fleet runs on a broker of its own." if "broker_url" in names and case.plan.broker.argv else ""),
+        )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, list | tuple | set | frozenset) and isinstance(other, list | tuple):
+        return sorted(map(str, one)) == sorted(map(str, other))
+    return bool(one == other)
+
+
+@rule("CF052", "priority-on-the-wire", "A priority in code, which Redis turns round", Level.INFO, "app")
+def wire_priorities(case: Case) -> Iterator[Found]:
+    """Find priorities that do not pass through fleet.yaml: on Redis 0 runs first."""
+    if not case.on_redis:
+        return
+    hint = "Write `priority:` in a route instead: there 9 runs first on every broker."
+    settings = case.app.settings if case.app is not None else {}
+    default = case.plan.settings.get("task_default_priority", settings.get("task_default_priority"))
+    if default is not None:
+        yield Found(
+            case.where(("celery", "task_default_priority"), ("app",)),
+            f"task_default_priority: {default} goes to Redis as it is, where 0 runs first and 9 last.",
+            hint,
+        )
+        return
+    named = [task for task, own in case.tasks.items() if own.get("priority") is not None]
+    if named:
+        yield Found(
+            case.where(("app",)),
+            f"the priority in the code of {quoted(named)} goes to Redis as it is, where 0 runs first and 9 last.",
+            hint,
+        )
+
+
+@rule("CF053", "schedule-without-beat", "A schedule that nobody sends", Level.INFO, "app")
+def schedule_without_beat(case: Case) -> Iterator[Found]:
+    """Find an app's own `beat_schedule` in a fleet without beat."""
+    schedule = case.app.settings.get("beat_schedule") if case.app is not None else None
+    if schedule and case.plan.beat is None:
+        yield Found(
+            case.where(("app",)),
+            f"the app has a beat_schedule of {counted(len(schedule), 'task')}, but this file has no `beat:`: the fleet "
+            "does not send them.",
+            "Write them as `beat: {schedule: …}`, unless a `celery beat` runs elsewhere.",
+        )
+
+
+@rule("CF054", "task-unregistered", "A name that no registered task has", Level.WARNING, "app")
+def unregistered(case: Case) -> Iterator[Found]:
+    """Find tasks of the schedule and of short names that the app does not have."""
+    for name, entry in case.fleet.beat.schedule.items() if case.fleet.beat else ():
+        if entry.task not in case.tasks and not entry.task.startswith("celery."):
+            yield Found(
+                case.fleet.where("beat", "schedule", name, "task"),
+                f"{entry.task} is no task that the app registers: workers refuse what beat sends (NotRegistered).",
+                "Correct the name (`celeryfleet tasks` lists them), or import its module in the app.",
+            )
+    for alias, short in case.fleet.tasks.items():
+        ends = (f".{short.task}", f":{short.task}")
+        if short.task not in case.tasks and not any(task.endswith(ends) for task in case.tasks):
+            yield Found(
+                case.fleet.where("tasks", alias),
+                f'"{alias}" stands for {short.task}, which is no task that the app registers: `send {alias}` fails.',
+                "Correct the name (`celeryfleet tasks` lists them), or import its module in the app.",
+            )
+
+
+@rule("CF055", "eager", "Tasks that run in their sender", Level.WARNING)
+def eager(case: Case) -> Iterator[Found]:
+    """Find the setting that is meant for tests."""
+    settings = case.app.settings if case.app is not None else {}
+    if case.plan.settings.get("task_always_eager", settings.get("task_always_eager")):
+        yield Found(
+            case.where(("celery", "task_always_eager"), ("app",)),
+            "task_always_eager is on: whoever sends a task runs it on the spot, and no worker ever gets one.",
+            "Remove it, but for tests.",
+        )
+
+
+@rule("CF056", "missing-queues-made", "Misspelt queues that are made on the spot", Level.INFO)
+def missing_queues_made(case: Case) -> Iterator[Found]:
+    """Find the setting by which a misspelt queue is no error."""
+    if case.plan.settings.get("task_create_missing_queues"):
+        yield Found(
+            case.fleet.where("celery", "task_create_missing_queues"),
+            "a task for a misspelt queue goes to a new queue of that name, which nobody reads.",
+            "Remove task_create_missing_queues: then it is an error in the sender.",
+        )
+
+
+RULES = (
+    not_installed,
+    replaced,
+    wire_priorities,
+    schedule_without_beat,
+    unregistered,
+    eager,
+    missing_queues_made,
+)

@@ -1,0 +1,176 @@
+"""Rules about the broker: when it delivers twice, and lists that writers and readers disagree on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.lint.pools import run_by
+from celeryfleet.lint.values import Case, Found, Level, duration, quoted, rule
+from celeryfleet.plan.broker import SEP
+
+if TYPE_CHECKING:
+    from celeryfleet.plan.values import PoolPlan
+
+#: seconds, kombu's default on Redis
+VISIBILITY_TIMEOUT = 3600.0
+#: seconds, RabbitMQ's default since 3.8.17
+CONSUMER_TIMEOUT = 1800.0
+_HOUR = 3600.0
+
+
+# --- Delivered twice --------------------------------------------------------------------------------------
+
+
+@rule("CF040", "visibility-short", "A visibility timeout shorter than a task", Level.WARNING)
+def short_visibility(case: Case) -> Iterator[Found]:
+    """Find what is delivered again on Redis while it still runs or waits."""
+    if not case.on_redis:
+        return
+    for pool in case.plan.pools:
+        timeout, limit = _visibility(case, pool), _limit(case, pool)
+        if limit <= timeout:
+            continue
+        if case.setting(pool, "task_acks_late"):
+            what = f"a task that runs longer than {duration(timeout)} is delivered a second time while it runs"
+            why = f"task_acks_late is on and the time limit is {duration(limit)}."
+            yield Found(case.fleet.where("pools", pool.name), f"{what}: {why}", _raise(limit))
+        else:
+            what = f"a task that a worker has taken ahead comes back after {duration(timeout)}, and runs twice"
+            why = f"the one it waits for may run {duration(limit)}."
+            yield Found(case.fleet.where("pools", pool.name), f"{what}: {why}", _raise(limit), Level.INFO)
+    yield from _late_tasks(case)
+    timeout = _visibility(case)
+    for where, what, delay in _delays(case):
+        if delay > timeout:
+            yield Found(
+                where,
+                f"{what} waits {duration(delay)} in a worker, and is delivered again every {duration(timeout)}: "
+                f"it runs {int(-(-delay // timeout))} times.",
+                _raise(delay),
+            )
+
+
+def _late_tasks(case: Case) -> Iterator[Found]:
+    """Find tasks that acknowledge late by their own code, or may run long by it."""
+    runs = case.app.runs if case.app is not None else {}
+    for pool in case.plan.pools:
+        timeout, limit, late = _visibility(case, pool), _limit(case, pool), case.setting(pool, "task_acks_late")
+        if late and limit > timeout:  # said of the pool
+            continue
+        may = {
+            task: case.limited(task, "time_limit") or limit
+            for task in run_by(case, pool)
+            if late or runs.get(task, {}).get("acks_late")
+        }
+        long = {task: longest for task, longest in may.items() if longest > timeout}
+        if not long:
+            continue
+        most = max(long.values())
+        alone = len(long) == 1
+        when = "is delivered a second time while it runs" if alone else "are delivered a second time while they run"
+        why = "it acknowledges late and its time limit is" if alone else "they acknowledge late and may run"
+        yield Found(
+            case.fleet.where("pools", pool.name),
+            f"{quoted(long)} {when}, if that takes longer than {duration(timeout)}: {why} {duration(most)}.",
+            _raise(most),
+        )
+
+
+def _visibility(case: Case, pool: PoolPlan | None = None) -> float:
+    """Return after how many seconds an unacknowledged message comes back; Celery is given all these options merged."""
+    key = "broker_transport_options"
+    layers = (case.own_settings, case.plan.settings, pool.conf if pool is not None else {})
+    options: Mapping[str, Any] = {name: value for layer in layers for name, value in (layer.get(key) or {}).items()}
+    return float(options.get("visibility_timeout") or VISIBILITY_TIMEOUT)
+
+
+def _limit(case: Case, pool: PoolPlan) -> float:
+    """Return a pool's time limit; 0: none that it enforces."""
+    return float(case.setting(pool, "task_time_limit") or 0) if pool.kind not in ("threads", "solo") else 0.0
+
+
+def _delays(case: Case) -> Iterator[tuple[str, str, float]]:
+    """Go through the delays that are known before anything is sent: (where, whose, seconds)."""
+    for name, entry in case.fleet.beat.schedule.items() if case.fleet.beat else ():
+        countdown = entry.options.get("countdown")
+        if isinstance(countdown, int | float):
+            yield case.fleet.where("beat", "schedule", name, "options", "countdown"), f'the task of "{name}"', countdown
+    retries: dict[float, list[str]] = {}
+    for task, conduct in case.app.runs.items() if case.app is not None else ():
+        delay = conduct.get("default_retry_delay")
+        if isinstance(delay, int | float):
+            retries.setdefault(delay, []).append(task)
+    for delay, tasks in retries.items():
+        yield case.fleet.where("broker"), f"a retry of {quoted(tasks)}", delay
+
+
+def _raise(seconds: float) -> str:
+    return f"Set visibility_timeout to more, such as broker: {{url: …, visibility_timeout: {_above(seconds)}}}"
+
+
+def _above(seconds: float) -> str:
+    return f"{int(seconds // _HOUR) + 1}h"
+
+
+@rule("CF041", "consumer-timeout", "A task longer than RabbitMQ waits for its acknowledgement", Level.INFO)
+def consumer_timeout(case: Case) -> Iterator[Found]:
+    """Find what a RabbitMQ with its default configuration takes back after half an hour."""
+    if not case.on_rabbitmq:
+        return
+    hint = "Raise consumer_timeout in rabbitmq.conf, or give the queue the argument x-consumer-timeout."
+    patient = {queue.name for queue in case.plan.queues if "x-consumer-timeout" in queue.arguments}
+    for pool in case.plan.pools:
+        limit = _limit(case, pool)
+        if limit > CONSUMER_TIMEOUT and not patient.issuperset(pool.queues):
+            whose = "it runs" if case.setting(pool, "task_acks_late") else "a task taken ahead waits for it"
+            yield Found(
+                case.fleet.where("pools", pool.name),
+                f"a task may run {duration(limit)}, but RabbitMQ by default closes the channel of a worker that has "
+                f"not acknowledged for {duration(CONSUMER_TIMEOUT)}, and delivers again: {whose} that long.",
+                hint,
+            )
+    for where, what, delay in _delays(case):
+        if delay > CONSUMER_TIMEOUT:
+            yield Found(
+                where,
+                f"{what} waits {duration(delay)} in a worker, but RabbitMQ by default closes the channel of one that "
+                f"has not acknowledged for {duration(CONSUMER_TIMEOUT)}, and delivers again.",
+                hint,
+            )
+
+
+# --- Lists on Redis ---------------------------------------------------------------------------------------
+
+
+@rule("CF042", "lists-differ", "Writers and readers that disagree on Redis's lists", Level.WARNING)
+def differing_lists(case: Case) -> Iterator[Found]:
+    """Find pools that do not look where messages are put: other priority steps, separator or key prefix."""
+    if not case.on_redis:
+        return
+    key = "broker_transport_options"
+    app = (case.app.settings.get(key) or {}) if case.app is not None else {}  # the fleet's are laid over these
+    read = {pool.name: _lists({**app, **(case.setting(pool, key) or {})}) for pool in case.plan.pools}
+    writers = {"the fleet": _lists({**app, **case.plan.settings.get(key, {})})}
+    if app and case.app is not None and not case.app.installs:
+        writers["the app on its own"] = _lists(app)
+    writers |= {f'the pool "{name}"': lists for name, lists in read.items()}
+    for name, lists in read.items():
+        deaf = [writer for writer, written in writers.items() if not written <= lists]
+        if deaf:
+            yield Found(
+                case.where(("pools", name, "celery", key), ("celery", key)),
+                f'the pool "{name}" never looks into some of the lists that {deaf[0]} puts messages in: '
+                "priority_steps, sep and global_keyprefix must be the same everywhere.",
+                "Set them under `celery:` at the top, for all, or leave them to the fleet.",
+            )
+
+
+def _lists(options: Mapping[str, Any]) -> frozenset[tuple[str, str, int]]:
+    """Name a queue's lists, with what stands before and within their names."""
+    prefix, sep = options.get("global_keyprefix") or "", options.get("sep") or SEP
+    steps = options.get("priority_steps") or (0, 3, 6, 9)
+    return frozenset((prefix, sep if step else "", int(step)) for step in steps)
+
+
+RULES = (short_visibility, consumer_timeout, differing_lists)

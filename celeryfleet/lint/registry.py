@@ -1,0 +1,43 @@
+"""All that `check` can find, by code: the rules, and what is found where fleet.yaml is read."""
+
+from __future__ import annotations
+
+from celeryfleet.fleetfile import codes
+from celeryfleet.lint import answers, app, broker, capacity, content, pools, queues, results, routes
+from celeryfleet.lint.values import Level, Rule
+
+#: whatever else is wrong with a fleet.yaml or an app
+INVALID = Rule("CF000", "invalid", "A file or an app that cannot be used as it is", Level.ERROR)
+UNUSED_IGNORE = Rule("CF009", "unused-ignore", "A comment that silences nothing", Level.INFO)
+CANVAS = Rule("CF072", "canvas-invalid", "A named canvas that cannot be run", Level.ERROR)
+#: found where fleet.yaml is read, or by `check` itself
+_FOUND_ELSEWHERE = (
+    INVALID,
+    Rule(codes.UNKNOWN_QUEUE, "unknown-queue", "A queue that is not declared", Level.ERROR),
+    Rule(codes.UNKNOWN_SETTING, "unknown-setting", "A setting that Celery does not have", Level.ERROR),
+    Rule(codes.OLD_SETTING, "old-setting", "A setting by its old name", Level.ERROR),
+    Rule(codes.OWNED_SETTING, "owned-setting", "A setting that fleet.yaml has a key for", Level.ERROR),
+    Rule(codes.UNKNOWN_KEY, "unknown-key", "A key that fleet.yaml does not have", Level.ERROR),
+    Rule(codes.UNKNOWN_EXCHANGE, "unknown-exchange", "An exchange that no queue declares", Level.ERROR),
+    Rule(codes.DEFINITION_DIFFERS, "definition-differs", "A definition that RabbitMQ has otherwise", Level.ERROR),
+    CANVAS,
+    UNUSED_IGNORE,
+)
+RULES: tuple[Rule, ...] = (
+    *queues.RULES,
+    *routes.RULES,
+    *answers.RULES,
+    *pools.RULES,
+    *capacity.RULES,
+    *broker.RULES,
+    *app.RULES,
+    *content.RULES,
+    *results.RULES,
+)
+#: by code, in order
+CODES: dict[str, Rule] = {rule.code: rule for rule in sorted((*_FOUND_ELSEWHERE, *RULES), key=lambda rule: rule.code)}
+
+
+def named(word: str) -> Rule | None:
+    """Find a rule by its code or its name, whatever the case."""
+    return CODES.get(word.upper()) or next((rule for rule in CODES.values() if rule.name == word.lower()), None)

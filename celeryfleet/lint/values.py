@@ -1,0 +1,231 @@
+"""What lint's rules look at and what they say, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celeryfleet.fleetfile.model import Fleet
+    from celeryfleet.lint.answers import Answers
+    from celeryfleet.plan.app_facts import AppFacts
+    from celeryfleet.plan.values import Plan, PoolPlan
+
+
+class Level(StrEnum):
+    """How much a finding matters."""
+
+    ERROR = "error"  #: the fleet cannot run
+    WARNING = "warning"  #: something does not work as it is written
+    INFO = "info"  #: worth knowing
+
+
+# --- What rules look at -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the machine that checks would give a fleet."""
+
+    #: processors this process may use
+    cpus: int
+    #: bytes this process may use; None: not known
+    memory: int | None = None
+    #: bytes of a process that has imported the app; None: not measured
+    process: int | None = None
+    #: modules that pools need (gevent, eventlet) and Python does not find
+    absent: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a Redis or Valkey tells of itself; None: it does not tell."""
+
+    #: connections that it takes
+    max_clients: int | None = None
+    #: bytes it may use; 0: no limit
+    max_memory: int | None = None
+    #: what it does when they are used up, such as noeviction
+    policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One fleet, and what is known of where it runs; None: not known."""
+
+    fleet: Fleet
+    plan: Plan
+    app: AppFacts | None = None
+    machine: Machine | None = None
+    server: Server | None = None
+    #: of the user's routers
+    answers: Answers | None = None
+
+    @property
+    def on_redis(self) -> bool:
+        """Tell whether the broker is a Redis or one of its like."""
+        return self.plan.broker.kind == "redis"
+
+    @property
+    def on_rabbitmq(self) -> bool:
+        """Tell whether the broker speaks AMQP."""
+        return self.plan.broker.kind == "amqp"
+
+    @property
+    def tasks(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the registered tasks with what their code says of how they are sent."""
+        return self.app.tasks if self.app is not None else {}
+
+    def where(self, *paths: tuple[str | int, ...]) -> str:
+        """Say where the first of these paths is that was written, else the last one's nearest key above it."""
+        written = next((path for path in paths if self.fleet.wrote(*path)), paths[-1])
+        return self.fleet.where(*written)
+
+    def setting(self, pool: PoolPlan, key: str) -> Any:
+        """Return a setting as the workers of a pool have it: the pool's own, the fleet's, or the app's."""
+        return pool.conf.get(key, self.plan.settings.get(key, self.own_settings.get(key)))
+
+    @property
+    def own_settings(self) -> Mapping[str, Any]:
+        """Return the settings that the app makes itself."""
+        return self.app.settings if self.app is not None else {}
+
+    def of_the_app(self, pool: PoolPlan, key: str) -> bool:
+        """Tell whether a pool has a setting from the app, since fleet.yaml says nothing of it."""
+        return key not in pool.conf and key not in self.plan.settings and key in self.own_settings
+
+    def limited(self, task: str, key: str) -> float | None:
+        """Return a limit of a task's own code; Celery gives each task that has none the one for all (from_config)."""
+        limit = self.tasks.get(task, {}).get(key)
+        setting = f"task_{key}"
+        for_all = self.plan.settings.get(setting, self.own_settings.get(setting))
+        return limit if limit and limit != for_all else None
+
+
+# --- What rules say ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a rule has found, before it has its rule's code."""
+
+    #: `file:line:column`
+    where: str
+    #: what will happen
+    what: str
+    #: what to do about it
+    hint: str
+    #: None: the rule's own
+    level: Level | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing worth telling."""
+
+    #: stable, such as CF010
+    code: str
+    #: stable, such as queue-unread
+    name: str
+    level: Level
+    #: `file:line:column`; empty: it is in no file
+    where: str
+    #: what will happen
+    what: str
+    #: what to do about it
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.level}: {self.what} {self.hint} [{self.code} {self.name}]"
+
+    @property
+    def file(self) -> str:
+        """Return the file's name as the user knows it; empty: none."""
+        return self._place[0]
+
+    @property
+    def line(self) -> int:
+        """Return the line, counted from 1; 0: none."""
+        return self._place[1]
+
+    @property
+    def column(self) -> int:
+        """Return the column, counted from 1; 0: none."""
+        return self._place[2]
+
+    @property
+    def _place(self) -> tuple[str, int, int]:
+        file, *numbers = self.where.rsplit(":", 2)
+        if len(numbers) == 2 and all(number.isdecimal() for number in numbers):
+            return file, int(numbers[0]), int(numbers[1])
+        return self.where, 0, 0
+
+
+#: yields what a rule finds in a case that has all that the rule needs
+Check = Callable[[Case], Iterable[Found]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What `check` can find: its code, its name, and how it is found."""
+
+    code: str
+    name: str
+    #: as its page is called
+    title: str
+    level: Level
+    #: app, machine, server, answers: what it cannot be found without
+    needs: frozenset[str] = frozenset()
+    #: None: it is found where fleet.yaml is read
+    check: Check | None = field(default=None, compare=False)
+
+    def fits(self, case: Case) -> bool:
+        """Tell whether a case has all that this rule needs."""
+        return self.check is not None and all(getattr(case, name) is not None for name in self.needs)
+
+    def findings(self, case: Case) -> Iterator[Finding]:
+        """Look for this in a case."""
+        if self.check is None or not self.fits(case):
+            return
+        for found in self.check(case):
+            yield Finding(self.code, self.name, found.level or self.level, found.where, found.what, found.hint)
+
+
+def rule(code: str, name: str, title: str, level: Level, *needs: str) -> Callable[[Check], Rule]:
+    """Make a rule of the function that checks it."""
+    return lambda check: Rule(code, name, title, level, frozenset(needs), check)
+
+
+# --- Words ------------------------------------------------------------------------------------------------
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as fleet.yaml does: `2h`, `90s`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def size(count: float) -> str:
+    """Write bytes for people: `1.5 GB`."""
+    for unit, each in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if count >= each:
+            return f"{count / each:.3g} {unit}"
+    return f"{count:g} bytes"
+
+
+def quoted(names: Iterable[str], most: int = 6) -> str:
+    """List names in quotes, the first few of many: `"a", "b" and 3 more`."""
+    listed = [f'"{name}"' for name in names]
+    if len(listed) > most + 1:
+        return f"{', '.join(listed[:most])} and {len(listed) - most} more"
+    *first, last = listed
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def counted(number: int, noun: str) -> str:
+    """Count things: `1 worker`, `2 workers`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -1,0 +1,1 @@
+"""What should be done: state, events, actions, and the functions between them. Pure."""

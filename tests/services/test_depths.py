@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from celeryfleet.depths import depths, lists, measure, readers
+from celeryfleet.redis_client import BrokerError, Connection, ReplyError
+from tests.servers import redis_server
+
+if TYPE_CHECKING:
+    from celeryfleet.redis_client import Reply, Word
+
+BROKER = {"steps": [0, 1, 9], "sep": "\x06\x16", "key_prefix": "shop:"}
+
+
+class FakeConnection(Connection):
+    """Answers LLEN, LINDEX and HVALS from a dictionary, and counts the round trips."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.where = "fake"
+        self.trips = 0
+        self._data = data
+
+    def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+        self.trips += 1
+        return [self._reply(*command) for command in commands]
+
+    def _reply(self, name: Word, key: Word, *_: Word) -> Reply:
+        found = self._data.get(str(key), [])
+        if isinstance(found, ReplyError):
+            return found
+        match name:
+            case "LLEN":
+                return len(found)
+            case "LINDEX":
+                return found[-1] if found else None
+        return list(found)
+
+
+def message(sent_at: object = None) -> bytes:
+    headers = {} if sent_at is None else {"fleet_sent_at": sent_at}
+    return json.dumps({"body": "e30=", "headers": headers, "properties": {}}).encode()
+
+
+def taken(exchange: str, key: str) -> bytes:
+    return json.dumps([{"body": "e30="}, exchange, key]).encode()
+
+
+def test_all_priority_lists_count_and_the_oldest_of_any_decides_the_age() -> None:
+    connection = FakeConnection(
+        {
+            "shop:mail": [message(95.0), message(90.0)],
+            "shop:mail\x06\x169": [message(99.0), message(70.5)],
+            "shop:mail\x06\x165": [message(1.0)],
+        }
+    )
+    found = depths(connection, BROKER, [{"name": "mail"}, {"name": "low"}], {}, 100.0)
+    assert found == {
+        "mail": {"ready": 4, "unacked": 0, "oldest_age_s": 29.5},
+        "low": {"ready": 0, "unacked": 0, "oldest_age_s": None},
+    }
+    assert connection.trips == 1
+
+
+@pytest.mark.parametrize("odd", [message(), message("yesterday"), b"[" * 100_000, b"not json", b"[]", b'"text"'])
+def test_a_message_that_does_not_tell_its_time_has_no_age(odd: bytes) -> None:
+    found = depths(FakeConnection({"shop:mail": [odd]}), BROKER, [{"name": "mail"}], {}, 100.0)
+    assert found["mail"]["oldest_age_s"] is None
+
+
+def test_a_clock_that_is_behind_the_producers_makes_no_negative_age() -> None:
+    found = depths(FakeConnection({"shop:mail": [message(105.0)]}), BROKER, [{"name": "mail"}], {}, 100.0)
+    assert found["mail"]["oldest_age_s"] == 0.0
+
+
+def test_unacknowledged_messages_count_for_the_queue_they_came_from() -> None:
+    queues = [
+        {"name": "mail"},
+        {"name": "video", "exchange": "media", "exchange_type": "direct", "routing_key": "film"},
+        {"name": "audit", "exchange": "events", "exchange_type": "topic", "routing_key": "order.#"},
+        {"name": "orders", "exchange": "events", "exchange_type": "topic", "routing_key": "order.*"},
+        {"name": "all", "exchange": "news", "exchange_type": "fanout", "routing_key": ""},
+    ]
+    connection = FakeConnection(
+        {
+            "shop:unacked:a": [taken("", "mail"), taken("mail", "mail"), taken("media", "film"), b"junk", b"[1]"],
+            "shop:unacked:b": [taken("events", "order.created"), taken("events", "order.created")],
+            "shop:unacked:c": [taken("events", "order.created"), taken("news", "x"), taken("", "elsewhere")],
+        }
+    )
+    reading = {"unacked:a": ["mail", "video"], "unacked:b": ["orders"], "unacked:c": []}
+    found = depths(connection, BROKER, queues, reading, 100.0)
+    assert {name: depth["unacked"] for name, depth in found.items()} == {
+        "mail": 2,
+        "video": 1,
+        "audit": 1,
+        "orders": 2,
+        "all": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("binding", "key", "matches"),
+    [
+        ("order.#", "order", True),
+        ("order.#", "order.created.eu", True),
+        ("order.*", "order", False),
+        ("order.*", "order.created.eu", False),
+        ("#", "anything.at.all", True),
+        ("*.created", "order.created", True),
+        ("order.created", "order.createdx", False),
+    ],
+)
+def test_a_topic_binding_matches_by_words(binding: str, key: str, matches: bool) -> None:
+    queues = [
+        {"name": "q", "exchange": "events", "exchange_type": "topic", "routing_key": binding},
+        {"name": "other", "exchange": "events", "exchange_type": "fanout", "routing_key": ""},
+    ]
+    found = depths(FakeConnection({"shop:k": [taken("events", key)]}), BROKER, queues, {"k": []}, 0.0)
+    assert found["q"]["unacked"] == matches
+
+
+def test_a_key_of_another_type_is_an_error_and_not_an_empty_queue() -> None:
+    connection = FakeConnection({"shop:mail": ReplyError("WRONGTYPE Operation against a key")})
+    with pytest.raises(BrokerError, match="it says: WRONGTYPE"):
+        depths(connection, BROKER, [{"name": "mail"}], {}, 0.0)
+
+
+def test_the_first_step_is_the_plain_name() -> None:
+    assert lists(BROKER, "mail") == ["mail", "mail\x06\x161", "mail\x06\x169"]
+
+
+def test_a_key_is_read_with_the_queues_of_the_pool_of_its_worker() -> None:
+    pool = {"name": "web", "queues": ["mail", "low"], "workers": [{"node": "web-1@shop.host"}]}
+    status = {"pools": [pool], "unacked_keys": ["unacked:web-1@shop.host", "unacked:old-1@shop.host"]}
+    assert readers(status) == {"unacked:web-1@shop.host": ["mail", "low"], "unacked:old-1@shop.host": []}
+
+
+def test_what_kombu_has_really_written_is_counted() -> None:
+    kombu: Any = importlib.import_module("kombu")
+    with redis_server() as path:
+        url = f"redis+socket://{path}?virtual_host=1"
+        options = {"priority_steps": list(range(10)), "sep": "\x06\x16", "global_keyprefix": "shop:"}
+        options |= {"queue_order_strategy": "priority", "unacked_key": "unacked:web-1"}
+        mail = kombu.Queue("mail", kombu.Exchange("events", "topic"), routing_key="mail.*")
+        with kombu.Connection(url, transport_options=options) as broker:
+            producer = broker.Producer(serializer="json")
+            for number in range(6):
+                headers = {"fleet_sent_at": 100.0 + number}
+                producer.publish(
+                    {}, exchange=mail.exchange, routing_key="mail.in", declare=[mail], priority=number, headers=headers
+                )
+            taken = mail(broker.default_channel).get()
+            assert taken.headers == {"fleet_sent_at": 100.0}
+            status = {
+                "broker": {"url": url, "steps": list(range(10)), "sep": "\x06\x16", "key_prefix": "shop:"},
+                "queues": [{"name": "mail", "exchange": "events", "routing_key": "mail.*"}],
+                "pools": [{"queues": ["mail"], "workers": [{"node": "web-1"}]}],
+                "unacked_keys": ["unacked:web-1"],
+            }
+            assert measure(status, 110.0) == {"mail": {"ready": 5, "unacked": 1, "oldest_age_s": 9.0}}
+            taken.ack()
+            assert measure(status, 110.0)["mail"]["unacked"] == 0

@@ -1,0 +1,124 @@
+"""A worker as its supervisor starts it, and a fork server, each with a test at the other end of the line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from celeryfleet.plan.broker import socket_url
+from celeryfleet.protocol import Lines, encode
+from tests.fakes import eventually
+
+NODE = "web-1@shop.host"
+
+
+def settings_of(server: Path, *queues: str, **more: Any) -> dict[str, Any]:
+    """Return the settings of a fleet on this server."""
+    url = socket_url(str(server))
+    return {
+        "broker_url": url,
+        "result_backend": url,
+        "task_default_queue": queues[0],
+        "task_queues": [
+            {"name": name, "exchange": name, "exchange_type": "direct", "routing_key": name, "arguments": {}}
+            for name in queues
+        ],
+        "broker_transport_options": {"priority_steps": list(range(10)), "sep": "\x06\x16"},
+        **more,
+    }
+
+
+class Line:
+    """The supervisor's end of a worker's heartbeat."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self.heard: list[dict[str, Any]] = []
+        self._lines = Lines()
+
+    def hear(self) -> list[dict[str, Any]]:
+        """Return all that has been heard so far."""
+        with contextlib.suppress(BlockingIOError):
+            while data := self.socket.recv(1 << 16):
+                self.heard += self._lines.feed(data)
+        return self.heard
+
+    def first(self, kind: str) -> dict[str, Any]:
+        """Wait for a message of a kind."""
+        return eventually(lambda: next((m for m in self.hear() if m["t"] == kind), None)) or {}
+
+    def beat(self, **fields: Any) -> dict[str, Any]:
+        """Wait until the latest beat says so."""
+
+        def latest() -> dict[str, Any] | None:
+            beats = [m for m in self.hear() if m["t"] == "beat"]
+            return beats[-1] if beats and fields.items() <= beats[-1].items() else None
+
+        return eventually(latest) or {}
+
+    def tell(self, do: str, **fields: Any) -> None:
+        """Ask the worker for something."""
+        self.socket.sendall(encode({"do": do, **fields}))
+
+
+def start_message(folder: Path, settings: dict[str, Any], pool: str, **more: Any) -> dict[str, Any]:
+    """Return what a worker of this app is started with."""
+    queues = [queue["name"] for queue in settings["task_queues"]]
+    keys = {f"{key}_key": f"{key}:{NODE}" for key in ("unacked", "unacked_index", "unacked_mutex")}
+    options = {"hostname": NODE, "queues": queues, "concurrency": 2, "pool": pool, "loglevel": "INFO", "quiet": True}
+    lean = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    return {
+        "app": "shop",
+        "django": "",
+        "folder": str(folder),
+        "settings": settings,
+        "settings_file": str(folder / "settings.json"),
+        "spec": {
+            "name": "web-1",
+            "argv": ["celery", "-A", "shop", "worker", str(folder)],
+            "options": {**options, **lean},
+            "conf": {"broker_transport_options": {**settings["broker_transport_options"], **keys}},
+            "env": {},
+        },
+        "restore": [NODE],
+        "log": {"path": str(folder / "web-1.log"), "max_size": 1_000_000, "max_files": 2},
+        "log_format": "text",
+        "revoked": [],
+        "keepalive": 10.0,
+        "scratch": str(folder / "scratch"),
+        "paused": [],
+        "supervisor": os.getpid(),
+        **more,
+    }
+
+
+@contextlib.contextmanager
+def worker(
+    folder: Path, settings: dict[str, Any], pool: str = "prefork", **more: Any
+) -> Iterator[tuple[Line, subprocess.Popen[bytes]]]:
+    """Run one exec'd worker."""
+    ours, theirs = socket.socketpair()
+    orders = folder / "orders"
+    orders.write_text(json.dumps(start_message(folder, settings, pool, **more)))
+    with theirs, orders.open("rb") as file:
+        fds = [theirs.fileno(), file.fileno()]
+        argv = [sys.executable, "-P", "-m", "celeryfleet.worker", "exec", *map(str, fds)]
+        with (folder / "stray").open("wb") as out:
+            process = subprocess.Popen(argv, pass_fds=fds, start_new_session=True, stdout=out, stderr=out)
+    try:
+        with ours:
+            yield Line(ours), process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

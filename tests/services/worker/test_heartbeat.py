@@ -1,0 +1,265 @@
+"""A real worker on a real broker, and what it tells its supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from celeryfleet.app import apply
+from tests.fakes import eventually, forget_pools
+from tests.servers import redis_server
+from tests.services.worker.children import NODE, settings_of, worker
+
+APP = """
+import os, pathlib, time
+from celery import Celery
+from celery.exceptions import Ignore, Reject
+
+app = Celery("shop")
+here = pathlib.Path(__file__).parent
+
+
+@app.task
+def add(a, b):
+    return a + b
+
+
+@app.task
+def boom():
+    raise ValueError("boom of the test")
+
+
+@app.task(bind=True)
+def again(self):
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+
+
+@app.task
+def ignored():
+    raise Ignore()
+
+
+@app.task(time_limit=0.5)
+def for_ever():
+    while True:
+        time.sleep(1)
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True)
+def dies_once():
+    if not (here / "died").exists():
+        (here / "died").touch()
+        os._exit(9)
+
+
+@app.task(acks_late=True)
+def until(name):
+    with (here / "trace").open("a") as trace:
+        trace.write(f"start {name}\\n")
+    while not (here / name).exists():
+        time.sleep(0.01)
+
+
+@app.task
+def inherited():
+    fds = [int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+    return [fd for fd in fds if fd > 2 and os.get_inheritable(fd)]
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Path]:
+    with redis_server() as path:
+        yield path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(APP)
+    return tmp_path
+
+
+@pytest.fixture
+def producer(server: Path, folder: Path) -> Iterator[Celery]:
+    app = Celery("producer", set_as_current=False)
+    apply(app, settings_of(server, "web", "mail"))
+    with app.connection_for_write() as connection:
+        connection.default_channel.client.flushall()
+    yield app
+    hang_up(app)
+
+
+def hang_up(app: Celery) -> None:
+    app.backend.result_consumer.stop()
+    app.backend.client.connection_pool.disconnect()
+    forget_pools(app)
+
+
+def send(app: Celery, name: str, *args: Any, **options: Any) -> Any:
+    return app.send_task(f"shop.{name}", args, **options)
+
+
+def trace(folder: Path) -> list[str]:
+    path = folder / "trace"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_worker_says_hello_and_ready_and_beats(server: Path, folder: Path, producer: Celery) -> None:
+    with worker(folder, settings_of(server, "web", "mail")) as (line, process):
+        assert line.first("hello")["pid"] == process.pid
+        assert "shop.add" in line.first("ready")["tasks"]
+        assert line.beat(consuming=True)["processed"] == 0
+        line.tell("poke", poke=7)
+        assert line.beat(poke=7)["active"] == 0
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_only_what_failed_for_good_counts_as_failed(server: Path, folder: Path, producer: Celery, pool: str) -> None:
+    with worker(folder, settings_of(server, "web", "mail"), pool) as (line, _):
+        line.first("ready")
+        for name in ("boom", "again", "ignored"):
+            send(producer, name)
+        assert line.beat(processed=4, active=0)["failed"] == 1
+
+
+def test_a_killed_task_counts_once_by_its_time_limit_and_not_if_it_is_given_back(
+    server: Path, folder: Path, producer: Celery
+) -> None:
+    with worker(folder, settings_of(server, "web", "mail")) as (line, _):
+        line.first("ready")
+        send(producer, "for_ever")
+        line.beat(failed=1, active=0)
+        send(producer, "dies_once")
+        assert line.beat(processed=3, active=0, reserved=0)["failed"] == 1
+        send(producer, "boom")
+        line.beat(failed=2)
+
+
+def test_a_paused_queue_stays_paused_over_a_lost_connection_and_resumed_ones_come_back(
+    server: Path, folder: Path, producer: Celery
+) -> None:
+    with worker(folder, settings_of(server, "web", "mail")) as (line, _):
+        line.first("ready")
+        line.tell("pause", queues=["mail"])
+        line.tell("poke", poke=1)
+        assert line.beat(poke=1)["paused"] == ["mail"]
+        cut(producer, line)
+        waiting = send(producer, "add", 1, 1, queue="mail")
+        assert send(producer, "add", 2, 2, queue="web").get(timeout=20) == 4
+        assert depth(producer, "mail") == 1
+        line.tell("resume", queues=["mail"])
+        assert waiting.get(timeout=20) == 2
+        cut(producer, line)
+        assert send(producer, "add", 3, 3, queue="mail").get(timeout=20) == 6
+
+
+def cut(app: Celery, line: Any) -> None:
+    """Cut the worker's connections off, and wait until it consumes again."""
+    before = len(line.hear())
+    with app.connection_for_write() as connection:
+        connection.default_channel.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    hang_up(app)
+    apply(app, {})
+    eventually(lambda: any(beat.get("connecting") for beat in line.hear()[before:]))
+    line.beat(consuming=True)
+
+
+def depth(app: Celery, queue: str) -> int:
+    with app.connection_for_write() as connection:
+        return int(connection.default_channel._size(queue))
+
+
+def test_a_worker_starts_without_the_queues_that_are_paused(server: Path, folder: Path, producer: Celery) -> None:
+    send(producer, "add", 1, 1, queue="mail")
+    with worker(folder, settings_of(server, "web", "mail"), paused=["mail"]) as (line, _):
+        line.first("ready")
+        assert send(producer, "add", 2, 2, queue="web").get(timeout=20) == 4
+        assert depth(producer, "mail") == 1
+        assert line.beat(consuming=True)["paused"] == ["mail"]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_task_that_goes_on_over_a_lost_connection_is_not_done_twice(
+    server: Path, folder: Path, producer: Celery, pool: str
+) -> None:
+    with worker(folder, settings_of(server, "web", "mail", worker_prefetch_multiplier=4), pool) as (line, _):
+        line.first("ready")
+        names = ["one", "two", "three", "four"]
+        for name in names:
+            send(producer, "until", name)
+        eventually(lambda: len(trace(folder)) == 2)
+        cut(producer, line)
+        for name in names:
+            (folder / name).touch()
+        line.beat(processed=4, active=0, reserved=0)
+        assert sorted(trace(folder)) == sorted(f"start {name}" for name in names)
+        with producer.connection_for_write() as connection:
+            assert connection.default_channel.client.hlen(f"unacked:{NODE}") == 0
+
+
+def test_a_worker_waits_for_a_broker_that_is_away_for_long(folder: Path) -> None:
+    with redis_server() as path, worker(folder, settings_of(path, "web")) as (line, process):
+        line.first("ready")
+        os.kill(pid_of(path), signal.SIGSTOP)
+        os.kill(pid_of(path), signal.SIGKILL)
+        line.beat(connecting=True)
+        before = len(line.hear())
+        eventually(lambda: (folder / "web-1.log").read_text().count("Trying again") >= 2)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(20) == 0, "it does not stop while it looks for the broker"
+        assert len(line.hear()) >= before
+
+
+def pid_of(server: Path) -> int:
+    found = [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and str(server).encode() in (entry / "cmdline").read_bytes()
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_nothing_of_the_worker_reaches_the_programs_that_a_task_starts(
+    server: Path, folder: Path, producer: Celery
+) -> None:
+    with worker(folder, settings_of(server, "web", "mail")) as (line, _):
+        line.first("ready")
+        assert send(producer, "inherited").get(timeout=20) == []
+
+
+def test_a_worker_stops_warmly_when_its_supervisor_hangs_up(server: Path, folder: Path, producer: Celery) -> None:
+    with worker(folder, settings_of(server, "web", "mail")) as (line, process):
+        line.first("ready")
+        send(producer, "until", "flag")
+        eventually(lambda: trace(folder))
+        line.socket.close()
+        eventually(lambda: "Warm shutdown" in (folder / "stray").read_text() + (folder / "web-1.log").read_text())
+        assert process.poll() is None
+        (folder / "flag").touch()
+        assert process.wait(20) == 0
+
+
+def test_a_supervisor_that_does_not_read_costs_no_memory(folder: Path) -> None:
+    script = """
+import socket
+from celery import Celery
+from celeryfleet.worker.heartbeat import Heartbeat
+ours, theirs = socket.socketpair()
+heart = Heartbeat(Celery(), theirs, 10.0)
+for number in range(30000):
+    heart.say({"t": "beat", "number": number})
+print(len(heart._out))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 300_000

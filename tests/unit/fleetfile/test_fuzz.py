@@ -1,0 +1,115 @@
+"""Whatever is in a file, it is a fleet or a FleetError."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from celeryfleet.errors import FleetError
+from celeryfleet.fleetfile.load import parse, read
+from celeryfleet.fleetfile.model import Entry, Fleet, Pool, Queue, Route
+
+_KEYS = sorted(
+    {
+        *Fleet.model_fields,
+        *Pool.model_fields,
+        *Queue.model_fields,
+        *Route.model_fields,
+        *Entry.model_fields,
+        "schedule",
+        "url",
+        "web",
+        "a",
+    }
+)
+_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["a", "30s", "1GB", "${A}", "${B:-2}", "${", "$$", "redis://h", "topic", "(", "on", "auto"]),
+)
+_VALUES = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+_FLEETS = st.fixed_dictionaries(
+    {"queues": st.just({"a": None}) | _VALUES},
+    optional={key: _VALUES for key in Fleet.model_fields if key != "queues"},
+)
+_WORDS = [
+    "queues",
+    "pools",
+    ":",
+    "-",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "&",
+    "*",
+    "<<",
+    "!!",
+    "!",
+    "'",
+    '"',
+    "|",
+    ">",
+    "---",
+    "...",
+    "%YAML",
+    "?",
+    "#",
+    "${",
+    "a",
+    "b",
+    "1",
+    "~",
+    "&a",
+    "*a",
+]
+_TOKENS = st.lists(st.sampled_from([*_WORDS, ": ", "- ", "\n", "  ", "\t", "\x85", "\u2028", "\r"]), max_size=40).map(
+    "".join
+)
+
+
+def parsed(text: str) -> None:
+    with suppress(FleetError):
+        fleet = parse(text, "fleet.yaml", {"A": "a"}, opened=lambda name: text, override=(text, "fleet.override.yaml"))
+        assert fleet.default_queue in fleet.queues
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    parsed(text)
+
+
+@given(_TOKENS)
+@settings(max_examples=300)
+def test_any_yaml_like_text(text: str) -> None:
+    parsed(text)
+    parsed(f"queues: {{a: }}\n{text}")
+
+
+@given(_FLEETS)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_any_value_under_any_key(data: Any) -> None:
+    with suppress(yaml.YAMLError):
+        parsed(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+
+
+@given(st.binary(max_size=200))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_bytes(data)
+    with suppress(FleetError):
+        read(file, {})

@@ -1,0 +1,180 @@
+"""Requests and replies over a real control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celeryfleet.errors import Exit, FleetError
+from celeryfleet.supervise.control_client import Client, NotRunningError
+from celeryfleet.supervise.control_server import Server
+from tests.fakes import eventually
+
+
+class Service:
+    """A supervisor's end of the socket, in a thread, with a handler that does little."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.asked: list[dict[str, Any]] = []
+        self.troubles: list[str] = []
+        self._loop = asyncio.new_event_loop()
+        self._server = Server(self.handle, lambda what, error: self.troubles.append(f"{what}: {error!r}"))
+        self._stop = asyncio.Event()
+        self._listening = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._run()])
+        self._thread.start()
+        assert self._listening.wait(20)
+
+    async def handle(self, message: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(message)
+        match message["do"]:
+            case "echo":
+                return {"echo": message["text"]}
+            case "refuse":
+                raise FleetError("that is not possible.", hint="Ask for something else.", code=Exit.NOT_READY)
+            case "wait":
+                await asyncio.Event().wait()
+        return {}
+
+    async def _run(self) -> None:
+        listener = await self._server.listen(str(self.path))
+        self._listening.set()
+        await self._stop.wait()
+        listener.close()
+        await self._server.hang_up()
+        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "a caller keeps the supervisor from ending"
+        self._loop.close()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with tempfile.TemporaryDirectory() as folder:
+        running = Service(Path(folder) / "private" / "control.sock")
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+def plain(service: Service) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(20)
+    sock.connect(str(service.path))
+    return sock
+
+
+def test_a_request_is_answered_and_the_connection_stays(service: Service) -> None:
+    with Client(str(service.path)) as client:
+        for text in ("one", "zwölf", "x" * 300_000):
+            assert client.ask("echo", text=text)["echo"] == text
+
+
+def test_the_socket_is_for_its_owner_alone(service: Service) -> None:
+    assert stat.S_IMODE(service.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(service.path.parent.stat().st_mode) == 0o700
+
+
+def test_an_error_arrives_with_its_hint_and_exit_code(service: Service) -> None:
+    with Client(str(service.path)) as client, pytest.raises(FleetError) as caught:
+        client.ask("refuse")
+    assert str(caught.value) == "that is not possible. Ask for something else."
+    assert caught.value.code is Exit.NOT_READY
+
+
+def test_a_request_that_lacks_something_is_refused_and_told(service: Service) -> None:
+    with Client(str(service.path)) as client:
+        with pytest.raises(FleetError, match=r'could not do "echo": KeyError\(\'text\'\)'):
+            client.ask("echo")
+        assert client.ask("echo", text="still here")["echo"] == "still here"
+    assert service.troubles == ["the request \"echo\" failed: KeyError('text')"]
+
+
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\xff\xfe\n", b"[1]\n", b"[" * 100_000 + b"\n", b"\n"])
+def test_garbage_ends_its_own_connection_only(service: Service, garbage: bytes) -> None:
+    with plain(service) as sock, Client(str(service.path)) as client:
+        sock.sendall(garbage)
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(4096) == b"" or garbage == b"\n"
+        assert client.ask("echo", text="one")["echo"] == "one"
+    assert service.troubles == []
+
+
+def test_callers_that_hang_up_are_forgotten(service: Service) -> None:
+    for half in (b"", b'{"do": "ec', b'{"do":"echo","text":"x"}\n' * 50):
+        with plain(service) as sock:
+            sock.sendall(half)
+    eventually(lambda: not service._server._writers)
+    with Client(str(service.path)) as client:
+        assert client.ask("echo", text="one")["echo"] == "one"
+
+
+def test_a_leash_is_felt_when_its_connection_ends(service: Service) -> None:
+    with Client(str(service.path)) as client:
+        client.ask("leash")
+        assert [message["do"] for message in service.asked] == ["leash"]
+    eventually(lambda: [message["do"] for message in service.asked] == ["leash", "unleash"])
+
+
+def test_a_caller_that_never_reads_does_not_keep_the_supervisor_from_ending(service: Service) -> None:
+    sock = plain(service)
+    sock.sendall(b'{"do":"echo","text":"' + b"x" * 5_000_000 + b'"}\n')
+    eventually(lambda: service.asked)
+    with sock:
+        service.stop()
+        service.stop = lambda: None  # type: ignore[method-assign]
+
+
+def test_who_waits_for_the_end_learns_of_it(service: Service) -> None:
+    with Client(str(service.path)) as client:
+        client.ask("echo", text="one")
+        threading.Thread(target=stop_when_asked, args=[service]).start()
+        with pytest.raises(NotRunningError):
+            client.ask("wait")
+    service.stop = lambda: None  # type: ignore[method-assign]
+    eventually(lambda: service._loop.is_closed())
+
+
+def stop_when_asked(service: Service) -> None:
+    eventually(lambda: len(service.asked) == 2)
+    Service.stop(service)
+
+
+def test_without_a_supervisor_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NotRunningError):
+        Client(str(tmp_path / "control.sock"))
+    stale = tmp_path / "stale.sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(stale))
+    with pytest.raises(NotRunningError):
+        Client(str(stale))
+
+
+def test_something_else_on_the_socket_is_an_error_not_a_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "other.sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        sock.listen()
+        with Client(str(path)) as client:
+            other, _ = sock.accept()
+            with other:
+                other.sendall(b"-ERR unknown command\r\n")
+                with pytest.raises(FleetError, match="no supervisor"):
+                    client.ask("status")
