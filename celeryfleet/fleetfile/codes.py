@@ -1,4 +1,4 @@
-"""The codes of errors that have a page of their own: what can be wrong with a fleet.yaml; plan/lint has all others."""
+"""The codes of errors that have a page of their own: what can be wrong with a fleet.yaml; lint/ has all others."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests import ROOT
 from tests.unit.lint.cases import GB, PLAIN, tasks
 from tests.unit.plan.fleets import FACTS, fleet_of
 
-PAGES = ROOT / "celeryfleet" / "plan" / "lint" / "pages"
+PAGES = ROOT / "celeryfleet" / "lint" / "pages"
 DOCS = ROOT / "docs" / "checks"
 
 #: what the text of a page says beside its example: of the app (before and after it is mended), machine and server
@@ -40,7 +40,7 @@ MACHINES = {
 }
 #: what the router of a page's example says, before and after it is mended
 ROUTERS = {"CF028": ("mial", "mail")}
-#: found by asking: a broker (CF045), or the canvas command's own reader (CF072; see tests/cli/test_check.py)
+#: found by asking: a broker (CF045), or the canvas command's own reader (CF072; see tests/services/cli/test_check.py)
 _ASKED = ("CF045", "CF072")
 SERVERS = {"CF043": Server(max_clients=20), "CF044": Server(max_memory=GB, policy="allkeys-lru")}
 
