@@ -1,7 +1,7 @@
 """Publishes a task for each item of an iterable, as many at a time as the broker takes.
 
-Celery makes the first messages of each sort; the rest are copies that differ in id, arguments and time alone. Where
-messages may differ in more (see `genuine`), Celery makes them all, and they still go in batches.
+Celery makes the first messages of each shape; the rest are copies that differ in id, arguments and time alone. Where
+messages may differ in more (see `copyable`), Celery makes them all, and they still go in batches.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from itertools import repeat
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.client.bulk import genuine
+from celeryfleet.client.bulk import copyable
+from celeryfleet.client.bulk.connection import opened
 from celeryfleet.client.bulk.items import Item
-from celeryfleet.client.bulk.lanes import opened
 from celeryfleet.client.bulk.run import Bulk, BulkError, Run
-from celeryfleet.client.bulk.sorts import Sorts, named
+from celeryfleet.client.bulk.shapes import Shapes, named
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -33,8 +33,8 @@ def bulk(
 ) -> Bulk:
     """Publish a task for each item of an iterable, as `celeryfleet.bulk` says. Raises BulkError."""
     began = time.monotonic()
-    with opened(app) as lane:
-        run = Run(app, lane, Sorts(app, lane, task, options), on_progress or (lambda sent: None))
+    with opened(app) as publisher:
+        run = Run(app, publisher, Shapes(app, publisher, task, options), on_progress or (lambda sent: None))
         if type(iterable) is repeat:
             count = length_hint(iterable)  # TypeError: it has no end
             if count:
@@ -46,4 +46,4 @@ def bulk(
 
 def fast(app: Celery, task: Any) -> str:
     """Say why Celery would have to make each message of a task, whatever the broker; empty: they can be copied."""
-    return genuine.reason(app, *named(app, task))
+    return copyable.reason(app, *named(app, task))

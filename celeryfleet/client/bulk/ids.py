@@ -26,7 +26,7 @@ class Ids(Sequence[str]):
         self._latest: tuple[int, list[str]] = (-1, [])
 
     def block(self, number: int) -> list[str]:
-        """Return BLOCK ids, those from `number * BLOCK` on, be they in use or not."""
+        """Return BLOCK ids, those from `number * BLOCK` on; some may not be in use yet."""
         if self._latest[0] != number:
             self._latest = (number, _block(self._seed, number))
         return self._latest[1]

@@ -6,12 +6,14 @@ import datetime
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from celeryfleet.client.bulk.items import KEYS, known
 from celeryfleet.client.faults import ComplaintError
 from celeryfleet.client.options import headers, priority
 from celeryfleet.errors import FleetError, Problem
+
+T = TypeVar("T")
 
 #: problems that are told one by one
 TOLD = 20
@@ -56,11 +58,9 @@ class Lines:
         """
         self._name = name
         self._task = task
-        self._resolve = resolve
+        self._resolve = _remembered(resolve)
         self._check = check
-        self._check_queue = check_queue
-        self._resolved: dict[str, str | FleetError] = {}
-        self._queues: dict[str, FleetError | None] = {}
+        self._check_queue = _remembered(check_queue)
 
     def checked(self, lines: Iterable[bytes]) -> Found:
         """Read all lines, and find all that is wrong."""
@@ -96,30 +96,14 @@ class Lines:
             raise FleetError('"countdown" and "eta" exclude each other.')
         item["task"] = self._named(item.get("task"))
         if "queue" in item:
-            self._of_queue(item["queue"])
+            self._check_queue(item["queue"])
         return item
 
     def _named(self, task: str | None) -> str:
         wanted = task or self._task
         if not wanted:
             raise FleetError("no task is named.", hint='Say "task" in the line, or TASK for all: send TASK --from …')
-        if wanted not in self._resolved:
-            try:
-                self._resolved[wanted] = self._resolve(wanted)
-            except FleetError as error:
-                self._resolved[wanted] = error
-        return _or_raise(self._resolved[wanted])
-
-    def _of_queue(self, queue: str) -> None:
-        if queue not in self._queues:
-            try:
-                self._check_queue(queue)
-                self._queues[queue] = None
-            except FleetError as error:
-                self._queues[queue] = error
-        wrong = self._queues[queue]
-        if wrong is not None:
-            raise wrong
+        return self._resolve(wanted)
 
 
 def resume(lines: IO[bytes], name: str, sent: int, unsure: int = 0, refused: Sequence[int] = ()) -> str:
@@ -141,10 +125,22 @@ def resume(lines: IO[bytes], name: str, sent: int, unsure: int = 0, refused: Seq
     return "\n".join(told)
 
 
-def _or_raise(found: str | FleetError) -> str:
-    if isinstance(found, FleetError):
-        raise found
-    return found
+def _remembered(ask: Callable[[str], T]) -> Callable[[str], T]:
+    """Ask once for each word, and give the same answer, or raise the same error, for all lines that have it."""
+    known: dict[str, T | FleetError] = {}
+
+    def answer(word: str) -> T:
+        if word not in known:
+            try:
+                known[word] = ask(word)
+            except FleetError as error:
+                known[word] = error
+        found = known[word]
+        if isinstance(found, FleetError):
+            raise found
+        return found
+
+    return answer
 
 
 def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -165,33 +161,33 @@ def _object(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise FleetError(f"this is no JSON that can be read: {error}.", hint=_EXAMPLE) from None
     if not isinstance(value, dict):
-        raise FleetError(f"this is {_sort(value)}.", hint=_EXAMPLE)
+        raise FleetError(f"this is {_type_name(value)}.", hint=_EXAMPLE)
     return value
 
 
 # --- Values -----------------------------------------------------------------------------------------------
 
 
-def _sort(value: object) -> str:
+def _type_name(value: object) -> str:
     names = {list: "a list", dict: "an object", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
 def _list(key: str, value: Any) -> Any:
     if not isinstance(value, list):
-        raise FleetError(f'"{key}" is a list such as [4, 4], not {_sort(value)}.')
+        raise FleetError(f'"{key}" is a list such as [4, 4], not {_type_name(value)}.')
     return value
 
 
 def _mapping(key: str, value: Any) -> Any:
     if not isinstance(value, dict):
-        raise FleetError(f'"{key}" is an object such as {{"x": 4}}, not {_sort(value)}.')
+        raise FleetError(f'"{key}" is an object such as {{"x": 4}}, not {_type_name(value)}.')
     return value
 
 
 def _text(key: str, value: Any) -> Any:
     if not isinstance(value, str) or not value:
-        raise FleetError(f'"{key}" is a name, not {_sort(value) if value != "" else "nothing"}.')
+        raise FleetError(f'"{key}" is a name, not {_type_name(value) if value != "" else "nothing"}.')
     return value
 
 
@@ -218,7 +214,7 @@ def _seconds(key: str, value: Any) -> Any:
 
 def _time(key: str, value: Any) -> Any:
     if not isinstance(value, str):
-        raise FleetError(f'"{key}" is a time, not {_sort(value)}.', hint=_OF_TIME)
+        raise FleetError(f'"{key}" is a time, not {_type_name(value)}.', hint=_OF_TIME)
     try:
         return datetime.datetime.fromisoformat(value).astimezone()
     except (ValueError, OverflowError):

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from celeryfleet.client.bulk.ids import BLOCK, Ids
 from celeryfleet.client.bulk.items import Args, Item, Kwargs, read
-from celeryfleet.client.bulk.lanes import Lane, LaneError, Stamp
-from celeryfleet.client.bulk.sorts import Sort, Sorts
+from celeryfleet.client.bulk.publishers import BatchError, BatchPublisher, Repeat
+from celeryfleet.client.bulk.shapes import Shape, Shapes
 from celeryfleet.client.bulk.template import Template
 from celeryfleet.client.publish import publishing, shown_url
 from celeryfleet.errors import Exit, FleetError
@@ -75,10 +76,12 @@ class _SourceError(Exception):
 class Run:
     """One call of `bulk`."""
 
-    def __init__(self, app: Celery, lane: Lane, sorts: Sorts, on_progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, app: Celery, publisher: BatchPublisher, shapes: Shapes, on_progress: Callable[[int], None]
+    ) -> None:
         self._app = app
-        self._lane = lane
-        self._sorts = sorts
+        self._publisher = publisher
+        self._shapes = shapes
         self._on_progress = on_progress
         self.ids = Ids()
         self._tags = Ids()
@@ -87,13 +90,13 @@ class Run:
         self.settled = 0
         self._under_way = 0
         self._in_hand = 0
-        #: of the batch in hand: time.monotonic() and time.time() at its first message, and sorts that hold a moment
+        #: of the batch in hand: time.monotonic() and time.time() at its first message, and shapes that hold a moment
         self._began = 0.0
         self._now = 0.0
-        self._timed: list[Sort] = []
+        self._timed: list[Shape] = []
         #: messages by queue
         self.queues: dict[str, int] = {}
-        #: why Celery had to make each message of some sort
+        #: why Celery had to make each message of some shape
         self.reason = ""
 
     def each(self, iterable: Iterable[Item]) -> None:
@@ -101,7 +104,7 @@ class Run:
         with self._accounted():
             for item in _guarded(iterable):
                 self._one(item)
-                if self._in_hand >= BATCH or self._lane.size >= SIZE or time.monotonic() - self._began > AGE:
+                if self._in_hand >= BATCH or self._publisher.size >= SIZE or time.monotonic() - self._began > AGE:
                     self._send()
 
     def same(self, item: Item, left: int) -> None:
@@ -109,55 +112,55 @@ class Run:
         latest: Template | None = None
         with self._accounted():
             while left > 0:
-                sort = self._one(item)
+                shape = self._one(item)
                 left -= 1
-                if sort.copy is not None and sort.template is not None:
-                    if latest is not sort.template:
-                        latest = sort.template
-                        stamp = self._lane.stamper(latest, latest.encode(*read(item)[:2]))
-                    left -= self._stamp(latest, stamp, left)
-                if self._in_hand >= BATCH or self._lane.size >= SIZE:
+                if shape.copy is not None and shape.template is not None:
+                    if latest is not shape.template:
+                        latest = shape.template
+                        repeat = self._publisher.repeater(latest, latest.encode(*read(item)[:2]))
+                    left -= self._repeat(latest, repeat, left)
+                if self._in_hand >= BATCH or self._publisher.size >= SIZE:
                     self._send()
 
     # --- Messages -----------------------------------------------------------------------------------------
 
-    def _one(self, item: Item) -> Sort:
+    def _one(self, item: Item) -> Shape:
         try:
             args, kwargs, own = read(item)
-            sort = self._sorts.of(own)
+            shape = self._shapes.of(own)
             number, place = divmod(self.count, BLOCK)
             task_id = self.ids.block(number)[place]
             if not self._in_hand:
                 self._began, self._now = time.monotonic(), time.time()
-            if sort.copy is None or sort.template is None:
-                self._make(sort, args, kwargs, task_id)
+            if shape.copy is None or shape.template is None:
+                self._make(shape, args, kwargs, task_id)
             else:
-                sort.check(args, kwargs)
-                sort.copy(sort.template.encode(args, kwargs), task_id, self._tags.block(number)[place], self._now)
-                self._add(sort.template.made.queue, 1)
-            return sort
+                shape.check(args, kwargs)
+                shape.copy(shape.template.encode(args, kwargs), task_id, self._tags.block(number)[place], self._now)
+                self._add(shape.template.made.queue, 1)
+            return shape
         except Exception as error:
             raise _ItemError from error
 
-    def _make(self, sort: Sort, args: Args, kwargs: Kwargs, task_id: str) -> None:
+    def _make(self, shape: Shape, args: Args, kwargs: Kwargs, task_id: str) -> None:
         """Have Celery make a message."""
-        with publishing(self._app) if not sort.known else nullcontext():  # its queues are declared with the first
-            chosen, made = self._lane.make(lambda producer: sort.publish(self._app, args, kwargs, task_id, producer))
+        with publishing(self._app) if not shape.known else nullcontext():  # its queues are declared with the first
+            chosen, made = self._publisher.make(partial(shape.publish, self._app, args, kwargs, task_id))
         self._now = time.time()
         if chosen != task_id:  # by an `apply_async` of the task's own
             self.ids.replace(self.count, chosen)
-        sort.learn(self._app, self._lane, made)
-        self.reason = self.reason or sort.reason
-        if sort.copy is not None and sort.template is not None and sort.template.timed:
-            self._timed.append(sort)
+        shape.learn(self._app, self._publisher, made)
+        self.reason = self.reason or shape.reason
+        if shape.copy is not None and shape.template is not None and shape.template.timed:
+            self._timed.append(shape)
         self._add(made[0].queue if made else "", 1)
 
-    def _stamp(self, template: Template, stamp: Stamp, left: int) -> int:
+    def _repeat(self, template: Template, repeat: Repeat, left: int) -> int:
         """Add as many copies with the same arguments as the batch may have; return how many."""
         number, place = divmod(self.count, BLOCK)
         count = min(left, BATCH - self._in_hand, BLOCK - place, 1 + SIZE // template.weight)
         within = slice(place, place + count)
-        stamp(self.ids.block(number)[within], self._tags.block(number)[within], self._now)
+        repeat(self.ids.block(number)[within], self._tags.block(number)[within], self._now)
         self._add(template.made.queue, count)
         return count
 
@@ -173,13 +176,13 @@ class Run:
         """Hand the batch over, as soon as the broker has the one before."""
         self._settle()
         self._under_way, self._in_hand = self._in_hand, 0
-        for sort in self._timed:
-            sort.copy = None  # the moments in it are out of date
+        for shape in self._timed:
+            shape.copy = None  # the moments in it are out of date
         self._timed = []
-        self._lane.send()
+        self._publisher.send()
 
     def _settle(self) -> None:
-        self._lane.settle()
+        self._publisher.settle()
         if self._under_way:
             self.settled += self._under_way
             self._under_way = 0
@@ -198,7 +201,7 @@ class Run:
                 wrong = error
             self._send()
             self._settle()
-        except LaneError as error:
+        except BatchError as error:
             raise self._failed(error) from error.__cause__
         finally:
             self.ids.limit(self.count)
@@ -217,7 +220,7 @@ class Run:
         hint = "\n".join(filter(None, (problem.hint if problem else "", before)))
         return self._told(BulkError(f"Item {self.count} cannot be sent: {what}", hint, code), self.settled, 0, ())
 
-    def _failed(self, error: LaneError) -> BulkError:
+    def _failed(self, error: BatchError) -> BulkError:
         """Say what became of the batch that has failed, and of all before."""
         self.ids.limit(self.count)
         batch = self.ids[self.settled : self.settled + self._under_way]

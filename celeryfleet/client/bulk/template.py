@@ -1,7 +1,7 @@
 """One message that Celery has made → many that differ in id, arguments and time; knows no connection.
 
-A template is not trusted by itself: `genuine.reason` names what could make messages differ otherwise, and the second
-message of each sort is made both ways and compared.
+A template is not trusted by itself: `copyable.reason` names what could make messages differ otherwise, and the second
+message of each shape is made both ways and compared.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Made:
     target: tuple[Any, ...]
     #: the name of its queue, or of its exchange
     queue: str
-    #: as it is sent, in whatever form the lane has use for
+    #: as it is sent, in whatever form the publisher has use for
     raw: Any
 
 
@@ -60,7 +60,7 @@ class Payload:
 
 
 class Template:
-    """What all messages of one sort have in common, and how their arguments are encoded."""
+    """What all messages of one shape have in common, and how their arguments are encoded."""
 
     def __init__(self, app: Celery, made: Made) -> None:
         self.made = made

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kombu.transport import redis as transport
 from redis.exceptions import ResponseError
 
-from celeryfleet.client.bulk.lanes import Copy, Lane, LaneError, Publish, Recording, Stamp
-from celeryfleet.client.bulk.redis_recorder import Command, recording
+from celeryfleet.client.bulk.publishers import BatchError, BatchPublisher, Copy, Publish, Recording, Repeat
 from celeryfleet.client.bulk.template import Made, Payload, Template, TextTemplate
 from celeryfleet.errors import Exit
 from celeryfleet.redis_client import encode
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
     from celery import Celery
     from kombu import Connection
 
+#: a command's name, its key, and the rest
+Command: TypeAlias = tuple[Any, ...]
+#: takes a message as kombu has made it, and the commands for it
+Take: TypeAlias = Callable[[dict[str, Any], Sequence[Command]], None]
 #: commands that kombu gives for a message, and that may stand in a template
 _COPIED = ("LPUSH", "PEXPIRE")
 _HINT = "`celeryfleet status` says how the fleet is."
@@ -32,8 +35,8 @@ _REPLIES = {
 }
 
 
-class RedisLane(Lane):
-    """A lane to Redis, be it by TCP, TLS, a unix socket or sentinels."""
+class RedisPublisher(BatchPublisher):
+    """A batch publisher to Redis, be it by TCP, TLS, a unix socket or sentinels."""
 
     reason = ""
 
@@ -56,16 +59,16 @@ class RedisLane(Lane):
 
     @classmethod
     @contextmanager
-    def on(cls, app: Celery, connection: Connection) -> Iterator[RedisLane]:
-        """Open a lane on a connection."""
+    def on(cls, app: Celery, connection: Connection) -> Iterator[RedisPublisher]:
+        """Open a publisher on a connection."""
         channel = connection.channel()
-        lane = cls(app, channel)
+        publisher = cls(app, channel)
         try:
-            with recording(channel, lane._take):
-                yield lane
+            with _recording(channel, publisher._take):
+                yield publisher
         finally:
-            lane._connection.disconnect()
-            channel.pool.release(lane._connection)
+            publisher._connection.disconnect()
+            channel.pool.release(publisher._connection)
 
     def make(self, publish: Publish) -> tuple[str, list[Made]]:
         """Have Celery make a message, into the batch."""
@@ -110,13 +113,13 @@ class RedisLane(Lane):
 
         return copy
 
-    def stamper(self, template: Template, payload: Payload) -> Stamp:
+    def repeater(self, template: Template, payload: Payload) -> Repeat:
         """Return what adds messages with the same arguments to the batch."""
         form = TextTemplate(template).of(payload)
         keys = [command[1] for command in template.made.target if command[0] == "LPUSH"]
         expiries = self._expiries(template.made.target)
 
-        def stamp(ids: Sequence[str], tags: Sequence[str], sent: float) -> None:
+        def repeat(ids: Sequence[str], tags: Sequence[str], sent: float) -> None:
             now = repr(sent)
             values = zip(ids, tags, strict=True)
             texts = [form % {"id": task_id, "tag": tag, "sent": now} for task_id, tag in values]
@@ -124,7 +127,7 @@ class RedisLane(Lane):
                 self._push(key, texts)
             self._others.extend(expiries)
 
-        return stamp
+        return repeat
 
     def _expiries(self, target: Sequence[Command]) -> list[bytes]:
         """Return the commands that give the lists their time to live; once a batch will do."""
@@ -173,13 +176,92 @@ class RedisLane(Lane):
         try:
             yield
         except self._channel.connection_errors as error:
-            raise LaneError(f"it was lost: {str(error) or type(error).__name__}", _HINT, Exit.BROKER) from error
+            raise BatchError(f"it was lost: {str(error) or type(error).__name__}", _HINT, Exit.BROKER) from error
 
 
-def _refused(error: Exception, unsure: bool) -> LaneError:
+def _refused(error: Exception, unsure: bool) -> BatchError:
     # redis-py cuts the first word off where it knows it, and has a class for it instead
     word = {"OutOfMemoryError": "OOM", "ReadOnlyError": "READONLY", "NoPermissionError": "NOPERM"}.get(
         type(error).__name__, str(error).partition(" ")[0]
     )
     what, hint = _REPLIES.get(word, (f"it says: {error}", _HINT))
-    return LaneError(what, hint, Exit.BROKER, unsure)
+    return BatchError(what, hint, Exit.BROKER, unsure)
+
+
+# --- What kombu would send ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _recording(channel: Any, take: Take) -> Iterator[None]:
+    """Have a kombu channel hand its messages over; declarations and look-ups still go to the server."""
+    kind, client = type(channel), _RecordingClient(channel)
+
+    def basic_publish(message: dict[str, Any], exchange: str, routing_key: str, **options: Any) -> None:
+        commands: list[Command] = []
+        client.commands = commands
+        try:
+            kind.basic_publish(channel, message, exchange, routing_key, **options)
+        finally:
+            client.commands = None
+        take(message, commands)
+
+    @contextmanager
+    def conn_or_acquire(other: Any = None) -> Iterator[Any]:
+        if client.commands is not None:
+            yield client
+        else:
+            with kind.conn_or_acquire(channel, other) as real:
+                yield real
+
+    channel.basic_publish, channel.conn_or_acquire = basic_publish, conn_or_acquire
+    try:
+        yield
+    finally:
+        del channel.basic_publish, channel.conn_or_acquire
+
+
+class _RecordingClient:
+    """The part of a Redis client that kombu publishes with, and its pipeline as well."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        #: of the message in hand; None: there is none
+        self.commands: list[Command] | None = None
+        #: bindings of exchanges; they are looked up once
+        self._bindings: dict[str, Any] = {}
+
+    def __enter__(self) -> _RecordingClient:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def pipeline(self, **_: Any) -> _RecordingClient:
+        """Return what takes several commands."""
+        return self
+
+    def execute(self) -> None:
+        """Do nothing: all is noted."""
+
+    def lpush(self, key: str, *values: Any) -> None:
+        """Note a message for a list."""
+        self._note("LPUSH", key, *values)
+
+    def publish(self, topic: str, payload: Any) -> None:
+        """Note a message for those who listen."""
+        self._note("PUBLISH", topic, payload)
+
+    def pexpire(self, key: str, milliseconds: int) -> None:
+        """Note for how long a list may be idle."""
+        self._note("PEXPIRE", key, milliseconds)
+
+    def smembers(self, key: str) -> Any:
+        """Return the bindings of an exchange."""
+        if key not in self._bindings:
+            with type(self._channel).conn_or_acquire(self._channel) as real:
+                self._bindings[key] = real.smembers(key)
+        return self._bindings[key]
+
+    def _note(self, *command: Any) -> None:
+        if self.commands is not None:
+            self.commands.append(command)

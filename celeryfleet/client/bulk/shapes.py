@@ -1,4 +1,4 @@
-"""Sorts of messages, alike but for id, arguments and time: which an item is of, and what is known of each."""
+"""Shapes of messages, alike but for id, arguments and time: which an item is of, and what is known of each."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.client.bulk import genuine
+from celeryfleet.client.bulk import copyable
 from celeryfleet.client.bulk.items import OWN, Args, Kwargs
-from celeryfleet.client.bulk.lanes import Copy, Lane, Recording
+from celeryfleet.client.bulk.publishers import BatchPublisher, Copy, Recording
 from celeryfleet.client.bulk.template import Made, Template
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.header_names import unfit
@@ -29,7 +29,7 @@ _REFUSED = frozenset({
 
 
 @dataclass(slots=True)
-class Sort:
+class Shape:
     """Messages that differ in id, arguments and time alone."""
 
     name: str
@@ -61,7 +61,7 @@ class Sort:
         if self.task is not None and self.task.typing:
             self.task.__header__(*args, **kwargs)
 
-    def learn(self, app: Celery, lane: Lane, made: list[Made]) -> None:
+    def learn(self, app: Celery, publisher: BatchPublisher, made: list[Made]) -> None:
         """Look at what Celery has made, so as to copy it."""
         self.known = True
         if self.reason:
@@ -75,37 +75,37 @@ class Sort:
             if not self.proven:
                 self.reason = "two messages differ in more than id, arguments and time"
         if self.proven:
-            self.copy = lane.copier(self.template)
+            self.copy = publisher.copier(self.template)
             if self.copy is None:
                 self.reason = "the messages are published to whoever listens, and lie in no queue"
 
 
-class Sorts:
-    """The sorts of one run."""
+class Shapes:
+    """The shapes of one run."""
 
-    def __init__(self, app: Celery, lane: Lane, task: Any, options: Mapping[str, Any]) -> None:
+    def __init__(self, app: Celery, publisher: BatchPublisher, task: Any, options: Mapping[str, Any]) -> None:
         wrong = sorted(_REFUSED.intersection(options))
         if wrong:
             raise FleetError(f"bulk takes no {listed(wrong)}.", hint="Each message has its own, or none.")
         self._app: Any = app
-        self._lane = lane
+        self._publisher = publisher
         self._task = task
         self._kind = kind(first_url(app))
         self._options = self._checked(options)
-        self._held: dict[tuple[Any, ...], Sort] = {}
+        self._held: dict[tuple[Any, ...], Shape] = {}
 
-    def of(self, own: Mapping[str, Any]) -> Sort:
-        """Return the sort of an item with these options of its own. Raises FleetError for wrong ones."""
+    def of(self, own: Mapping[str, Any]) -> Shape:
+        """Return the shape of an item with these options of its own. Raises FleetError for wrong ones."""
         if "headers" in own:
             return self._made(own)
         key = tuple(map(own.get, OWN))
-        sort = self._held.pop(key, None) or self._made(own)
-        self._held[key] = sort
+        shape = self._held.pop(key, None) or self._made(own)
+        self._held[key] = shape
         if len(self._held) > HELD:
             del self._held[next(iter(self._held))]
-        return sort
+        return shape
 
-    def _made(self, own: Mapping[str, Any]) -> Sort:
+    def _made(self, own: Mapping[str, Any]) -> Shape:
         task = own.get("task") or self._task
         if not task:
             raise FleetError("no task is named.", hint="Name one for all, or one in each item.")
@@ -115,8 +115,8 @@ class Sorts:
             options.pop("countdown", None)
         elif "countdown" in own:
             options.pop("eta", None)
-        reason = genuine.reason(self._app, name, found) or self._lane.reason
-        return Sort(name, found, options, reason)
+        reason = copyable.reason(self._app, name, found) or self._publisher.reason
+        return Shape(name, found, options, reason)
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return options as `apply_async` takes them, without those that say nothing."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import amqp
 from kombu.transport import pyamqp as transport
 
-from celeryfleet.client.bulk.lanes import PATIENCE, Copy, Lane, LaneError, Publish, Recording, Stamp
+from celeryfleet.client.bulk.publishers import PATIENCE, BatchError, BatchPublisher, Copy, Publish, Recording
 from celeryfleet.client.bulk.template import MARKS, Made, Payload, Template
 from celeryfleet.errors import Exit
 from celeryfleet.routing.delivery import addressed
@@ -24,8 +24,8 @@ _HINT = "`celeryfleet status` says how the fleet is."
 _BLOCKED = "RabbitMQ is short of memory or disk and lets nobody publish; its log and management page say which."
 
 
-class AmqpLane(Lane):
-    """A lane to RabbitMQ."""
+class RabbitPublisher(BatchPublisher):
+    """A batch publisher to RabbitMQ."""
 
     reason = ""
 
@@ -35,7 +35,7 @@ class AmqpLane(Lane):
         super().__init__(app, Recording(self._channel))
         self._channel.confirm_select()
         self._channel.basic_publish = self._take
-        self._channel.events["basic_ack"].add(self._on_ack)
+        self._channel.events["basic_ack"].add(self._answered)
         self._channel.events["basic_nack"].add(self._on_nack)
         self._channel.events["basic_return"].add(self._on_return)
         connection.connection.on_blocked = self._on_blocked
@@ -56,8 +56,8 @@ class AmqpLane(Lane):
 
     @classmethod
     @contextmanager
-    def on(cls, app: Celery, connection: Connection) -> Iterator[AmqpLane]:
-        """Open a lane on a connection, which ends with it."""
+    def on(cls, app: Celery, connection: Connection) -> Iterator[RabbitPublisher]:
+        """Open a publisher on a connection, which ends with it."""
         yield cls(app, connection)
 
     def make(self, publish: Publish) -> tuple[str, list[Made]]:
@@ -96,17 +96,6 @@ class AmqpLane(Lane):
 
         return copy
 
-    def stamper(self, template: Template, payload: Payload) -> Stamp:
-        """Return what adds messages with the same arguments to the batch."""
-        copy = self.copier(template)
-
-        def stamp(ids: Sequence[str], tags: Sequence[str], sent: float) -> None:
-            for task_id, tag in zip(ids, tags, strict=True):
-                if copy is not None:
-                    copy(payload, task_id, tag, sent)
-
-        return stamp
-
     # --- Batches ------------------------------------------------------------------------------------------
 
     def send(self) -> None:
@@ -128,7 +117,7 @@ class AmqpLane(Lane):
         if self._refused:
             why = next(iter(self._refused.values()))
             code = Exit.FAILURE if why == _NACKED else Exit.USAGE
-            raise LaneError(why, _REMEDIES[why == _NACKED], code, unsure=False, refused=tuple(self._refused))
+            raise BatchError(why, _REMEDIES[why == _NACKED], code, unsure=False, refused=tuple(self._refused))
 
     @contextmanager
     def _lost(self) -> Iterator[None]:
@@ -136,18 +125,15 @@ class AmqpLane(Lane):
             yield
         except (TimeoutError, BlockingIOError) as error:
             what = _BLOCKED if self._blocked else f"it has answered nothing for {PATIENCE:g} s"
-            raise LaneError(what, _HINT, Exit.BROKER) from error
+            raise BatchError(what, _HINT, Exit.BROKER) from error
         except self._connection.channel_errors as error:
             what = getattr(error, "reply_text", None) or str(error)
-            raise LaneError(f"it closed the channel: {what}", _HINT, Exit.USAGE) from error
+            raise BatchError(f"it closed the channel: {what}", _HINT, Exit.USAGE) from error
         except self._connection.connection_errors as error:
             reason = _BLOCKED if self._blocked else str(error) or type(error).__name__
-            raise LaneError(f"it was lost: {reason}", _HINT, Exit.BROKER) from error
+            raise BatchError(f"it was lost: {reason}", _HINT, Exit.BROKER) from error
 
     # --- What the broker says -----------------------------------------------------------------------------
-
-    def _on_ack(self, number: int, multiple: bool) -> None:
-        self._answered(number, multiple)
 
     def _on_nack(self, number: int, multiple: bool) -> None:
         for task_id in self._answered(number, multiple):
