@@ -93,6 +93,8 @@ def _syntax(error: yaml.YAMLError, text: str, file: str) -> Problem:
     where = Mark(file, mark.line + 1, mark.column + 1) if mark else Mark(file)
     said = [getattr(error, "context", None), getattr(error, "problem", None) or getattr(error, "reason", None)]
     reason = ", ".join(part for part in said if part) or str(error).splitlines()[0]
+    if "maximum nesting depth" in reason:  # PyYAML has a limit of its own since 6.0.4, and reads ahead of its events
+        return _too_deep(where)
     hint = next((meaning for needle, meaning in _EXPLAINED if needle in reason), "")
     lines = text.splitlines()[where.line - 1 : where.line]
     if "cannot start any token" in reason and "\t" not in "".join(lines)[: where.column]:
@@ -100,6 +102,10 @@ def _syntax(error: yaml.YAMLError, text: str, file: str) -> Problem:
     elif any("\t" in line[: len(line) - len(line.lstrip())] for line in lines):
         hint = _EXPLAINED[0][1]
     return Problem(f"this is no YAML: {reason}.", str(where), hint)
+
+
+def _too_deep(mark: Mark) -> Problem:
+    return Problem(f"this is nested more than {DEEPEST} levels deep.", str(mark))
 
 
 class _Reader:
@@ -157,7 +163,8 @@ class _Reader:
         if event.tag not in (None, "!"):
             self._tag(event.tag, mark)
         if len(self._stack) >= DEEPEST:
-            self._stop(f"this is nested more than {DEEPEST} levels deep.", mark)
+            self.problems.append(_too_deep(mark))
+            raise _StoppedError
         kind = Listing if isinstance(event, yaml.SequenceStartEvent) else Block
         self._stack.append(_Frame(kind, mark, event.anchor))
 
