@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from celeryfleet.cli.meant import resolved
 from celeryfleet.cli.unread import refuse_unread
 from celeryfleet.errors import Exit, FleetError, Problem
+from celeryfleet.text import counted
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -145,8 +146,7 @@ def _show(done: Bulk, as_json: bool) -> None:
         return
     places = ", ".join(f"{count:,} to {name}" if len(done.queues) > 1 else name for name, count in done.queues.items())
     where = f"{': ' if len(done.queues) > 1 else ' to '}{places}" if places else ""
-    tasks = "1 task" if done.sent == 1 else f"{done.sent:,} tasks"
-    print(f"sent {tasks} in {done.seconds:.2f} s ({done.per_second:,.0f} a second){where}")
+    print(f"sent {counted(done.sent, 'task')} in {done.seconds:.2f} s ({done.per_second:,.0f} a second){where}")
     if done.reason and done.sent > 1:
         print(f"Celery made each message by itself, which is slower: {done.reason}.", file=sys.stderr)
 

@@ -115,7 +115,7 @@ def _width(stream: TextIO) -> int | None:
 def _summary(verdict: Verdict) -> str:
     """Say in a line what was looked at and what came of it."""
     from celeryfleet.lint import Level
-    from celeryfleet.lint.values import counted
+    from celeryfleet.text import counted
 
     counts = [(level, sum(found.level is level for found in verdict.told)) for level in Level]
     said = [

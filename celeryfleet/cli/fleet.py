@@ -44,13 +44,14 @@ def up(
     Examples: [bold]celeryfleet up[/] · [bold]celeryfleet up -d --wait[/] · [bold]celeryfleet up --scale mail=4[/]
     """
     from celeryfleet.cli import launch
+    from celeryfleet.render.plan import plan_text
 
     if watch:
         raise FleetError("not supported yet: up --watch.", hint="Run `celeryfleet reload` after a change.")
     session = context.obj
     plan = launch.narrowed(session.startable, pools or [], _replicas(scales or []))
     if dry_run:
-        typer.echo(str(plan), nl=False)
+        typer.echo(plan_text(plan), nl=False)
         return Exit.OK
     launch.warn(session, plan)
     if detach or wait:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.fleetfile.suggest import listed
+from celeryfleet.text import listed
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session

@@ -21,6 +21,7 @@ from celeryfleet.cli.session import Session, reach_broker
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.render import progress_line
 from celeryfleet.supervise.control_client import Client, NotRunningError
+from celeryfleet.text import counted
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
@@ -153,8 +154,7 @@ def await_ready(client: Client, timeout: float | None) -> int:
         took = time.monotonic() - began
         pools = len(status["pools"])
         print(
-            f"{status['fleet']} is ready: {want} {_plural(want, 'worker')} in {pools} {_plural(pools, 'pool')}"
-            f" ({took:.1f} s)",
+            f"{status['fleet']} is ready: {counted(want, 'worker')} in {counted(pools, 'pool')} ({took:.1f} s)",
             file=sys.stderr,
         )
         return Exit.OK
@@ -165,10 +165,6 @@ def await_ready(client: Client, timeout: float | None) -> int:
             code=Exit.TIMEOUT,
         )
     raise FleetError("\n".join(_troubles(status)), hint="See `celeryfleet status`.", code=Exit.NOT_READY)
-
-
-def _plural(count: int, word: str) -> str:
-    return word if count == 1 else f"{word}s"
 
 
 def _troubles(status: dict[str, Any]) -> Iterator[str]:
@@ -331,7 +327,7 @@ def _purge(plan: Plan) -> None:
     from celeryfleet.client.purge import purge
 
     dropped = purge(plan, [queue.name for queue in plan.queues])
-    print(f"dropped {dropped} {_plural(dropped, 'message')}.", file=sys.stderr)
+    print(f"dropped {counted(dropped, 'message')}.", file=sys.stderr)
 
 
 def reload(session: Session) -> int:

@@ -8,6 +8,7 @@ import time
 
 from celeryfleet.cli import report
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.text import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def health(client: Any, pool: str = "") -> tuple[bool, str]:
     if not pool and not answer["ready"]:
         return False, f"{answer['fleet']} is {answer['state']}"
     want = sum(want for name, (want, _) in pools.items() if pool in ("", name))
-    return True, f"{pool or answer['fleet']} is ready: {want} of {want} {'worker' if want == 1 else 'workers'}"
+    return True, f"{pool or answer['fleet']} is ready: {want} of {counted(want, 'worker')}"
 
 
 def collect(client: Any) -> Report:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from celeryfleet.text import counted
+
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
@@ -125,7 +127,7 @@ def health(status: Mapping[str, Any], pool: str = "") -> tuple[bool, str]:
     if status["state"] == "degraded" and not pool:
         return False, " ".join([f"{status['fleet']} is degraded.", *status["notes"]])
     want = sum(found["want"] for found in pools)
-    return True, f"{pool or status['fleet']} is ready: {want} of {want} {'worker' if want == 1 else 'workers'}"
+    return True, f"{pool or status['fleet']} is ready: {want} of {counted(want, 'worker')}"
 
 
 def _lack(pool: Mapping[str, Any]) -> str:

@@ -91,7 +91,8 @@ def _name(session: Session, facts: AppFacts, task: str) -> str:
 
 
 def _check_exchange(session: Session, exchange: str | None) -> None:
-    from celeryfleet.fleetfile.suggest import did_you_mean, listed
+    from celeryfleet.fleetfile.suggest import did_you_mean
+    from celeryfleet.text import listed
 
     known = dict.fromkeys(queue.exchange for queue in session.plan.queues)
     if exchange is not None and exchange not in known:

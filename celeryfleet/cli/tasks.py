@@ -15,6 +15,7 @@ from celeryfleet.cli import outcomes
 from celeryfleet.cli.headers import read_headers
 from celeryfleet.cli.meant import aliases, routers_of, wire_of
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.text import counted
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -188,7 +189,7 @@ def queues(
     if as_json:
         print(json.dumps({"schema_version": 1, "dropped": dropped}))
         return Exit.OK
-    print(f"dropped {dropped} {'message' if dropped == 1 else 'messages'}.", file=sys.stderr)
+    print(f"dropped {counted(dropped, 'message')}.", file=sys.stderr)
     return Exit.OK
 
 

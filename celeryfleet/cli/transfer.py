@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.text import counted
 
 if TYPE_CHECKING:
     from celeryfleet.importers.fleet import Result
@@ -142,7 +143,7 @@ def _narrate(result: Result, shown: str, output: Path | None) -> None:
     if output is not None or not sys.stdout.isatty():  # on a terminal they stand at the end of what was just printed
         for sentence in lost:
             print(f"not taken: {sentence}", file=sys.stderr)
-    pools = f"{len(result.pools)} pool{'s' * (len(result.pools) != 1)}"
+    pools = counted(len(result.pools), "pool")
     print(f"{shown}: {pools} ({', '.join(result.pools)}); not taken: {len(lost)}", file=sys.stderr)
     if output is not None:
         print(f"wrote {os.fspath(output)}. Now: celeryfleet -f {output} check", file=sys.stderr)

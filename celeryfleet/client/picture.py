@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from celeryfleet.client.names import short_names
 from celeryfleet.client.steps import Call, Chain, Chord, Group, Leaf, Map, Step, Value, leaves
+from celeryfleet.text import counted, cut
 
 #: members of a group that are drawn; the rest is counted
 SHOWN = 4
@@ -64,7 +65,7 @@ class _Pen:
         name, queue = self._names[leaf.task], leaf.options.get("queue")
         where = f" → {queue}" if queue else ""
         if isinstance(leaf, Map):
-            number = f"{len(leaf.items)} item{'s' * (len(leaf.items) != 1)}"
+            number = counted(len(leaf.items), "item")
             return f"{name}.{'starmap' if leaf.star else 'map'}({number}){where}"
         given = [] if first or leaf.immutable else ["…"]
         given += [_short(value) for value in leaf.args]
@@ -78,5 +79,4 @@ def _branch(lines: Collection[str], head: str, rest: str) -> Iterator[str]:
 
 
 def _short(value: Value) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+    return cut(json.dumps(value, ensure_ascii=False), WIDTH)

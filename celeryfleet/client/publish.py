@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.fleetfile.suggest import did_you_mean, listed
+from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.plan.secrets import masked
 from celeryfleet.routing import definitions
 from celeryfleet.routing.delivery import addressed
+from celeryfleet.text import listed
 
 if TYPE_CHECKING:
     from celery import Celery

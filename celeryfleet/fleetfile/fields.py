@@ -15,8 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from celeryfleet.fleetfile import units
-from celeryfleet.fleetfile.suggest import did_you_mean, listed
+from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.fleetfile.tree import Scalar, resolve
+from celeryfleet.text import listed
 
 _TRUE = ("true", "yes", "on")
 _FALSE = ("false", "no", "off")

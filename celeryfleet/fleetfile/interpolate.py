@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from celeryfleet.errors import Problem
 from celeryfleet.fleetfile.subjects import subject
-from celeryfleet.fleetfile.suggest import did_you_mean, listed
+from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.fleetfile.tree import Block, Entry, Listing, Node, Path, Scalar
+from celeryfleet.text import listed
 
 _OPEN = "holds a ${ that is not closed"
 _FORMS = "Write ${VAR}, ${VAR:-default}, ${VAR-default} or ${VAR:?message}, and $$ for a dollar."

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator
 
 from celeryfleet.fleetfile.fields import Text, Word, refuse
+from celeryfleet.fleetfile.subjects import quoted
 from celeryfleet.fleetfile.suggest import closest
+from celeryfleet.text import visible
 
 LONGEST_NAME = 200
 
@@ -99,9 +101,9 @@ def broker_problem(url: str) -> tuple[str, str]:
         # Before a plus kombu takes the word as it stands: `Redis+socket` has no transport, but `Redis` has.
         found = (transport if plus else transport.lower()) in (*SCHEMES, *(("SQS", "SLMQ") if plus else ()))
         if colon and not found and _SCHEME.fullmatch(scheme):
-            what = f'is an URL of the unknown kind "{_printable(scheme)}://"'
+            what = f"is an URL of the unknown kind {quoted(f'{scheme}://')}"
             if "." in scheme:
-                return what, f"An URL names no module: write celery: {{broker_transport: {_printable(scheme)}}} too."
+                return what, f"An URL names no module: write celery: {{broker_transport: {visible(scheme)}}} too."
             near = closest(scheme, (*SCHEMES, *_DOUBLE))
             return what, f'Did you mean "{near}://"?' if near else _COMMON
     return "", ""
@@ -119,19 +121,19 @@ def _fleet(name: str) -> str:
     what = fleet_problem(name)
     if what:
         guess = default_fleet(name)
-        raise refuse(f'is "{_printable(name)}", but it {what}', f'How about "{guess}"?' if guess != "fleet" else "")
+        raise refuse(f"is {quoted(name)}, but it {what}", f'How about "{guess}"?' if guess != "fleet" else "")
     return name
 
 
 def _task(name: str) -> str:
     if any(c.isspace() or not c.isprintable() for c in name):
-        raise refuse(f'is "{_printable(name)}", but a task\'s name has no spaces')
+        raise refuse(f"is {quoted(name)}, but a task's name has no spaces")
     return name
 
 
 def _module(name: str) -> str:
     if _DOTTED.fullmatch(name.replace(":", ".", 1)) is None:
-        raise refuse(f'is "{_printable(name)}", which Python could not import', _import_hint(name))
+        raise refuse(f"is {quoted(name)}, which Python could not import", _import_hint(name))
     return name
 
 
@@ -150,7 +152,7 @@ def _regex(pattern: str) -> str:
     except (re.error, RecursionError, OverflowError) as error:
         at = getattr(error, "pos", None)
         reason = f"{getattr(error, 'msg', error)}" + ("" if at is None else f" at character {at + 1}")
-        raise refuse(f'is "{_printable(pattern)}", which is no regular expression: {reason}') from None
+        raise refuse(f"is {quoted(pattern)}, which is no regular expression: {reason}") from None
     return pattern
 
 
@@ -177,10 +179,6 @@ def _results(name: str) -> str:
         f'Did you mean "{near}"?' if near else "Write embedded, none, django-db or an URL such as redis://localhost/1"
     )
     raise refuse("is no result backend", hint)
-
-
-def _printable(name: Any) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(name)[:80])
 
 
 FleetName = Annotated[Word, AfterValidator(_fleet)]

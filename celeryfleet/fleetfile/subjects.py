@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from celeryfleet.fleetfile.tree import Path
+from celeryfleet.text import cut, visible
 
 #: sections whose keys are names that the user gives
 _NAMED = {
@@ -37,8 +38,7 @@ def subject(path: Path, file: str = "fleet.yaml") -> str:
 
 def quoted(name: str) -> str:
     """Put a name in quotes, with what cannot be printed spelt out."""
-    name = name if len(name) <= 60 else name[:57] + "…"
-    return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in name) + '"'
+    return f'"{visible(cut(name, 60))}"'
 
 
 def _dotted(path: Path) -> str:

@@ -23,9 +23,3 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the question, or nothing where no known word is near."""
     guess = closest(word, known)
     return f'Did you mean "{guess}"?' if guess else ""
-
-
-def listed(names: Iterable[str], last: str = "and") -> str:
-    """Join names as a sentence does: `a, b and c`."""
-    *most, final = list(names) or [""]
-    return f"{', '.join(most)} {last} {final}" if most else final

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from celeryfleet.text import cut, visible
+
 Path = tuple[str | int, ...]
 Plain = str | int | float | bool | None
 
@@ -63,8 +65,8 @@ class Scalar:
     def shown(self) -> str:
         """Return it for a message, as written, and not at length."""
         text = self.text if self.written is None else self.written
-        text = text if len(text) <= 60 else text[:57] + "…"
-        return text if self.plain and text and text.isprintable() else f'"{_printable(text)}"'
+        text = cut(text, 60)
+        return text if self.plain and text and text.isprintable() else f'"{visible(text)}"'
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,3 @@ def child(node: Node | None, key: str) -> Node | None:
 def text(node: Node | None) -> str | None:
     """Return a scalar's text; null has none, nor has one whose `${VAR}` could not be replaced."""
     return node.text if isinstance(node, Scalar) and not node.failed and not is_null(node) else None
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

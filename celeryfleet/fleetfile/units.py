@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
+
+from celeryfleet.text import listed
 
 SECONDS: Final[Mapping[str, float]] = {
     "ms": 0.001,
@@ -38,7 +40,7 @@ def duration(text: str) -> float:
         if not unit and (number or whole):
             raise ValueError("has no unit. Write ms, s, m, h, d or w after the number, as in 30s or 1h30m.")
         if unit and unit not in SECONDS:
-            raise ValueError(f'has the unknown unit "{unit}". The units are {_join(SECONDS)}.')
+            raise ValueError(f'has the unknown unit "{unit}". The units are {listed(SECONDS, "or")}.')
         whole += number * SECONDS[unit] if unit else 0
     if not whole <= LONGEST:
         raise ValueError("is longer than 100 years.")
@@ -52,9 +54,9 @@ def size(text: str) -> int:
         raise ValueError("is not a size. Write one number and its unit, as in 400MB or 1GiB.")
     number, unit = parts[0]
     if not unit and number:
-        raise ValueError(f"has no unit. Write {_join(SIZE_UNITS)} after the number, as in 400MB.")
+        raise ValueError(f"has no unit. Write {listed(SIZE_UNITS, 'or')} after the number, as in 400MB.")
     if unit and unit.lower() not in BYTES:
-        raise ValueError(f'has the unknown unit "{unit}". The units are {_join(SIZE_UNITS)}.')
+        raise ValueError(f'has the unknown unit "{unit}". The units are {listed(SIZE_UNITS, "or")}.')
     whole = number * BYTES[unit.lower()] if unit else 0
     if not whole <= LARGEST:
         raise ValueError("is more than 1024 TiB.")
@@ -72,8 +74,3 @@ def _parts(text: str, what: str, example: str) -> list[tuple[float, str]]:
         found.append((float(match[1]), match[2]))
         at = match.end()
     return found
-
-
-def _join(units: Iterable[str]) -> str:
-    *most, last = list(units)
-    return f"{', '.join(most)} or {last}"

@@ -14,8 +14,9 @@ from celeryfleet.fleetfile.fields import kind
 from celeryfleet.fleetfile.interpolate import emptied
 from celeryfleet.fleetfile.model import Fleet
 from celeryfleet.fleetfile.subjects import owner, quoted, subject
-from celeryfleet.fleetfile.suggest import did_you_mean, listed
+from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.fleetfile.tree import Node, Path, Scalar, at, key_mark, raw, value_mark
+from celeryfleet.text import listed
 
 #: pydantic's errors → what was wanted
 _WANTED = {

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile.suggest import listed
 from celeryfleet.importers import variables
 from celeryfleet.importers.broker import DJANGO
 from celeryfleet.importers.found import Fate, Note, Worker
+from celeryfleet.text import listed
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 _HINT = "Name it: --app shop.celery"

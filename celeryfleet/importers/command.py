@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from posixpath import basename
 
-from celeryfleet.fleetfile.suggest import listed
 from celeryfleet.importers import nodes, options, wrappers
 from celeryfleet.importers.found import Fate, Note, Program, Words, Worker
 from celeryfleet.importers.options import GLOBAL_VALUES
 from celeryfleet.importers.wrappers import Call, Kind
 from celeryfleet.plan.secrets import MASK, is_secret
+from celeryfleet.text import listed
 
 #: commands of a script that change nothing worth telling
 _QUIET = frozenset(

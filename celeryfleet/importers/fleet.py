@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.fleetfile.load import parse
 from celeryfleet.fleetfile.merge import compose
-from celeryfleet.fleetfile.suggest import listed
 from celeryfleet.importers import apps, broker, command, variables, yamltext
 from celeryfleet.importers.broker import DJANGO, Named
 from celeryfleet.importers.found import Fate, Note, Program, Reading, Worker, grouped
 from celeryfleet.importers.keys import CELERY_QUEUE
 from celeryfleet.importers.pools import Pool, pools
 from celeryfleet.importers.writer import Writer
+from celeryfleet.text import listed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from celeryfleet.fleetfile import names
-from celeryfleet.fleetfile.suggest import listed
 from celeryfleet.importers import variables, yamltext
 from celeryfleet.importers.command import BEAT
 from celeryfleet.importers.found import Fate, Line, Worker
 from celeryfleet.importers.options import LOGS
+from celeryfleet.text import listed
 
 #: what Celery reads where nothing is said
 CELERY_QUEUE = "celery"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from celeryfleet.fleetfile.suggest import listed
 from celeryfleet.importers import variables
+from celeryfleet.text import listed
 
 #: the column in which comments start
 _COLUMN = 34

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet import routers as asking
 from celeryfleet.errors import FleetError
-from celeryfleet.lint.values import Case, Found, Level, quoted, rule
+from celeryfleet.lint.values import Case, Found, Level, rule
 from celeryfleet.routing.resolve import Ask, resolve
+from celeryfleet.text import quoted
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet

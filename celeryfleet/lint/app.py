@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from celeryfleet.fleetfile.suggest import listed
-from celeryfleet.lint.values import Case, Found, Level, counted, quoted, rule
+from celeryfleet.lint.values import Case, Found, Level, rule
+from celeryfleet.text import counted, listed, quoted
 
 #: the tasks that ship with celeryfleet: nobody else sends them
 _DEMO = "celeryfleet.demo"

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.lint.pools import run_by
-from celeryfleet.lint.values import Case, Found, Level, duration, quoted, rule
+from celeryfleet.lint.values import Case, Found, Level, rule
 from celeryfleet.plan.broker import SEP
+from celeryfleet.text import duration, quoted
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import PoolPlan

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from celeryfleet.lint.values import Case, Found, Level, counted, rule, size
+from celeryfleet.lint.values import Case, Found, Level, rule
+from celeryfleet.text import counted, size
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import PoolPlan

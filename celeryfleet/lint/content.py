@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from celeryfleet.lint.pools import queues_of
-from celeryfleet.lint.values import Case, Found, Level, quoted, rule
+from celeryfleet.lint.values import Case, Found, Level, rule
 from celeryfleet.plan.secrets import MASK, Variable, is_secret, masked, masked_origin, segments
+from celeryfleet.text import quoted
 
 #: what kombu calls the formats it knows
 _TYPES = {

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from celeryfleet.lint.routes import asks_code, first_match
-from celeryfleet.lint.values import Case, Found, Level, duration, quoted, rule
+from celeryfleet.lint.values import Case, Found, Level, rule
+from celeryfleet.text import duration, quoted
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import PoolPlan

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.fleetfile.suggest import did_you_mean, listed
+from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.lint.values import Case, Found, Level, rule
 from celeryfleet.routing.dead_letters import Letters, dead_letters, keys_of
 from celeryfleet.routing.delivery import target_of
+from celeryfleet.text import listed
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import QueuePlan

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from celeryfleet.lint.values import Case, Found, Level, quoted, rule
+from celeryfleet.lint.values import Case, Found, Level, rule
+from celeryfleet.text import quoted
 
 
 @rule("CF070", "results-off", "Canvases without results", Level.WARNING)

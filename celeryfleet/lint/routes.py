@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from celeryfleet.lint.queues import arguments
-from celeryfleet.lint.values import Case, Found, Level, counted, quoted, rule
+from celeryfleet.lint.values import Case, Found, Level, rule
 from celeryfleet.routing.delivery import headers_text, target_of
 from celeryfleet.routing.routes import NAMESPACE, Item, by_route, matches
+from celeryfleet.text import counted, quoted
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Route

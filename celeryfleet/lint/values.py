@@ -196,36 +196,3 @@ class Rule:
 def rule(code: str, name: str, title: str, level: Level, *needs: str) -> Callable[[Check], Rule]:
     """Make a rule of the function that checks it."""
     return lambda check: Rule(code, name, title, level, frozenset(needs), check)
-
-
-# --- Words ------------------------------------------------------------------------------------------------
-
-
-def duration(seconds: float) -> str:
-    """Write seconds as fleet.yaml does: `2h`, `90s`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s"
-
-
-def size(count: float) -> str:
-    """Write bytes for people: `1.5 GB`."""
-    for unit, each in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
-        if count >= each:
-            return f"{count / each:.3g} {unit}"
-    return f"{count:g} bytes"
-
-
-def quoted(names: Iterable[str], most: int = 6) -> str:
-    """List names in quotes, the first few of many: `"a", "b" and 3 more`."""
-    listed = [f'"{name}"' for name in names]
-    if len(listed) > most + 1:
-        return f"{', '.join(listed[:most])} and {len(listed) - most} more"
-    *first, last = listed
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def counted(number: int, noun: str) -> str:
-    """Count things: `1 worker`, `2 workers`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"

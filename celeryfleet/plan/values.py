@@ -190,11 +190,6 @@ class Plan:
     #: settings that came from a `${VAR}`, as they are written, by their path (`a/b`): what is printed of them
     origins: dict[str, str] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        from celeryfleet.plan.text import text
-
-        return text(self)
-
     def worker(self, pool: PoolPlan, number: int) -> WorkerSpec:
         """Spell out one worker of a pool."""
         name = pool.worker_name(number)

@@ -14,6 +14,7 @@ from typing import Any
 
 from celeryfleet.errors import Exit, FleetError, Problem
 from celeryfleet.fleetfile.codes import DEFINITION_DIFFERS
+from celeryfleet.text import counted, listed
 
 #: keys of fleet.yaml that are queue arguments, by the argument
 KEYS = {"x-max-priority": "max_priority", "x-max-length": "max_length", "x-queue-type": "type"}
@@ -146,7 +147,7 @@ def _what(conflict: Conflict) -> str:
     first = conflict.refusals[0]
     if first.invalid:
         return f"RabbitMQ takes no {KEYS.get(first.argument, first.argument)} for {named} as it is declared."
-    return f"{named} is on the broker {_joined([_difference(one) for one in conflict.refusals])}."
+    return f"{named} is on the broker {listed([_difference(one) for one in conflict.refusals])}."
 
 
 def _difference(refused: Refusal) -> str:
@@ -155,10 +156,6 @@ def _difference(refused: Refusal) -> str:
     current, received = refused.current or default, refused.received or default
     there = f"without {key}" if current is None else f"with {key} {current}"
     return f"{there} (fleet.yaml: {'none' if received is None else received})"
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _hint(conflict: Conflict) -> str:
@@ -177,6 +174,6 @@ def _hint(conflict: Conflict) -> str:
     command = f"rabbitmqctl{vhost and f' -p {vhost}'} delete_queue {name} --if-empty"
     hint = f"RabbitMQ never changes a queue: write it in fleet.yaml as it is there, or delete it (`{command}`)"
     if conflict.messages:
-        held = f"{conflict.messages} message{'s' if conflict.messages > 1 else ''}"
+        held = counted(conflict.messages, "message")
         return f"{hint} once workers with the old definition have emptied it: it holds {held}, which would be lost."
     return f"{hint}, and `celeryfleet up` declares it anew."

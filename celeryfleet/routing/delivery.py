@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import FleetError
+from celeryfleet.text import listed
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan, QueuePlan
@@ -106,7 +107,7 @@ def known(queues: Sequence[QueuePlan], name: str, namer: str = "", where: str = 
     for queue in queues:
         if queue.name == name:
             return queue
-    from celeryfleet.fleetfile.suggest import did_you_mean, listed  # producers need none of `spec`
+    from celeryfleet.fleetfile.suggest import did_you_mean  # producers need none of `fleetfile`
 
     names = [queue.name for queue in queues]
     hint = did_you_mean(str(name), names) or f"The fleet declares {listed(names)}."

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile.suggest import did_you_mean, listed
+from celeryfleet.fleetfile.suggest import did_you_mean
+from celeryfleet.text import listed
 
 Args: TypeAlias = "list[Any] | tuple[Any, ...]"
 Kwargs: TypeAlias = Mapping[str, Any]

@@ -12,9 +12,10 @@ from celeryfleet.client.bulk.publishers import BatchPublisher, Copy, Recording
 from celeryfleet.client.bulk.template import Made, Template
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.header_names import unfit
-from celeryfleet.fleetfile.suggest import did_you_mean, listed
+from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.plan.broker import kind
 from celeryfleet.routing.delivery import HIGHEST, LOWEST, wire
+from celeryfleet.text import listed
 
 if TYPE_CHECKING:
     from celery import Celery

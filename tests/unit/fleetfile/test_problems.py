@@ -344,7 +344,7 @@ QUEUE_NAMES = {
     "with them kombu names the priority lists of a Redis queue.",
     "-x": '"-x": the name must not start with a hyphen, or `celery worker -Q` takes it for an option.',
     "unacked": '"unacked": the name starts as a name that the broker or kombu keeps for itself.',
-    "x" * 201: f'"{"x" * 57}…": the name must be at most 200 characters long.',
+    "x" * 201: f'"{"x" * 59}…": the name must be at most 200 characters long.',
 }
 
 

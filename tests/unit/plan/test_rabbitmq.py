@@ -10,6 +10,7 @@ import pytest
 from celeryfleet.app import celery_objects
 from celeryfleet.plan.config import as_python
 from celeryfleet.plan.values import Plan, QueuePlan
+from celeryfleet.render.plan import plan_text
 from tests.unit.plan.fleets import fleet_text, plan_of
 
 AMQP = "amqp://guest:guest@broker//"
@@ -130,7 +131,7 @@ def test_what_a_queue_wants_of_headers_is_a_binding_of_celery_s(
 
 
 def test_a_plan_says_what_a_queue_wants() -> None:
-    assert '  pdf      headers exchange docs, key pdf, headers {"x-match": "all", "kind": "pdf"}\n' in str(
+    assert '  pdf      headers exchange docs, key pdf, headers {"x-match": "all", "kind": "pdf"}\n' in plan_text(
         _docs({"kind": "pdf"})
     )
 

@@ -1,4 +1,4 @@
-"""A plan as deterministic text without credentials: what `up --dry-run` prints and golden tests compare."""
+"""A plan as deterministic text without credentials."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.plan.secrets import shown
+from celeryfleet.text import duration
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import AutoscalePolicy, Plan, PoolPlan, QueuePlan
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _ELSEWHERE = ("task_queues", "task_routes", "broker_url")
 
 
-def text(plan: Plan) -> str:
+def plan_text(plan: Plan) -> str:
     """Write a plan for people."""
     return "\n".join(line.rstrip() for line in _lines(plan)) + "\n"
 
@@ -63,7 +64,7 @@ def _queue(queue: QueuePlan) -> str:
     if queue.arguments:
         parts.append(_json(queue.arguments))
     if queue.max_age is not None:
-        parts.append(f"amber after {queue.max_age:g}s")
+        parts.append(f"amber after {duration(queue.max_age)}")
     return ", ".join(parts)
 
 
@@ -104,8 +105,8 @@ def _autoscale(policy: AutoscalePolicy) -> str:
     if policy.target_length is not None:
         parts.append(f"{policy.target_length} messages each")
     if policy.target_age is not None:
-        parts.append(f"oldest under {policy.target_age:g}s")
-    return ", ".join([*parts, f"cooldown {policy.cooldown:g}s"])
+        parts.append(f"oldest under {duration(policy.target_age)}")
+    return ", ".join([*parts, f"cooldown {duration(policy.cooldown)}"])
 
 
 def _json(value: Any) -> str:

@@ -1,0 +1,121 @@
+"""How text is written for people: widths in a terminal, counts, lists, durations, sizes; knows nothing of fleets.
+
+`status` and `health` import it, so it imports nothing that takes long.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+#: seconds in each unit, the largest first
+_UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+# --- Sentences --------------------------------------------------------------------------------------------
+
+
+def counted(number: int, noun: str) -> str:
+    """Count things: `1 worker`, `1,200 processes`."""
+    plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{plural}"
+
+
+def listed(names: Iterable[str], last: str = "and", most: int = 0) -> str:
+    """Join names as a sentence does: `a, b and c`; with `most`, the first so many of them: `a, b and 7 more`."""
+    found = list(names) or [""]
+    if most and len(found) > most + 1:
+        found[most:] = [f"{len(found) - most} more"]
+    *before, final = found
+    return f"{', '.join(before)} {last} {final}" if before else final
+
+
+def quoted(names: Iterable[str], most: int = 6) -> str:
+    """List names in quotes, the first few of many."""
+    return listed((f'"{name}"' for name in names), most=most)
+
+
+def duration(seconds: float) -> str:
+    """Write a length of time exactly, as fleet.yaml does: 1m30s, 2h, 500ms."""
+    whole, text = int(seconds), ""
+    for unit, each in _UNITS:
+        if whole >= each:
+            text += f"{whole // each}{unit}"
+            whole %= each
+    rest = round((seconds - int(seconds)) * 1000)
+    return (f"{text}{rest}ms" if rest else text) or "0s"
+
+
+def age(seconds: float) -> str:
+    """Write a time that goes on, in at most two units: 8s, 3m12s, 1h05m, 2d03h."""
+    whole = max(0, int(seconds))
+    for (unit, each), (small, part) in pairwise(_UNITS):
+        if whole >= each:
+            return f"{whole // each}{unit}{whole % each // part:02d}{small}"
+    return f"{whole}s"
+
+
+def size(number: float) -> str:
+    """Write bytes in decimal units: 52 MB, 1.2 GB."""
+    if number >= 1_000_000_000:
+        return f"{round(number / 1e9, 1):g} GB"
+    return f"{number / 1e6:.0f} MB" if number >= 1_000_000 else f"{number / 1e3:.0f} kB"
+
+
+# --- Room in a terminal -----------------------------------------------------------------------------------
+
+
+def columns(text: str) -> int:
+    """Count the columns of a terminal that a text takes: a character of some scripts takes two."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
+
+    return sum(0 if category(c) in ("Mn", "Me") else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def cut(text: str, width: int) -> str:
+    """Cut a text to so many columns; an ellipsis stands for the rest."""
+    if columns(text) <= width:
+        return text
+    room = width - 1
+    for at, char in enumerate(text):
+        room -= columns(char)
+        if room < 0:
+            return f"{text[:at]}…" if width > 0 else ""
+    return text
+
+
+def middle(text: str, width: int) -> str:
+    """Shorten a text to so many columns in its middle, where both ends tell something."""
+    if columns(text) <= width:
+        return text
+    if width < 5:
+        return cut(text, width)
+    tail = cut(text[::-1], (width - 1) // 2 + 1)[-2::-1]
+    return cut(text, width - columns(tail)) + tail
+
+
+def wrap(parts: Iterable[str], width: int, between: str = " ") -> Iterator[str]:
+    """Put parts on lines of so many columns; one that is wider by itself stays whole."""
+    line = ""
+    for part in parts:
+        if line and columns(line) + len(between) + columns(part) > width:
+            yield line
+            line = part
+        else:
+            line = f"{line}{between}{part}" if line else part
+    if line:
+        yield line
+
+
+def visible(text: str) -> str:
+    r"""Spell out what would break a line or move the cursor: a line feed as \n."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def clean(text: str) -> str:
+    """Take the colours out of a line of somebody's output, and make its other control characters visible."""
+    return visible(_ESCAPE.sub("", text).expandtabs(4))
