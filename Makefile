@@ -1,51 +1,87 @@
-# Each goal works on a fresh clone: the virtual environment is made on first use.
+# Each goal works on a fresh clone: the virtual environment is made on first use, from the locks in requirements/.
+# Another Python, in an environment of its own: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 FLEET := $(BIN)/celeryfleet
+PIP := -m pip install --quiet --disable-pip-version-check
+PYTEST := -m pytest -n auto
+# what test-newest and test-lowest run
+TESTS ?= tests
 
-.PHONY: help demo up down test lint format bench clean
+.PHONY: help demo up down test test-unit test-services test-e2e test-newest test-lowest lint format bench lock clean
 
 help:  ## Show the goals.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
-$(BIN)/.installed: pyproject.toml
+# --- Environments: the packages of a lock, then celeryfleet itself, built with the hatchling of that lock ---
+
+$(BIN)/.demo $(BIN)/.dev $(BIN)/.bench $(BIN)/.lowest: $(BIN)/.%: requirements/%.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded]'
+	$(BIN)/python $(PIP) --require-hashes -r $<
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(BIN)/.developed: $(BIN)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@
+# --- The demo ---
 
-$(BIN)/.benched: $(BIN)/.developed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
-	@touch $@
-
-demo: $(BIN)/.installed  ## Start the demo fleet and take the tour; it is left running.
+demo: $(BIN)/.demo  ## Start the demo fleet and take the tour; it is left running.
 	@PATH="$(abspath $(BIN)):$$PATH" sh scripts/tour
 
-up: $(BIN)/.installed  ## Run the demo fleet in this terminal.
+up: $(BIN)/.demo  ## Run the demo fleet in this terminal.
 	$(FLEET) up
 
-down: $(BIN)/.installed  ## Stop the demo fleet.
+down: $(BIN)/.demo  ## Stop the demo fleet.
 	$(FLEET) down
 
-test: $(BIN)/.developed  ## Run the whole test suite, on all processors.
-	$(BIN)/python -m pytest -n auto
+# --- Tests ---
 
-lint: $(BIN)/.developed  ## Check style, types and layers.
+test: $(BIN)/.dev  ## Run the whole test suite, on all processors.
+	$(BIN)/python $(PYTEST)
+
+test-unit: $(BIN)/.dev  ## Run the tests that need no service: seconds.
+	$(BIN)/python $(PYTEST) tests/unit
+
+test-services: $(BIN)/.dev  ## Run the tests that talk to brokers.
+	$(BIN)/python $(PYTEST) tests/services
+
+test-e2e: $(BIN)/.dev  ## Run the tests that run whole fleets.
+	$(BIN)/python $(PYTEST) tests/e2e
+
+test-newest:  ## Test with the newest of every package, in .venv-newest; TESTS=tests/unit for a part.
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python $(PIP) --upgrade --upgrade-strategy eager -e '.[test]'
+	.venv-newest/bin/python $(PYTEST) $(TESTS)
+
+test-lowest:  ## Test with the lowest of every package that pyproject.toml allows, in .venv-lowest.
+	@$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/bin/.lowest
+	.venv-lowest/bin/python $(PYTEST) $(TESTS)
+
+# --- Care ---
+
+lint: $(BIN)/.dev  ## Check style, types and layers.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(BIN)/.developed  ## Mend style where that can be done.
+format: $(BIN)/.dev  ## Mend style where that can be done.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(BIN)/.benched  ## Measure side by side with the peers; writes benchmarks/RESULTS.md.
+bench: $(BIN)/.bench  ## Measure side by side with the peers; writes benchmarks/RESULTS.md.
 	$(BIN)/python -m benchmarks
 
+# One resolution holds all: the locks of the demo and of development are parts of that of the benchmarks.
+COMPILE := .venv-lock/bin/uv pip compile pyproject.toml --group build --quiet --universal --python-version 3.11 \
+	--generate-hashes --custom-compile-command 'make lock'
+
+lock:  ## Renew the locks with what is newest today.
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python $(PIP) --upgrade uv
+	$(COMPILE) --upgrade --extra dev --extra bench --output-file requirements/bench.txt
+	$(COMPILE) --upgrade --extra dev --constraint requirements/bench.txt --output-file requirements/dev.txt
+	$(COMPILE) --upgrade --extra embedded --constraint requirements/bench.txt --output-file requirements/demo.txt
+	$(COMPILE) --upgrade --extra test --resolution lowest-direct --output-file requirements/lowest.txt
+
 clean:  ## Remove what the goals made.
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf .venv .venv-* $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
