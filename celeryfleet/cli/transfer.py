@@ -16,7 +16,7 @@ from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import counted
 
 if TYPE_CHECKING:
-    from celeryfleet.importers.fleet import Result
+    from celeryfleet.importers.document import Result
 
 PANEL = "Write and check fleet.yaml"
 _LIMIT = 1024 * 1024
@@ -56,8 +56,8 @@ def import_(
     Examples: [bold]celeryfleet import compose docker-compose.yml[/] · [bold]celeryfleet import procfile Procfile -o
     fleet.yaml[/] · [bold]docker compose config | celeryfleet import compose -[/]
     """
-    from celeryfleet.importers.fleet import Ask
-    from celeryfleet.importers.kinds import made
+    from celeryfleet.importers.document import Ask
+    from celeryfleet.importers.formats import convert
 
     if output is not None and output.exists():
         raise FleetError(f"{output} exists, and import never overwrites.", hint=f"Name another file, or move {output}.")
@@ -68,7 +68,7 @@ def import_(
     def exists(path: str) -> bool:
         return (folder / path).is_file()
 
-    result = made(text, Ask(kind.value, shown, app, _given(context.obj.env_files), exists))
+    result = convert(text, Ask(kind.value, shown, app, _given(context.obj.env_files), exists))
     if output is not None:
         _write(output, result.text)
     if as_json:

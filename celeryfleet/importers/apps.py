@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from celeryfleet.errors import FleetError
 from celeryfleet.importers import variables
-from celeryfleet.importers.broker import DJANGO
+from celeryfleet.importers.environment import DJANGO
 from celeryfleet.importers.found import Fate, Note, Worker
 from celeryfleet.text import listed
 
@@ -15,7 +15,7 @@ _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 _HINT = "Name it: --app shop.celery"
 
 
-def alike(app: str) -> str:
+def _alike(app: str) -> str:
     """Return what `shop`, `shop.celery` and `shop.celery:app` have in common: Celery finds the same app by each."""
     module = re.sub(r"(:|\.)(app|celery|celery_app)$", "", app)
     return re.sub(r"\.celery$", "", module) or app
@@ -30,12 +30,14 @@ def choose(
     """
     named: dict[str, list[Worker]] = {}
     for worker in workers:
-        named.setdefault(alike(worker.app), []).append(worker)
+        named.setdefault(_alike(worker.app), []).append(worker)
     unnamed = named.pop("", [])
     if wanted:
         return _wanted(wanted, named, unnamed, file, notes)
     if len(named) > 1:
-        raise _several(named, file)
+        first = next(iter(named.values()))[0].app
+        what = f"the workers run {len(named)} different apps, and a fleet has one."
+        raise FleetError(what, file, f"{_who(named)}\nMake a fleet of each: --app {first} takes its workers only.")
     if not named:
         return (*_guessed(unnamed, others, notes), list(workers))
     (members,) = named.values()
@@ -53,22 +55,16 @@ def _wanted(
     wanted: str, named: Mapping[str, list[Worker]], unnamed: list[Worker], file: str, notes: list[Note]
 ) -> tuple[str, str, list[Worker]]:
     _check(wanted, "--app")
-    members = named.get(alike(wanted), [] if named else unnamed)
+    members = named.get(_alike(wanted), []) if named else unnamed
     if not members:
         raise FleetError(f"no worker runs the app {wanted}.", file, _who(named))
-    for key, rest in named.items():
-        for worker in rest if key != alike(wanted) else ():
-            notes.append(Note(Fate.LOST, worker.where, f"it runs another app, {worker.app}", worker.name))
-    for worker in unnamed if named else ():
-        notes.append(Note(Fate.LOST, worker.where, "it names no app", worker.name))
-    app = wanted if not named else next((w.app for w in members if w.app == wanted), members[0].app)
-    return app, f"{members[0].where} -A" if named else "--app", members
-
-
-def _several(named: Mapping[str, Sequence[Worker]], file: str) -> FleetError:
-    first = next(iter(named.values()))[0].app
-    what = f"the workers run {len(named)} different apps, and a fleet has one."
-    return FleetError(what, file, f"{_who(named)}\nMake a fleet of each: --app {first} takes its workers only.")
+    if not named:
+        return wanted, "--app", members
+    for worker in (worker for rest in (*named.values(), unnamed) if rest is not members for worker in rest):
+        what = f"it runs another app, {worker.app}" if worker.app else "it names no app"
+        notes.append(Note(Fate.LOST, worker.where, what, worker.name))
+    app = next((worker.app for worker in members if worker.app == wanted), members[0].app)
+    return app, f"{members[0].where} -A", members
 
 
 def _who(named: Mapping[str, Sequence[Worker]]) -> str:
@@ -79,22 +75,20 @@ def _who(named: Mapping[str, Sequence[Worker]]) -> str:
 
 
 def _guessed(unnamed: Sequence[Worker], others: Sequence[str], notes: list[Note]) -> tuple[str, str]:
+    """Guess the app of workers none of which names one. Raises FleetError."""
     first = unnamed[0]
-    if others:
-        what = f"it names no app: that of the others, {others[0]}, is taken"
-        notes.append(Note(Fate.CHANGED, first.where, what, first.name))
-        return others[0], "the other commands' -A"
     settings = next((worker.env[DJANGO] for worker in unnamed if worker.env.get(DJANGO)), "")
-    package = settings.partition(".")[0]
-    if package and not variables.varies(settings):
-        app = f"{package}.celery"
-        what = f"it names no app: {app} is a guess after {DJANGO}={settings}"
-        notes.append(Note(Fate.CHANGED, first.where, what, first.name))
-        return app, f"a guess after {DJANGO}={settings}"
-    hint = _HINT
-    if first.django:
-        hint = f"`manage.py celery` is django-celery's, which Celery 4 left behind: write a celery.py. {_HINT}"
-    raise FleetError(f"{first.name} names no app: it has no -A.", first.where, hint)
+    package = "" if variables.varies(settings) else settings.partition(".")[0]
+    if others:
+        app, origin, why = others[0], "the other commands' -A", f"that of the others, {others[0]}, is taken"
+    elif package:
+        app, origin = f"{package}.celery", f"a guess after {DJANGO}={settings}"
+        why = f"{app} is {origin}"
+    else:
+        gone = "`manage.py celery` is django-celery's, which Celery 4 left behind: write a celery.py. "
+        raise FleetError(f"{first.name} names no app: it has no -A.", first.where, first.django * gone + _HINT)
+    notes.append(Note(Fate.CHANGED, first.where, f"it names no app: {why}", first.name))
+    return app, origin
 
 
 def _check(app: str, where: str) -> None:
@@ -104,18 +98,14 @@ def _check(app: str, where: str) -> None:
         raise FleetError(f'the app is "{app}", which Python could not import.', where, hint)
 
 
-def django(workers: Iterable[Worker], notes: list[Note]) -> tuple[str, str]:
+def django(workers: Sequence[Worker], notes: list[Note]) -> tuple[str, str]:
     """Return DJANGO_SETTINGS_MODULE and where it is set, if all workers have the same."""
     found: dict[str, str] = {}
     for worker in workers:
         if worker.env.get(DJANGO):
-            found.setdefault(worker.env[DJANGO], worker.where)
+            found.setdefault(worker.env[DJANGO], f"{worker.where} {DJANGO}")
     if len(found) > 1:
-        notes.append(
-            Note(Fate.CHANGED, next(iter(found.values())), f"workers have different {DJANGO}s: each pool has its own")
-        )
-    if len(found) != 1:
-        return "", ""
-    ((value, where),) = found.items()
-    usable = variables.readable(value)
-    return (value, f"{where} {DJANGO}") if usable else ("", "")
+        where = next(iter(found.values())).removesuffix(f" {DJANGO}")
+        notes.append(Note(Fate.CHANGED, where, f"workers have different {DJANGO}s: each pool has its own"))
+    value, origin = next(iter(found.items()), ("", ""))
+    return (value, origin) if len(found) == 1 and variables.readable(value) else ("", "")

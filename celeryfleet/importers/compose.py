@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile import units
 from celeryfleet.fleetfile.fields import truth
 from celeryfleet.fleetfile.merge import compose, overridden
 from celeryfleet.fleetfile.names import fleet_problem
-from celeryfleet.fleetfile.tree import Block, Entry, Listing, Node, Scalar, at, child, entries, is_null, text
+from celeryfleet.fleetfile.tree import Block, Entry, Listing, Mark, Node, Scalar, at, child, entries, is_null, text
 from celeryfleet.importers import shell, variables, yamltext
-from celeryfleet.importers.found import Fate, Line, Note, Program, Reading, Words
+from celeryfleet.importers.found import Fate, Line, Note, Program, Reading
 
 _HINT = "A compose file has `services:` with a `command:` each."
 #: images of brokers → the URL of a service of that name
@@ -26,8 +25,6 @@ _BROKERS = {
 }
 #: keys of a service that belong to its container; a fleet has nothing of the kind
 _LIMITS = ("mem_limit", "cpus", "cpu_shares", "pids_limit", "ulimits", "memswap_limit")
-#: seconds, a pool's default
-_MAX_BACKOFF = 60
 _TAG_HINT = "fleet.yaml needs no tags."
 _OF_THE_SHELL = re.compile(r"\$\$([A-Za-z_]\w*|\{[^{}]*\})")
 
@@ -44,7 +41,7 @@ def read(source: str, file: str) -> Reading:
     if not isinstance(services, Block):
         raise FleetError("this is no compose file: it has no services.", file, _HINT)
     notes = [
-        Note(Fate.LOST, _place(entry), f"`include` is not followed: {_resolved(file)}")
+        Note(Fate.LOST, _place(entry.mark), f"`include` is not followed: {_resolved(file)}")
         for key, entry in entries(root)
         if key == "include"
     ]
@@ -64,8 +61,8 @@ def _is_version_1(root: Node | None) -> bool:
     return any(child(entry.node, key) is not None for _, entry in entries(root) for key in ("image", "build"))
 
 
-def _place(entry: Entry) -> str:
-    return f"{entry.mark.file}:{entry.mark.line}"
+def _place(mark: Mark) -> str:
+    return f"{mark.file}:{mark.line}"
 
 
 def _extended(name: str, entry: Entry, services: Block, notes: list[Note], file: str) -> Node:
@@ -75,7 +72,7 @@ def _extended(name: str, entry: Entry, services: Block, notes: list[Note], file:
         base = text(extends) or text(child(extends, "service")) or ""
         other = child(services, base)
         if child(extends, "file") is not None or other is None or other in seen:
-            where = f"{extends.mark.file}:{extends.mark.line}"
+            where = _place(extends.mark)
             notes.append(Note(Fate.LOST, where, f"`extends` is followed within the file only: {_resolved(file)}", name))
             break
         node = overridden(other, node)
@@ -87,10 +84,10 @@ def _brokers(services: Block) -> Iterator[tuple[str, str]]:
     for name, entry in services.entries.items():
         image = (text(child(entry.node, "image")) or "").rpartition("/")[2].partition(":")[0]
         if image in _BROKERS:
-            yield _BROKERS[image].format(name), _place(entry)
+            yield _BROKERS[image].format(name), _place(entry.mark)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Service:
     """One service, being read."""
 
@@ -104,46 +101,38 @@ class _Service:
         """Read it."""
         self.env = dict(self._environment())
         written = [e for key, e in entries(self.node) if key in ("entrypoint", "command") and not is_null(e.node)]
+        where = _place((written[-1] if written else self.entry).mark)
         words = [word for key in ("entrypoint", "command") for word in self._words(child(self.node, key))]
-        where = _place(written[-1] if written else self.entry)
         if words and words[0].startswith("-"):
             what = f"its command starts with {words[0]}: the entrypoint of its image is taken to be celery"
             self.notes.append(Note(Fate.CHANGED, where, what, self.name))
             words.insert(0, "celery")
-        found = Program(
+        return Program(
             self.name,
             where,
-            tuple(shell.separated(words)),
+            shell.separated(words, where),
             {key: value for key, value in self.env.items() if value != f"${{{key}}}"},
-            tuple(self._env_files()),
-            lines=tuple(self._lines()),
-            leftovers=tuple(self._leftovers()),
+            tuple(map(variables.normal, filter(variables.readable, self._texts("env_file")))),
+            self._line("replicas", "deploy", "replicas") or self._line("replicas", "scale") or Line("replicas", "1"),
+            tuple(self._lines()),
+            tuple(self._leftovers()),
         )
-        return self._with_replicas(found)
-
-    def _value(self, *path: str) -> tuple[str, str] | None:
-        """Return the text at a path and where it is."""
-        node = at(self.node, path)
-        written = text(node)
-        if node is None or written is None:
-            return None
-        return variables.normal(written), f"{node.mark.file}:{node.mark.line} {path[-1]}"
 
     # --- Commands -----------------------------------------------------------------------------------------
 
-    def _words(self, node: Node | None) -> Words:
+    def _words(self, node: Node | None) -> list[str]:
         match node:
             case Scalar():
                 try:
-                    return tuple(map(self._shell, shlex.split(node.text.replace("\\\n", " "))))
+                    return list(map(self._shell, shlex.split(node.text.replace("\\\n", " "))))
                 except ValueError as error:
-                    where = f"{node.mark.file}:{node.mark.line}"
-                    self.notes.append(Note(Fate.LOST, where, f"no shell could read this: {error}", self.name))
-                    return ()
+                    what = f"no shell could read this: {error}"
+                    self.notes.append(Note(Fate.LOST, _place(node.mark), what, self.name))
+                    return []
             case Listing():
-                return tuple(self._shell(item.text) for item in node.items if isinstance(item, Scalar))
+                return [self._shell(item.text) for item in node.items if isinstance(item, Scalar)]
             case _:
-                return ()
+                return []
 
     def _shell(self, word: str) -> str:
         """Write variables alike: `$VAR` is compose's, `$$VAR` the container's, which its `environment` may tell."""
@@ -168,71 +157,53 @@ class _Service:
             case _:
                 return
 
-    def _env_files(self) -> Iterator[str]:
-        node = child(self.node, "env_file")
+    def _texts(self, key: str) -> Iterator[str]:
+        """Go through a list of texts, or of mappings with a `path`; a mere text is a list of one."""
+        node = child(self.node, key)
         for item in node.items if isinstance(node, Listing) else (node,):
-            path = text(item) if isinstance(item, Scalar) else text(child(item, "path"))
-            if path and path.strip() and variables.readable(path):
-                yield variables.normal(path)
+            found = text(item) if isinstance(item, Scalar) else text(child(item, "path"))
+            if found and found.strip():
+                yield found
 
-    def _with_replicas(self, program: Program) -> Program:
-        for path in (("deploy", "replicas"), ("scale",)):
-            found = self._value(*path)
-            if found is not None:
-                return replace(program, replicas=found[0], replicas_from=found[1])
-        return program
+    def _value(self, *path: str) -> str:
+        return variables.normal(text(at(self.node, path)) or "")
+
+    def _line(self, key: str, *path: str, value: str = "") -> Line | None:
+        """Make a pool's key of the value at a path, or of this YAML text."""
+        node = at(self.node, path)
+        value = value or (yamltext.literal(self._value(*path)) if self._value(*path) else "")
+        return Line(key, value, path[-1], _place(node.mark)) if node is not None and value else None
 
     def _lines(self) -> Iterator[Line]:
-        grace = self._duration("stop_grace_period")
-        if grace:
-            yield Line("stop_grace_period", *grace)
-        restart = dict(self._restart())
-        if restart:
-            yield Line("restart", yamltext.mapping(restart), self._restart_place())
-        profiles = child(self.node, "profiles")
-        written = [text(item) or "" for item in profiles.items] if isinstance(profiles, Listing) else []
-        names = [variables.normal(name) for name in written if name.strip() and variables.readable(name)]
-        if names and profiles is not None:
-            yield Line("profiles", yamltext.listing(names), f"{profiles.mark.file}:{profiles.mark.line} profiles")
+        profiles = [variables.normal(name) for name in self._texts("profiles")]
+        for line in (
+            self._line("stop_grace_period", "stop_grace_period"),
+            self._restart(),
+            self._line("profiles", "profiles", value=yamltext.listing(profiles) if profiles else ""),
+        ):
+            if line is not None:
+                yield line
 
-    def _duration(self, *path: str) -> tuple[str, str] | None:
-        found = self._value(*path)
-        if found is None:
-            return None
-        settled = variables.settled(found[0], {})
-        try:
-            if settled is not None or not variables.alone(found[0]):
-                units.duration(settled or found[0])
-        except ValueError:
-            where, _, key = found[1].partition(" ")
-            self.notes.append(Note(Fate.LOST, where, f"`{key}: {found[0]}` is no duration", self.name))
-            return None
-        return yamltext.scalar(found[0]), found[1]
-
-    def _restart_place(self) -> str:
-        node = at(self.node, ("deploy", "restart_policy")) or child(self.node, "restart")
-        return f"{node.mark.file}:{node.mark.line} restart" if node else ""
-
-    def _restart(self) -> Iterator[tuple[str, str]]:
-        found = self._value("restart")
-        match = re.fullmatch(r"on-failure:([0-9]{1,6})", found[0]) if found else None
-        most = self._value("deploy", "restart_policy", "max_attempts")
-        if match or (most and re.fullmatch("[0-9]{1,6}", most[0])):
-            yield "max_restarts", match[1] if match else most[0] if most else ""
-        for key, option in (("backoff", "delay"), ("window", "window")):
-            span = self._duration("deploy", "restart_policy", option)
-            seconds = units.duration(span[0]) if span and "$" not in span[0] else 0
-            if span and seconds:
-                yield key, span[0]
-            if span and key == "backoff" and seconds > _MAX_BACKOFF:
-                yield "max_backoff", span[0]
+    def _restart(self) -> Line | None:
+        policy = ("deploy", "restart_policy")
+        match = re.fullmatch("on-failure:(.+)", self._value("restart"))
+        delay, window = self._value(*policy, "delay"), self._value(*policy, "window")
+        found = {
+            "max_restarts": match[1] if match else self._value(*policy, "max_attempts"),
+            "backoff": delay,  # which is always the same in compose
+            "max_backoff": delay,
+            "window": "" if window in ("0", "0s") else window,
+        }
+        path = policy if at(self.node, policy) is not None else ("restart",)
+        value = yamltext.mapping({key: value for key, value in found.items() if value})
+        return self._line("restart", *path, value=value) if any(found.values()) else None
 
     def _leftovers(self) -> Iterator[Note]:
         """Say what a worker's service has that a fleet has not."""
         for key, entry in entries(self.node):
             what = self._said(key, entry.node)
             if what:
-                yield Note(Fate.LOST, _place(entry), what, self.name)
+                yield Note(Fate.LOST, _place(entry.mark), what, self.name)
 
     def _said(self, key: str, node: Node) -> str:
         value = text(node) or ""

@@ -1,4 +1,4 @@
-"""What was found in a file, as values: the programs that it starts, and what is to be said of them."""
+"""What was found in a file, as values: the programs and workers that it starts, and what is to be said of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-#: the words of one simple command
 Words = tuple[str, ...]
 
 
@@ -40,23 +39,34 @@ class Note:
 
 def grouped(notes: Iterable[Note], fate: Fate) -> Iterator[str]:
     """Write what is said with this fate, each sentence once with all its places."""
-    places: dict[str, list[str]] = {}
+    places: dict[str, dict[str, None]] = {}
     for note in notes:
-        if note.fate is fate and note.place not in places.setdefault(note.what, []):
-            places[note.what].append(note.place)
-    for what, where in places.items():
-        shown = where if len(where) <= 3 else [*where[:2], f"… {where[-1]}"]
-        yield f"{', '.join(shown)}: {what}"
+        if note.fate is fate:
+            places.setdefault(note.what, {})[note.place] = None
+    for what, found in places.items():
+        where = list(found)
+        yield f"{', '.join(where if len(where) <= 3 else [*where[:2], f'… {where[-1]}'])}: {what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A simple command of a shell."""
+
+    words: Words
+    #: redirections into files, as `>> worker.log`
+    files: Words = ()
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A key of a pool, with its value as YAML text."""
+    """A key of a pool, with its value as YAML text, and the option or key that it comes from."""
 
     key: str
     value: str
-    #: where it comes from
     comment: str = ""
+    #: the place of that; empty: the worker's own
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +77,15 @@ class Program:
     name: str
     #: of its command
     where: str
-    #: what it runs, one simple command after the other; variables as `${VAR}`
-    commands: tuple[Words, ...]
+    #: what it runs, one after the other; variables as `${VAR}`
+    commands: tuple[Command, ...] = ()
     #: literal, or with `${VAR}`
     env: Mapping[str, str] = field(default_factory=dict)
     env_files: tuple[str, ...] = ()
-    #: a number or a `${VAR}`
-    replicas: str = "1"
-    #: why there are so many
-    replicas_from: str = ""
+    #: how many processes there are: a number or a `${VAR}`, and where that is said
+    replicas: Line = Line("replicas", "1")
     #: of the pool, from the file rather than from the command
     lines: tuple[Line, ...] = ()
-    #: of each command, if that is not `where`
-    places: tuple[str, ...] = ()
     #: what is to be said of the rest, if this starts a worker
     leftovers: tuple[Note, ...] = ()
 
@@ -98,14 +104,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One `celery worker`, or several that are alike."""
+    """One `celery worker`."""
 
     #: as the file or -n names it
     name: str
     where: str
     #: as in -A; empty: it names none
     app: str
-    #: long names without the dashes → values; flags have none
+    #: Celery's names of its options → values as written; flags have none
     options: Mapping[str, str]
     env: Mapping[str, str]
     program: Program

@@ -1,69 +1,77 @@
-"""The options of a worker → the keys of its pool, each with the option it comes from."""
+"""The options of a worker → the keys of its pool, each with the option it comes from; fleet.yaml judges the values."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
 
 from celeryfleet.fleetfile import names
+from celeryfleet.fleetfile.interpolate import interpolated
+from celeryfleet.fleetfile.merge import compose
+from celeryfleet.fleetfile.pool import Pool
+from celeryfleet.fleetfile.tree import raw
 from celeryfleet.importers import variables, yamltext
-from celeryfleet.importers.command import BEAT
 from celeryfleet.importers.found import Fate, Line, Worker
-from celeryfleet.importers.options import LOGS
+from celeryfleet.importers.workers import BEAT, LOGS
 from celeryfleet.text import listed
 
 #: what Celery reads where nothing is said
 CELERY_QUEUE = "celery"
-_POOLS = ("prefork", "threads", "gevent", "eventlet", "solo")
-_MOST = 100_000
 
-#: tells what becomes of an option
-Tell = Callable[[Fate, str], None]
+#: tells what becomes of an option, and where that stands if it is not the worker's place
+Tell = Callable[..., None]
 
 
-@dataclass(slots=True)
-class Keys:
-    """A pool as a worker's options describe it."""
-
-    queues: list[str] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
-
-
-def keys(worker: Worker, known: Mapping[str, str], tell: Tell) -> Keys:
-    """Describe a worker's pool; `known` are variables whose values are given."""
-    found = Keys()
+def lines(worker: Worker, queues: Sequence[str], known: Mapping[str, str], tell: Tell) -> Iterator[Line]:
+    """Describe a worker's pool, but for its queues; `known` are variables whose values are given."""
     said = worker.options
-    found.queues = _queues(said, known, found, tell)
-    found.lines += _processes(said, known, tell)
-    for option, key in (("max-tasks-per-child", "max_tasks_per_child"), ("prefetch-multiplier", "prefetch_multiplier")):
-        least = 0 if key == "prefetch_multiplier" else 1
-        found.lines += _counted(said, option, key, least, tell)
-    found.lines += _memory(said, tell)
-    found.lines += _limits(said, tell)
-    if "task-events" in said:
-        found.lines.append(Line("events", "true", "-E"))
-    if "disable-prefetch" in said:
-        found.lines.append(Line("celery", "{worker_disable_prefetch: true}", "--disable-prefetch"))
-    found.lines += worker.program.lines
-    for option in said:
-        if option in _FATES and (option, said[option]) != ("optimization", "fast"):
+    if len(queues) > 1:
+        yield Line("order", "round_robin", "as Celery reads them; strict: the first one first")
+    yield from _processes(said, known, tell)
+    for option, (key, unit, comment) in _MEASURED.items():
+        written = said.get(option, "").strip()
+        if written and (written not in ("0", "0.0") or key == "prefetch_multiplier"):  # to Celery, 0 means none
+            yield Line(key, yamltext.literal(f"{written}{unit}"), comment)
+    if "task_events" in said:
+        yield Line("events", "true", "-E")
+    if "disable_prefetch" in said:
+        yield Line("celery", "{worker_disable_prefetch: true}", "--disable-prefetch")
+    yield from worker.program.lines
+    for option, value in said.items():
+        if option in _FATES:
             fate, what = _FATES[option]
-            tell(fate, f"{_written(option, said)}{what}")
-    _tell_level(said, tell)
-    return found
+            tell(fate, f"{_written(option, value)}{what}")
+    _tell_profile_and_level(said, tell)
 
 
-def _written(option: str, said: Mapping[str, str]) -> str:
-    value = said[option]
+#: options that are a key with another unit: the key, the unit and the comment
+_MEASURED = {
+    "max_tasks_per_child": ("max_tasks_per_child", "", "--max-tasks-per-child"),
+    "prefetch_multiplier": ("prefetch_multiplier", "", "--prefetch-multiplier"),
+    "max_memory_per_child": ("max_memory_per_child", "KiB", "--max-memory-per-child, in KiB"),
+    "time_limit": ("time_limit", "s", "--time-limit"),
+    "soft_time_limit": ("soft_time_limit", "s", "--soft-time-limit"),
+}
+#: options that everyone knows by their letter
+_SHORT = {
+    "beat": "-B",
+    "detach": "-D",
+    "include": "-I",
+    "schedule_filename": "-s",
+    "statedb": "-S",
+}
+
+
+def _written(option: str, value: str) -> str:
     if option in _SHORT:
         return f"`{_SHORT[option]} {value}".rstrip() + "`"
-    return f"`--{option}={value}`" if value else f"`--{option}`"
-
-
-#: options that everyone knows by their letter
-_SHORT = {"beat": "-B", "detach": "-D", "include": "-I", "optimization": "-O", "schedule": "-s", "statedb": "-S"}
+    name = option.replace("_", "-")
+    return f"`--{name}={value}`" if value else f"`--{name}`"
 
 
 # --- Queues -----------------------------------------------------------------------------------------------
@@ -75,181 +83,118 @@ _NO_QUEUES = (
 )
 
 
-def _queues(said: Mapping[str, str], known: Mapping[str, str], found: Keys, tell: Tell) -> list[str]:
-    written = said.get("queues", "")
-    excluded = [name.strip() for name in said.get("exclude-queues", "").split(",") if name.strip()]
+def queues(worker: Worker, known: Mapping[str, str], tell: Tell) -> tuple[list[str], Line]:
+    """Return the queues that a worker reads, and the line that says so."""
+    written = worker.options.get("queues", "")
     comment, text = f"-Q {written}", variables.settled(written, known)
     if not written:
         comment, text = "a guess, for there is no -Q: Celery's own default queue", CELERY_QUEUE
         tell(Fate.CHANGED, _NO_QUEUES)
     elif text is None:
-        tell(
-            Fate.LOST,
-            f"`-Q {written}`: the file does not tell what it holds. Write the queues into fleet.yaml, or give the "
-            "variable: `celeryfleet --env-file .env import …`",
-        )
+        what = "the file does not tell what it holds. Write the queues into fleet.yaml, or give the variable"
+        tell(Fate.LOST, f"`-Q {written}`: {what}: `celeryfleet --env-file .env import …`")
         comment, text = f"-Q {written}: unknown here; write the queues", CELERY_QUEUE
     elif text != written:
         comment = f"-Q {written}: fixed here"
         tell(Fate.CHANGED, f"`-Q {written}` is taken as {text}: a variable does not change the queues of a fleet")
-    queues = _named(text, excluded, tell)
+    excluded = [name.strip() for name in worker.options.get("exclude_queues", "").split(",") if name.strip()]
     if excluded:
-        tell(
-            Fate.LOST,
-            f"`-X {', '.join(excluded)}`: a pool reads the queues that it names"
-            + ("" if written else "; name the others of the app's task_queues"),
-        )
-    found.lines.append(Line("queues", yamltext.listing(queues), comment))
-    if len(queues) > 1:
-        found.lines.append(Line("order", "round_robin", "as Celery reads them; strict: the first one first"))
-    return queues
+        others = "" if written else "; name the others of the app's task_queues"
+        tell(Fate.LOST, f"`-X {', '.join(excluded)}`: a pool reads the queues that it names{others}")
+    found = [name for name in _named(text, tell) if name not in excluded] or [CELERY_QUEUE]
+    return found, Line("queues", yamltext.listing(found), comment)
 
 
-def _named(text: str, excluded: list[str], tell: Tell) -> list[str]:
+def _named(text: str, tell: Tell) -> Iterator[str]:
     """Split a list of queues; Celery itself keeps the spaces, which celeryfleet's queues can't have."""
-    parts = text.split(",")
-    spaced = [part for part in parts if part != part.strip() and part.strip()]
-    if spaced:
-        tell(
-            Fate.CHANGED,
-            f"`-Q '{text}'`: to Celery the spaces are part of the names {listed(repr(part) for part in spaced)}; "
-            "here they are not",
-        )
-    queues: list[str] = []
-    for name in dict.fromkeys(part.strip() for part in parts if part.strip()):
-        problem = names.queue_problem(name)
-        if problem:
+    parts = [part for part in text.split(",") if part.strip()]
+    if spaced := [repr(part) for part in parts if part != part.strip()]:
+        what = f"to Celery the spaces are part of the names {listed(spaced)}; here they are not"
+        tell(Fate.CHANGED, f"`-Q '{text}'`: {what}")
+    for name in dict.fromkeys(map(str.strip, parts)):
+        if problem := names.queue_problem(name):
             tell(Fate.LOST, f"the queue {name!r}: a queue's name {problem}")
-        elif name not in excluded:
-            queues.append(name)
-    return queues or [CELERY_QUEUE]
+        else:
+            yield name
 
 
 # --- Processes --------------------------------------------------------------------------------------------
 
 
 def _processes(said: Mapping[str, str], known: Mapping[str, str], tell: Tell) -> Iterator[Line]:
-    kind = {"processes": "prefork", "": "prefork"}.get(said.get("pool", ""), said.get("pool", ""))
+    kind = said.get("pool", "prefork").replace("processes", "prefork")
+    written = said.get("concurrency", "")
     if "autoscale" in said:
-        yield from _autoscaled(said["autoscale"], known, tell)
+        yield _autoscaled(said["autoscale"], known, tell)
     elif kind == "solo":
         yield Line("concurrency", "1", "-P solo")
-    else:
-        yield from _concurrency(said, tell)
-    settled = variables.settled(kind, {})
-    if settled is None or settled not in _POOLS:
-        tell(Fate.LOST, f"`-P {kind}`: a pool is {listed(_POOLS, 'or')}; here it is prefork")
-    elif settled != "prefork" or kind != settled:
-        yield Line("pool", kind, "-P")
-
-
-def _concurrency(said: Mapping[str, str], tell: Tell) -> Iterator[Line]:
-    written = said.get("concurrency", "")
-    if written in ("auto", "0") or re.fullmatch(r"(\$\(|`)nproc.*", written):
+    elif written in ("auto", "0") or re.fullmatch(r"(\$\(|`)nproc.*", written):
         yield Line("concurrency", "auto", f"-c {written}: the processors this process may use")
-    elif not written:
+    elif written:
+        yield Line("concurrency", yamltext.literal(written), "-c")
+    else:
         yield Line("concurrency", "auto", "no -c: as many as there are processors")
-    else:
-        lines = list(_counted(said, "concurrency", "concurrency", 1, tell, "-c"))
-        yield from lines or [Line("concurrency", "auto", f"-c {written}: unknown here")]
-
-
-def _autoscaled(written: str, known: Mapping[str, str], tell: Tell) -> Iterator[Line]:
-    """Celery's autoscaler resizes one worker; a fleet's adds workers. Its most is what the team runs at its busiest."""
-    most, least = _bounds(written, known)
-    if value := number(most, 1, _MOST):
-        yield Line("concurrency", value, f"--autoscale={written}: its most")
-    else:
-        tell(Fate.LOST, f"`--autoscale={written}`: the file does not tell the most processes; write `concurrency`")
-        yield Line("concurrency", "auto", f"--autoscale={written}: unknown here")
-    advice = ""
-    if most.isdecimal() and least.isdecimal() and int(least):
-        advice = f", such as concurrency: {least} and autoscale: {{min: 1, max: {math.ceil(int(most) / int(least))}}}"
-    tell(
-        Fate.CHANGED,
-        f"`--autoscale={written}` makes one worker grow and shrink; here it has its most from the start. A fleet's "
-        f"autoscale adds workers, on Redis{advice}",
-    )
-
-
-def _bounds(written: str, known: Mapping[str, str]) -> tuple[str, str]:
-    """Return the most and the least processes, whichever comes first; empty where a variable holds both."""
-    two = _TWO_VARIABLES.fullmatch(written)
-    if two:
-        return two[1], two[2]
-    parts = [part.strip() for part in (variables.settled(written, known) or "").split(",")]
-    if not all(part.isdecimal() for part in parts):
-        return "", ""
-    bounds = sorted(map(int, parts))
-    return str(bounds[-1]), str(max(1, bounds[0])) if len(bounds) > 1 else "1"
+    if kind not in ("", "prefork"):
+        yield Line("pool", yamltext.scalar(kind), "-P")
 
 
 #: a variable for the most, and perhaps one for the least
 _TWO_VARIABLES = re.compile(r"(\$\{[^{},]*\}),(\$\{[^{},]*\}|[0-9]+)")
 
 
-# --- Numbers ----------------------------------------------------------------------------------------------
+def _autoscaled(written: str, known: Mapping[str, str], tell: Tell) -> Line:
+    """Celery's autoscaler resizes one worker; a fleet's adds workers. Its most is what the team runs at its busiest."""
+    two, settled = _TWO_VARIABLES.fullmatch(written), variables.settled(written, known) or ""
+    bounds, advice = sorted(int(part) for part in re.findall("[0-9]{1,6}", settled)), ""
+    if len(bounds) > 1 and bounds[0]:
+        least, most = bounds[0], math.ceil(bounds[-1] / bounds[0])
+        advice = f", such as concurrency: {least} and autoscale: {{min: 1, max: {most}}}"
+    what = (
+        f"`--autoscale={written}` makes one worker grow and shrink; here it has its most from the start. A fleet's "
+        f"autoscale adds workers, on Redis{advice}"
+    )
+    tell(Fate.CHANGED, what)
+    if two or re.fullmatch(r"\s*[0-9]{1,6}\s*(,\s*[0-9]{1,6}\s*)?", settled):
+        return Line("concurrency", two[1] if two else str(bounds[-1]), f"--autoscale={written}: its most")
+    what = f"`--autoscale={written}`: the file does not tell the most processes; write `concurrency`"
+    tell(Fate.LOST, what)
+    return Line("concurrency", "auto", f"--autoscale={written}: unknown here")
 
 
-def _counted(said: Mapping[str, str], option: str, key: str, least: int, tell: Tell, shown: str = "") -> Iterator[Line]:
-    written = said.get(option, "").strip()
-    shown = shown or f"--{option}"
-    if not written or (written == "0" and least):  # to Celery, 0 is as good as nothing
-        return
-    value = number(written, least, _MOST if key == "concurrency" else 1_000_000)
-    if value is None:
-        tell(Fate.LOST, f"`{shown} {written}`: {key} needs a whole number of at least {least}")
-        return
-    yield Line(key, value, shown)
+# --- What fleet.yaml refuses ------------------------------------------------------------------------------
 
 
-def number(written: str, least: int, most: int) -> str | None:
-    """Return a number, or a variable that may hold one, as fleet.yaml takes it."""
-    if written.isdecimal():
-        return str(int(written)) if least <= int(written) <= most else None
-    if not variables.alone(written):
-        return None
-    value = variables.settled(written, {})
-    return written if value is None or (value.isdecimal() and least <= int(value) <= most) else None
+def accepted(found: Sequence[Line], tell: Tell) -> list[Line]:
+    """Leave out the lines that fleet.yaml would refuse, and say so."""
+    refused = _refused(found)
+    if not any(line.key in refused for line in found):
+        return list(found)
+    kept = [line for line in found if line.key not in refused]
+    for line in found:
+        if line.key in refused:
+            option = line.comment.partition(",")[0]
+            written = f"`{option} {line.value}`" if option[:1] == "-" else f"`{option}: {line.value}`"
+            tell(Fate.LOST, f"{written}: {line.key} {refused[line.key]}", line.where)
+            if line.key == "concurrency":
+                kept.append(replace(line, value="auto", comment=f"{option} {line.value}: unknown here"))
+    return accepted(kept, tell)
 
 
-def _memory(said: Mapping[str, str], tell: Tell) -> Iterator[Line]:
-    for line in _counted(said, "max-memory-per-child", "max_memory_per_child", 1, tell):
-        value = yamltext.kibibytes(int(line.value)) if line.value.isdecimal() else f"{line.value}KiB"
-        yield Line(line.key, value, f"{line.comment} {said['max-memory-per-child']}, in KiB")
-
-
-def _limits(said: Mapping[str, str], tell: Tell) -> Iterator[Line]:
-    values: dict[str, tuple[str, float | None]] = {}
-    for option in ("time-limit", "soft-time-limit"):
-        written = said.get(option, "").strip()
-        if not written or written in ("0", "0.0"):
-            continue
-        default = variables.settled(written, {}) if variables.alone(written) else None
-        if variables.alone(written) and (default is None or _seconds(default)):
-            values[option] = f"{written}s", _seconds(default or "")
-        elif (seconds := _seconds(written)) is not None:
-            values[option] = yamltext.span(seconds), seconds
-        else:
-            tell(Fate.LOST, f"`--{option} {written}`: a limit needs a number of seconds")
-    hard, soft = values.get("time-limit"), values.get("soft-time-limit")
-    if hard and soft and (hard[0] == soft[0] or (hard[1] and soft[1] and soft[1] >= hard[1])):
-        tell(
-            Fate.LOST,
-            f"`--soft-time-limit {said['soft-time-limit']}` is not less than --time-limit {said['time-limit']}: "
-            "no task would see it",
-        )
-        del values["soft-time-limit"]
-    for option, (text, _) in values.items():
-        yield Line(option.replace("-", "_"), text, f"--{option}")
-
-
-def _seconds(written: str) -> float | None:
+def _refused(found: Sequence[Line]) -> dict[str, str]:
+    """Return what fleet.yaml has against these keys of a pool."""
+    problems = {line.key: "is not told by the file" for line in found if not variables.readable(line.value)}
+    if problems:
+        return problems
+    text = "\n".join(f"{line.key}: {variables.tried(line.key, line.value)}" for line in found)
+    root, _ = compose(text, "")
     try:
-        seconds = round(float(written), 3)
-    except ValueError:
-        return None
-    return seconds if 0 < seconds < 10**9 else None
+        Pool.model_validate({} if root is None else raw(interpolated(root, {}, [])))
+    except ValidationError as error:
+        for one in error.errors():
+            context: Any = one.get("ctx", {})
+            key = one["loc"][0] if one["loc"] else context.get("at")
+            problems[str(key)] = context.get("what", one["msg"])
+    return problems
 
 
 # --- What a pool has no key for ---------------------------------------------------------------------------
@@ -258,13 +203,13 @@ _PROCESS = ": a fleet knows its processes itself"
 _USER = ": the fleet runs as the user who starts it"
 _FATES: Mapping[str, tuple[Fate, str]] = {
     "beat": (Fate.LOST, f": {BEAT[0].lower()}{BEAT[1:]}"),
-    "schedule": (Fate.LOST, ": see -B"),
+    "schedule_filename": (Fate.LOST, ": see -B"),
     "scheduler": (Fate.LOST, ": see -B"),
     "purge": (Fate.LOST, ": `celeryfleet queues purge QUEUE` drops what waits, when you want it"),
     "include": (Fate.LOST, ": name these modules in the app's own `include`"),
     "statedb": (Fate.LOST, ": a fleet's workers keep no state file; ids revoked there are forgotten"),
-    "heartbeat-interval": (Fate.LOST, ": a worker's events are as Celery's default sends them"),
-    "pool-start-method": (Fate.LOST, ": children of prefork workers are forked"),
+    "heartbeat_interval": (Fate.LOST, ": a worker's events are as Celery's default sends them"),
+    "pool_start_method": (Fate.LOST, ": children of prefork workers are forked"),
     "executable": (Fate.LOST, ": celeryfleet runs workers with its own Python"),
     "loader": (Fate.LOST, ": an app has the loader that it names itself"),
     "autoreload": (Fate.LOST, ": `celeryfleet reload` reads new code"),
@@ -276,14 +221,17 @@ _FATES: Mapping[str, tuple[Fate, str]] = {
     "logfile": (Fate.NEEDLESS, LOGS),
     "pidfile": (Fate.NEEDLESS, _PROCESS),
     "detach": (Fate.NEEDLESS, ": `celeryfleet up -d`"),
-    "optimization": (Fate.NEEDLESS, ": every worker is fair"),
-    "without-gossip": (Fate.NEEDLESS, ": a fleet's workers have none"),
-    "without-mingle": (Fate.NEEDLESS, ": a fleet's workers have none"),
-    "without-heartbeat": (Fate.NEEDLESS, ": a fleet's workers have none unless `events: true`"),
+    "without_gossip": (Fate.NEEDLESS, ": a fleet's workers have none"),
+    "without_mingle": (Fate.NEEDLESS, ": a fleet's workers have none"),
+    "without_heartbeat": (Fate.NEEDLESS, ": a fleet's workers have none unless `events: true`"),
 }
 
 
-def _tell_level(said: Mapping[str, str], tell: Tell) -> None:
+def _tell_profile_and_level(said: Mapping[str, str], tell: Tell) -> None:
+    if said.get("optimization") == "fast":
+        tell(Fate.LOST, "`-O fast` is gone from Celery: every worker is fair")
+    elif said.get("optimization"):
+        tell(Fate.NEEDLESS, f"`-O {said['optimization']}`: every worker is fair")
     level = said.get("loglevel", "")
     if level.upper() == "INFO":
         tell(Fate.NEEDLESS, "`-l INFO`: as every worker of a fleet")

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from celeryfleet.fleetfile.names import pool_problem
-from celeryfleet.fleetfile.pool import MOST_REPLICAS
 from celeryfleet.importers import keys
-from celeryfleet.importers.broker import environment
+from celeryfleet.importers.environment import environment
 from celeryfleet.importers.found import Fate, Line, Note, Worker
 
 _NUMBER = re.compile(r"[-_.]?[0-9]+$")
@@ -41,61 +40,47 @@ def pools(workers: Sequence[Worker], known: Mapping[str, str], notes: list[Note]
     """Make the pools of a fleet, in the order of the file."""
     groups: dict[object, list[Worker]] = {}
     for worker in workers:
-        groups.setdefault(_kind(worker), []).append(worker)
+        groups.setdefault(_alike(worker), []).append(worker)
     found = [Pool("", members) for members in groups.values()]
     for pool in found:
         _describe(pool, known, notes)
-    _name(found, notes)
+    _name(found)
     return found
 
 
-def _kind(worker: Worker) -> object:
+def _alike(worker: Worker) -> object:
     """Return what workers of one pool have in common."""
-    options = {name: value for name, value in worker.options.items() if name not in _OWN}
+    options = frozenset(item for item in worker.options.items() if item[0] not in _OWN)
     program = worker.program
     lines = tuple((line.key, line.value) for line in program.lines)
-    count = () if program.replicas.isdecimal() else (worker.name, worker.where)
-    return (_stem(_label(worker)), *map(_frozen, (options, worker.env)), lines, program.env_files, count)
-
-
-def _frozen(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(values.items()))
+    alone = () if program.replicas.value.isdecimal() else (worker.name, worker.where)
+    return _stem(_label(worker)), options, frozenset(worker.env.items()), lines, program.env_files, alone
 
 
 def _describe(pool: Pool, known: Mapping[str, str], notes: list[Note]) -> None:
     first = pool.workers[0]
 
-    def tell(fate: Fate, what: str) -> None:
-        notes.append(Note(fate, first.where, what, first.name))
+    def tell(fate: Fate, what: str, where: str = "") -> None:
+        notes.append(Note(fate, where or first.where, what, first.name))
 
-    found = keys.keys(first, known, tell)
-    pool.queues = found.queues
-    pool.env = environment(_env(first), first.where, notes)
-    pool.lines = [*found.lines[:1], *_replicas(pool, tell), *found.lines[1:]]
+    pool.queues, queues = keys.queues(first, known, tell)
+    lines = [queues, *_replicas(pool.workers), *keys.lines(first, pool.queues, known, tell)]
+    pool.lines = keys.accepted(lines, tell)
+    config = first.options.get("config")
+    env = {**first.env, "CELERY_CONFIG_MODULE": config} if config else first.env
+    pool.env = environment(env, first.where, notes)
     for worker in pool.workers:
-        notes += [note for note in worker.program.leftovers if note not in notes]
+        notes += worker.program.leftovers
 
 
-def _env(worker: Worker) -> dict[str, str]:
-    config = worker.options.get("config")
-    return {**worker.env, **({"CELERY_CONFIG_MODULE": config} if config else {})}
-
-
-def _replicas(pool: Pool, tell: keys.Tell) -> Iterator[Line]:
-    program = pool.workers[0].program
-    if not program.replicas.isdecimal():
-        value = keys.number(program.replicas, 0, MOST_REPLICAS)
-        if value is None:
-            tell(Fate.LOST, f"there are `{program.replicas}` of it, which is no number: one is taken")
-        else:
-            yield Line("replicas", value, program.replicas_from)
-        return
-    count = sum(int(worker.program.replicas) for worker in pool.workers)
-    if count > MOST_REPLICAS:
-        tell(Fate.CHANGED, f"{count} workers are more than a pool may have, {MOST_REPLICAS}")
-    if count != 1:
-        comment = program.replicas_from or f"{len(pool.workers)} workers that differ in name only"
-        yield Line("replicas", str(min(count, MOST_REPLICAS)), comment)
+def _replicas(workers: Sequence[Worker]) -> Iterator[Line]:
+    line = workers[0].program.replicas
+    if line.value.isdecimal():
+        count = sum(int(worker.program.replicas.value) for worker in workers)
+        comment = line.comment or f"{len(workers)} workers that differ in name only"
+        line = Line(line.key, str(count), comment, line.where)
+    if line.value != "1":
+        yield line
 
 
 # --- Names ------------------------------------------------------------------------------------------------
@@ -113,7 +98,7 @@ def _stem(label: str) -> str:
     return _NUMBER.sub("", label) or label
 
 
-def _name(found: Sequence[Pool], notes: list[Note]) -> None:
+def _name(found: Sequence[Pool]) -> None:
     wanted = [_clean(_wanted(pool)) for pool in found]
     stems = [_clean(_stem(_label(pool.workers[0]))) for pool in found]
     taken: set[str] = set()

@@ -1,37 +1,32 @@
-"""A Procfile → the programs of its lines."""
+"""A Procfile → the programs of its lines, by honcho's rule."""
 
 from __future__ import annotations
 
 import re
 
 from celeryfleet.importers import shell, variables
-from celeryfleet.importers.found import Fate, Note, Program, Reading, Words
+from celeryfleet.importers.found import Command, Fate, Note, Program, Reading
 
-_LINE = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*:\s*(.*)")
+#: honcho's, and dots in a name besides
+_LINE = re.compile(r"([A-Za-z0-9_.-]+)\s*:\s*(.+)")
 
 
 def read(source: str, file: str) -> Reading:
     """Read a Procfile: `name: command`, comments and empty lines."""
     programs: list[Program] = []
     notes: list[Note] = []
-    for number, line in enumerate(source.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        where = f"{file}:{number}"
-        match = _LINE.fullmatch(line)
-        if match is None:
+    for number, line in enumerate(map(str.strip, source.splitlines()), 1):
+        where, match = f"{file}:{number}", _LINE.fullmatch(line)
+        if match is None and line and not line.startswith("#"):
             notes.append(Note(Fate.LOST, where, "this line is not `name: command`"))
+        if match is None or line.startswith("#"):
             continue
-        words = _words(match[2], where, notes)
+        commands: tuple[Command, ...] = ()
+        try:
+            commands = shell.commands(variables.normal(match[2]), where)
+        except ValueError as error:
+            notes.append(Note(Fate.LOST, where, f"no shell could read this: {error}"))
         if match[1] in (program.name for program in programs):
             notes.append(Note(Fate.CHANGED, where, f"{match[1]} is named twice: both are read"))
-        programs.append(Program(match[1], where, words))
+        programs.append(Program(match[1], where, commands))
     return Reading(tuple(programs), tuple(notes))
-
-
-def _words(command: str, where: str, notes: list[Note]) -> tuple[Words, ...]:
-    try:
-        return tuple(shell.commands(variables.normal(command)))
-    except ValueError as error:
-        notes.append(Note(Fate.LOST, where, f"no shell could read this: {error}"))
-        return ()

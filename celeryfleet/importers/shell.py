@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Self
+from collections.abc import Iterator, Sequence
 
-from celeryfleet.importers.found import Words
+from celeryfleet.importers.found import Command
 
 #: what a shell would replace, spaces and all: ${…}, $(…), `…`
 _REPLACED = re.compile(r"\$\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}|\$\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)|`[^`]*`")
@@ -16,19 +15,6 @@ _OPERATOR = frozenset(";&|()<>")
 #: stands for what is replaced while the words are taken apart; no text file holds it
 _STAND_IN = "\ue000"
 _NEXT = re.compile(r"""\\.|["'\n#]""", re.DOTALL)
-
-
-class Command(tuple[str, ...]):
-    """The words of a simple command, which are all that counts when two are compared."""
-
-    #: redirections into files, as `>> worker.log`
-    files: Words
-
-    def __new__(cls, words: Iterable[str], files: Iterable[str] = ()) -> Self:
-        """Make it of its words and redirections."""
-        made = super().__new__(cls, words)
-        made.files = tuple(files)
-        return made
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -54,23 +40,18 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
             at = len(text) if end < 0 else end
         else:
             number += mark.count("\n")
-            quote = quote if len(mark) > 1 else _quote(quote, mark)
+            if mark in ("'", '"'):
+                quote = "" if quote == mark else quote or mark
             parts.append(mark)
     yield start, "".join(parts)
 
 
-def _quote(open_: str, mark: str) -> str:
-    if mark not in "\"'":
-        return open_
-    return mark if not open_ else "" if open_ == mark else open_
-
-
-def commands(text: str) -> list[Command]:
+def commands(text: str, where: str = "") -> tuple[Command, ...]:
     """Take a script apart into simple commands; `if`, `then` and the like stay words. Raises ValueError."""
-    return [words for _, line in logical_lines(text) for words in line_commands(line)]
+    return tuple(command for _, line in logical_lines(text) for command in line_commands(line, where))
 
 
-def line_commands(line: str) -> list[Command]:
+def line_commands(line: str, where: str) -> tuple[Command, ...]:
     """Take one logical line apart. Raises ValueError where a quote is not closed."""
     held: list[str] = []
 
@@ -78,34 +59,36 @@ def line_commands(line: str) -> list[Command]:
         held.append(match[0])
         return f"{_STAND_IN}{len(held) - 1}{_STAND_IN}"
 
-    lexer = shlex.shlex(_DESCRIPTOR.sub("", _REPLACED.sub(hold, line)), posix=True, punctuation_chars=";&|()<>")
+    lexer = shlex.shlex(
+        _DESCRIPTOR.sub("", _REPLACED.sub(hold, line.replace(_STAND_IN, ""))), posix=True, punctuation_chars=";&|()<>"
+    )
     lexer.whitespace_split = True
     lexer.commenters = ""
-    words = [re.sub(f"{_STAND_IN}(\\d+){_STAND_IN}", lambda m: held[int(m[1])], word) for word in lexer]
-    return separated(words)
+    words = [re.sub(f"{_STAND_IN}([0-9]+){_STAND_IN}", lambda m: held[int(m[1])], word) for word in lexer]
+    return separated(words, where)
 
 
-def separated(words: Sequence[str]) -> list[Command]:
+def separated(words: Sequence[str], where: str) -> tuple[Command, ...]:
     """Cut words into simple commands at `&&`, `;`, `|` and `&`, and take redirections out of their words."""
     found: list[list[str]] = [[]]
-    redirected: list[list[str]] = [[]]
-    skip, open_ = "", 0
+    files: list[list[str]] = [[]]
+    redirection, open_ = "", 0
     for word in words:
         operator = bool(word) and _OPERATOR.issuperset(word)
-        if skip and not operator:
-            redirected[-1] += [f"{skip} {word}"] if _is_file(skip, word) else []
-            skip = ""
+        if redirection and not operator:
+            files[-1] += [f"{redirection} {word}"] if _is_file(redirection, word) else []
+            redirection = ""
         elif operator and ("<" in word or ">" in word):
-            skip = word
+            redirection = word
         elif operator:
             open_ += word.count("(") - word.count(")")
             if open_ < 0 or word == "()":  # a pattern of `case`, or the name of a function
                 found[-1], open_ = [], 0
             found.append([])
-            redirected.append([])
+            files.append([])
         else:
             found[-1].append(word)
-    return [Command(words, files) for words, files in zip(found, redirected, strict=True) if words]
+    return tuple(Command(tuple(words), tuple(to), where) for words, to in zip(found, files, strict=True) if words)
 
 
 def _is_file(operator: str, target: str) -> bool:

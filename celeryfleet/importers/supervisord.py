@@ -1,175 +1,139 @@
-"""supervisord's configuration → its programs; read line by line, so that each key keeps its place."""
+"""supervisord's configuration → its programs, by the parser and the rules that supervisord has."""
 
 from __future__ import annotations
 
+import configparser
 import re
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.fields import truth
 from celeryfleet.importers import shell, variables, yamltext
-from celeryfleet.importers.found import Fate, Line, Note, Program, Reading, Words
+from celeryfleet.importers.found import Fate, Line, Note, Program, Reading
 
 _SECTION = re.compile(r"\[([^\]]+)\]")
-_KEY = re.compile(r"([^=:\s][^=:]*?)\s*[=:]\s*(.*)")
-_COMMENT = re.compile(r"(?:^|\s)[;#].*")
+_KEY = re.compile(r"([^=:\s;#][^=:]*?)\s*[=:]")
 _EXPANSION = re.compile(r"%\(([A-Za-z_][A-Za-z0-9_]*)\)([0-9]*)([sd])")
-#: what differs between the processes of a program; stands for itself until they are counted
+#: what differs between the processes of a program
 _NUMBER = "process_num"
 _MOST = 1000
 _HINT = "supervisord's configuration has [program:…] sections with a `command` each."
 
 
-@dataclass(slots=True)
-class _Section:
-    """A section, as written."""
-
-    name: str
-    where: str
-    #: key → (value, where)
-    keys: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    def get(self, key: str) -> str:
-        """Return a value; empty if there is none."""
-        return self.keys.get(key, ("", ""))[0]
-
-
 def read(source: str, file: str) -> Reading:
     """Read supervisord's configuration. Raises FleetError if it is nothing of the kind."""
-    sections = list(_sections(source, file))
-    if not any(section.name.startswith(("program:", "include", "supervisord")) for section in sections):
-        raise FleetError("this is no configuration of supervisord: it has no [program:…] sections.", file, _HINT)
-    shared = next((section.get("environment") for section in sections if section.name == "supervisord"), "")
-    notes = [
-        Note(Fate.LOST, section.where, "[include] is not followed: import each of its files")
-        for section in sections
-        if section.name == "include"
-    ]
-    notes += [
-        Note(Fate.LOST, section.where, f"[{section.name}]: name pools together, as in `celeryfleet restart a b`")
-        for section in sections
-        if section.name.startswith("group:")
-    ]
+    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"), default_section="\0")
+    try:
+        parser.read_string(source, file)
+    except configparser.Error as error:
+        what = f"this is no configuration of supervisord: {' '.join(str(error).split())}."
+        raise FleetError(what, file, _HINT) from None
+    places = _places(source, file)
+    notes: list[Note] = []
     programs: list[Program] = []
-    for section in sections:
-        if section.name.startswith("program:"):
-            programs += _programs(section, shared, notes)
+    shared = parser.get("supervisord", "environment", fallback="")
+    for name in parser.sections():
+        kind, _, own = name.partition(":")
+        if kind == "program":
+            of_keys = {key: places.get((name, key), file) for key in ("", *parser[name])}
+            programs += _Program(own.strip(), parser[name], of_keys, notes).read(shared)
+        elif kind in ("include", "group"):
+            what = f"[{name}]: name pools together, as in `celeryfleet restart a b`"
+            if kind == "include":
+                what = "[include] is not followed: import each of its files"
+            notes.append(Note(Fate.LOST, places.get((name, ""), file), what))
+    if not any(name.startswith(("program:", "include", "supervisord")) for name in parser.sections()):
+        raise FleetError("this is no configuration of supervisord: it has no [program:…] sections.", file, _HINT)
     return Reading(tuple(programs), tuple(notes))
 
 
-def _sections(source: str, file: str) -> Iterator[_Section]:
-    """Read the sections; a line that begins with a space goes on with the key above it."""
-    section: _Section | None = None
-    key = ""
+def _places(source: str, file: str) -> dict[tuple[str, str], str]:
+    """Return where each section, whose key is empty, and each of its keys stands."""
+    found: dict[tuple[str, str], str] = {}
+    section = ""
     for number, line in enumerate(source.splitlines(), 1):
-        text = _COMMENT.sub("", line).strip()
-        if not text:
-            continue
-        if match := _SECTION.fullmatch(text):
-            if section is not None:
-                yield section
-            section, key = _Section(match[1].strip(), f"{file}:{number}"), ""
-        elif section is not None and line[0].isspace() and key:
-            value, where = section.keys[key]
-            section.keys[key] = (f"{value} {text.removesuffix(chr(92)).rstrip()}".strip(), where)
-        elif section is not None and (match := _KEY.fullmatch(text)):
-            key = match[1]
-            section.keys[key] = (match[2].removesuffix("\\").rstrip(), f"{file}:{number}")
-    if section is not None:
-        yield section
+        if match := _SECTION.match(line):
+            section = match[1]
+            found.setdefault((section, ""), f"{file}:{number}")
+        elif match := _KEY.match(line):
+            found[section, match[1].lower()] = f"{file}:{number}"
+    return found
 
 
-# --- Programs ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """A [program:x] section, being read."""
 
+    name: str
+    keys: Mapping[str, str]
+    #: of its keys; its own under the empty key
+    places: Mapping[str, str]
+    notes: list[Note]
 
-def _programs(section: _Section, shared: str, notes: list[Note]) -> Iterator[Program]:
-    """Read a program: one for each of its processes where their commands differ."""
-    name = section.name.partition(":")[2].strip()
-    written, where = section.keys.get("command", ("", section.where))
-    count = _expanded(section.get("numprocs") or "1", name, 0)
-    env = {**_environment(shared, name, notes, where), **_environment(section.get("environment"), name, notes, where)}
-    first = section.get("numprocs_start")
-    differ = f"({_NUMBER})" in written and count.isdecimal()
-    numbers = range(min(int(count), _MOST)) if differ else range(1)
-    replicas = "1" if differ else count
-    for number in numbers:
-        offset = int(first) if first.isdecimal() else 0
+    def read(self, shared: str) -> Iterator[Program]:
+        """Read it: one program for each of its processes where their commands differ."""
+        where = self.places.get("command", self.places[""])
+        command = " ".join(self.keys.get("command", "").replace("\\\n", "\n").split("\n"))
+        env = self._environment(shared, where) | self._environment(self.keys.get("environment", ""), where)
+        count = self._expanded(self.keys.get("numprocs", "1"))
+        first = self.keys.get("numprocs_start", "")
+        differ = f"({_NUMBER})" in command and count.isdecimal()
+        place = self.places.get("numprocs", where)
+        replicas = Line("replicas", "1" if differ else yamltext.literal(count), "numprocs" * (count != "1"), place)
+        lines, leftovers = tuple(self._lines()), tuple(self._leftovers())
+        for number in range(min(int(count[:6]), _MOST)) if differ else range(1):
+            offset = int(first) if re.fullmatch("[0-9]{1,6}", first) else 0
+            try:
+                # `$VAR` is for the shell that the command starts; supervisord itself replaces %(ENV_VAR)s only.
+                inner = variables.filled(variables.normal(command), env)
+                words = shlex.split(self._expanded(inner, number + offset))
+            except ValueError as error:
+                self.notes.append(Note(Fate.LOST, where, f"no shell could read this: {error}", self.name))
+                return
+            commands = shell.separated([variables.normal(word) for word in words], where)
+            yield Program(self.name, where, commands, env, (), replicas, lines, leftovers)
+
+    def _expanded(self, text: str, number: int = 0) -> str:
+        """Replace `%(…)s`: what supervisord takes from its own environment becomes `${VAR}`."""
+
+        def value(match: re.Match[str]) -> str:
+            key, width, form = match[1], match[2], match[3]
+            if key.startswith("ENV_"):
+                return f"${{{key.removeprefix('ENV_')}}}"
+            if key == _NUMBER:
+                return str(number).zfill(int(width[:3] or 0)) if form == "d" else str(number)
+            known = {"program_name": self.name, "group_name": self.name, "host_node_name": "%h", "here": "."}
+            return known.get(key, match[0])
+
+        return _EXPANSION.sub(value, text.replace("%%", "\0")).replace("\0", "%")
+
+    def _environment(self, text: str, where: str) -> dict[str, str]:
+        """Read `A="b",C='d'`."""
+        lexer = shlex.shlex(self._expanded(text), posix=True)
+        lexer.whitespace += ","
+        lexer.whitespace_split = True
+        lexer.commenters = ""
         try:
-            # `$VAR` is for the shell that the command starts; supervisord itself replaces %(ENV_VAR)s only.
-            inner = variables.filled(variables.normal(written), env)
-            words = shlex.split(_expanded(inner, name, number + offset))
+            return {key: value for key, equals, value in (word.partition("=") for word in lexer) if equals}
         except ValueError as error:
-            notes.append(Note(Fate.LOST, where, f"no shell could read this: {error}", name))
-            return
-        comment = "" if count == "1" else f"{section.keys['numprocs'][1]} numprocs"
-        commands: tuple[Words, ...] = tuple(shell.separated([variables.normal(word) for word in words]))
-        yield Program(
-            name,
-            where,
-            commands,
-            env,
-            replicas=replicas,
-            replicas_from=comment,
-            lines=tuple(_lines(section, name, notes)),
-            leftovers=tuple(_leftovers(section, name)),
-        )
+            self.notes.append(Note(Fate.LOST, where, f"`environment` cannot be read: {error}", self.name))
+            return {}
 
+    def _lines(self) -> Iterator[Line]:
+        if written := self._expanded(self.keys.get("stopwaitsecs", "")):
+            grace = yamltext.literal(f"{written}s")
+            yield Line("stop_grace_period", grace, "stopwaitsecs", self.places["stopwaitsecs"])
+        if written := self._expanded(self.keys.get("startretries", "")):
+            restart = yamltext.mapping({"max_restarts": written})
+            yield Line("restart", restart, "startretries", self.places["startretries"])
 
-def _expanded(text: str, name: str, number: int) -> str:
-    """Replace `%(…)s`: what supervisord takes from its own environment becomes `${VAR}`."""
-
-    def value(match: re.Match[str]) -> str:
-        key, width, form = match[1], match[2], match[3]
-        if key.startswith("ENV_"):
-            return f"${{{key.removeprefix('ENV_')}}}"
-        if key == _NUMBER:
-            return str(number).zfill(int(width or 0)) if form == "d" else str(number)
-        return {"program_name": name, "group_name": name, "host_node_name": "%h", "here": "."}.get(key, match[0])
-
-    return _EXPANSION.sub(value, text.replace("%%", "\0")).replace("\0", "%")
-
-
-def _environment(text: str, name: str, notes: list[Note], where: str) -> dict[str, str]:
-    """Read `A="b",C='d'`."""
-    lexer = shlex.shlex(_expanded(text, name, 0), posix=True)
-    lexer.whitespace += ","
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    try:
-        pairs = [word.partition("=") for word in lexer]
-    except ValueError as error:
-        notes.append(Note(Fate.LOST, where, f"`environment` cannot be read: {error}", name))
-        return {}
-    return {key: value for key, equals, value in pairs if equals}
-
-
-def _lines(section: _Section, name: str, notes: list[Note]) -> Iterator[Line]:
-    for key, pool_key, form in (
-        ("stopwaitsecs", "stop_grace_period", "{}s"),
-        ("startretries", "restart", "{{max_restarts: {}}}"),
-    ):
-        written = _expanded(section.get(key), name, 0)
-        if not written:
-            continue
-        where = section.keys[key][1]
-        if written.isdecimal():
-            value = yamltext.span(int(written)) if form == "{}s" else form.format(int(written))
-            yield Line(pool_key, value, f"{where} {key}")
-        elif form == "{}s" and variables.alone(written):
-            yield Line(pool_key, form.format(written), f"{where} {key}")
-        else:
-            note = Note(Fate.LOST, where, f"`{key}={written}` is no whole number", name)
-            notes += [] if note in notes else [note]
-
-
-def _leftovers(section: _Section, name: str) -> Iterator[Note]:
-    """Say what a worker's program has that a fleet has not."""
-    for key, (value, where) in section.keys.items():
-        what = _said(key, _expanded(value, name, 0))
-        if what:
-            yield Note(Fate.LOST, where, what, name)
+    def _leftovers(self) -> Iterator[Note]:
+        """Say what a worker's program has that a fleet has not."""
+        for key, value in self.keys.items():
+            if what := _said(key, self._expanded(value)):
+                yield Note(Fate.LOST, self.places[key], what, self.name)
 
 
 def _said(key: str, value: str) -> str:

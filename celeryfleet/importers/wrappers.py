@@ -6,70 +6,39 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from posixpath import basename
 
-from celeryfleet.importers import shell
-from celeryfleet.importers.found import Fate, Words
-from celeryfleet.importers.options import GLOBAL_VALUES
+from celeryfleet.importers import celery_options, shell
+from celeryfleet.importers.found import Command, Fate, Words
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 #: they name Celery without starting it
-TALKERS = frozenset(
-    {
-        *(
-            "[",
-            "[[",
-            "cat",
-            "chmod",
-            "chown",
-            "echo",
-            "grep",
-            "kill",
-            "killall",
-            "logger",
-            "ls",
-            "mkdir",
-            "pgrep",
-            "pip",
-        ),
-        *("pkill", "printf", "ps", "rm", "test", "touch", "trap", "which"),
-    }
+TALKERS = re.compile(
+    r"\[|\[\[|cat|chmod|chown|echo|grep|kill|killall|logger|ls|mkdir|pgrep|pip|pkill|printf|ps|rm|test|touch|trap|which"
 )
 #: levels of `sh -c "bash -c '…'"`
 _DEEPEST = 5
-
-
-class Kind(StrEnum):
-    """What a Celery command is."""
-
-    WORKER = "worker"
-    BEAT = "beat"
-    FLOWER = "flower"
-    MULTI = "multi"
-    OTHER = "other"  #: inspect, events, shell…
-
-
 #: the programs of Celery 3 and older, each a command of its own
 _PROGRAMS = {
-    "celeryd": Kind.WORKER,
-    "celerybeat": Kind.BEAT,
-    "celeryd-multi": Kind.MULTI,
-    "celeryd_multi": Kind.MULTI,
-    "flower": Kind.FLOWER,
+    "celeryd": "worker",
+    "celerybeat": "beat",
+    "celeryd-multi": "multi",
+    "celeryd_multi": "multi",
+    "flower": "flower",
 }
-_COMMANDS = {kind.value: kind for kind in Kind if kind is not Kind.OTHER}
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One Celery command."""
+    """One call of a Celery command."""
 
-    kind: Kind
-    #: its arguments, global ones first
+    #: worker, beat, multi, flower, inspect…
+    name: str
     args: Words
-    #: the words before it: how it is wrapped
+    #: the words before `celery`: how it is wrapped
     prefix: Words = ()
+    #: global options between `celery` and the name
+    options: Words = ()
     #: `VAR=value` before it
     env: dict[str, str] = field(default_factory=dict)
     #: the word that is Celery, such as /srv/venv/bin/celery
@@ -77,40 +46,44 @@ class Call:
     #: options that stood on lines of their own, without a backslash before them
     joined: Words = ()
     #: commands of the script around it that start nothing of Celery's: those before it, and those after the last call
-    before: tuple[Words, ...] = ()
-    after: tuple[Words, ...] = ()
+    before: tuple[Command, ...] = ()
+    after: tuple[Command, ...] = ()
     #: its redirections into files, as `>> worker.log`
     files: Words = ()
 
 
-def calls(words: Sequence[str], depth: int = 0) -> Iterator[Call]:
-    """Find the Celery commands of one simple command; those of a script in it, such as `sh -c "…"`, too."""
+def calls(command: Command, depth: int = 0) -> Iterator[Call]:
+    """Find the Celery calls of one simple command, those of a script in it, such as `sh -c "…"`, too.
+
+    Raises ValueError where a quote of that script is not closed.
+    """
+    words = command.words
     start = next((i for i, word in enumerate(words) if not _ASSIGNMENT.fullmatch(word)), len(words))
-    if start == len(words) or basename(words[start]) in TALKERS:
+    if start == len(words) or TALKERS.fullmatch(basename(words[start])):
         return
     for index in range(start, len(words)):
         call = _call(words, index)
         if call is not None:
-            yield replace(call, files=words.files) if isinstance(words, shell.Command) else call
+            yield replace(call, files=command.files)
             return
     for index, word in enumerate(words):
         if depth < _DEEPEST and any(c.isspace() for c in word) and "celery" in word.lower():
-            yield from _within(words, index, depth)
+            yield from _within(words[:index], word, depth)
 
 
-def _within(words: Sequence[str], index: int, depth: int) -> Iterator[Call]:
-    before = tuple(words[:index])
+def _within(prefix: Words, script: str, depth: int) -> Iterator[Call]:
     found: list[Call] = []
-    idle: list[Words] = []
-    for inner in shell.commands(words[index]):
-        if inner[0].startswith("-") and found:  # the next line of `command: >`, indented, is a new line to the shell
+    idle: list[Command] = []
+    for inner in shell.commands(script):
+        if inner.words[0].startswith("-") and found:
+            # The next line of `command: >`, which is indented, is a new line to the shell.
             last = found[-1]
-            found[-1] = replace(last, args=last.args + inner, joined=(*last.joined, inner[0]))
+            found[-1] = replace(last, args=last.args + inner.words, joined=(*last.joined, inner.words[0]))
             continue
         inside = list(calls(inner, depth + 1))
         for call in inside:
-            steps = (*idle, *call.before)
-            found.append(replace(call, prefix=before + call.prefix, env=_assigned(before) | call.env, before=steps))
+            env, steps = assigned(prefix) | call.env, (*idle, *call.before)
+            found.append(replace(call, prefix=prefix + call.prefix, env=env, before=steps))
             idle = []
         idle += [] if inside else [inner]
     if found and idle:
@@ -118,23 +91,17 @@ def _within(words: Sequence[str], index: int, depth: int) -> Iterator[Call]:
     yield from found
 
 
-def _call(words: Sequence[str], index: int) -> Call | None:
+def _call(words: Words, index: int) -> Call | None:
     word, name = words[index], basename(words[index]).removesuffix(".exe")
-    rest = tuple(words[index + 1 :])
-    prefix = tuple(words[:index])
+    prefix, rest = words[:index], words[index + 1 :]
+    if name in _PROGRAMS and (name != "flower" or index == 0 or words[index - 1] == "-m"):
+        return Call(_PROGRAMS[name], rest, prefix, (), assigned(prefix), word)
     if name == "celery.__main__.main":  # watchfiles celery.__main__.main --args '-A shop worker'
         rest = _watched(rest)
-    elif name in _PROGRAMS:
-        kind = _PROGRAMS[name]
-        whole = index == 0 or kind is not Kind.FLOWER or words[index - 1] == "-m"
-        return Call(kind, rest, prefix, _assigned(prefix), word) if whole else None
     elif name != "celery":
         return None
-    at = _command_at(rest)
-    if at is None:
-        return None
-    kind = _COMMANDS.get(rest[at], Kind.OTHER)
-    return Call(kind, rest[:at] + rest[at + 1 :], prefix, _assigned(prefix), word)
+    options, command, args = celery_options.split(rest)
+    return Call(command, args, prefix, options, assigned(prefix), word) if command else None
 
 
 def _watched(words: Words) -> Words:
@@ -145,108 +112,71 @@ def _watched(words: Words) -> Words:
     return ()
 
 
-#: celery's commands besides those that run something
-_OTHERS = frozenset(
-    {
-        *(
-            "amqp",
-            "call",
-            "control",
-            "events",
-            "graph",
-            "help",
-            "inspect",
-            "list",
-            "logtool",
-            "migrate",
-            "purge",
-            "report",
-        ),
-        *("result", "shell", "status", "upgrade"),
-    }
-)
-
-
-def _command_at(words: Words) -> int | None:
-    """Return where celery's command stands, after the global options; None if there is none."""
-    skip = False
-    for index, word in enumerate(words):
-        if skip:
-            skip = False
-        elif word in GLOBAL_VALUES:
-            skip = True
-        elif not word.startswith("-"):
-            return index if word in _COMMANDS or word in _OTHERS else None
-    return None
-
-
-def _assigned(words: Sequence[str]) -> dict[str, str]:
+def assigned(words: Sequence[str]) -> dict[str, str]:
+    """Return what `VAR=value` among the words assigns."""
     return {match[1]: match[2] for word in words if (match := _ASSIGNMENT.fullmatch(word))}
 
 
 def assignments(words: Sequence[str]) -> dict[str, str]:
     """Return what a command that does nothing else assigns: `A=b`, or `export A=b`."""
     rest = words[1:] if words and words[0] in ("export", "set", "declare", "readonly", "local") else words
-    found = _assigned(rest)
+    found = assigned(rest)
     return found if len(found) == len(rest) else {}
 
 
 # --- What the wrapping did --------------------------------------------------------------------------------
 
-_RELOADS = "restarts workers when the code changes: `celeryfleet reload` reads new code"
-_INSTRUMENTS = "instruments a process from outside: have the app do it, or try `{} celeryfleet up`"
-_USER = "changes the user: the fleet runs as the user who starts it"
-_LIMITS = "sets limits for a process: start celeryfleet under it"
-_WAITS = "waits for a server: workers wait for the broker by themselves, and for nothing else"
-_INIT = "reaps processes: the supervisor does"
-_MANAGER = "runs it in an environment of its own: install celeryfleet there and run `{} celeryfleet up`"
-_CONTAINER = "runs it in a container: celeryfleet runs where fleet.yaml is"
-
-#: the word that names a wrapper → what is to be said of it; {} stands for the words that go before celeryfleet
-_SAID: dict[str, tuple[Fate, str, str]] = {
-    **dict.fromkeys(("watchmedo", "watchfiles", "nodemon", "hupper", "entr"), (Fate.LOST, _RELOADS, "")),
-    **{
-        name: (Fate.LOST, _INSTRUMENTS, command)
-        for name, command in (
-            ("newrelic-admin", "newrelic-admin run-program"),
-            ("ddtrace-run", "ddtrace-run"),
-            ("opentelemetry-instrument", "opentelemetry-instrument"),
-            ("coverage", "coverage run -m"),
-            ("py-spy", "py-spy record --"),
-            ("debugpy", "python -m debugpy -m"),
-        )
-    },
-    **dict.fromkeys(("gosu", "su-exec", "su", "sudo", "runuser", "chpst", "setuidgid"), (Fate.LOST, _USER, "")),
-    **dict.fromkeys(("nice", "ionice", "chrt", "taskset", "numactl", "timeout"), (Fate.LOST, _LIMITS, "")),
-    **dict.fromkeys(("dumb-init", "tini", "catatonit", "docker-init"), (Fate.NEEDLESS, _INIT, "")),
-    **dict.fromkeys(
-        ("wait-for-it.sh", "wait-for-it", "wait-for.sh", "wait-for", "wait", "dockerize"), (Fate.LOST, _WAITS, "")
+#: programs that wrap others → what is to be said of them
+_SAID: dict[str, tuple[Fate, str]] = {
+    "watchmedo|watchfiles|nodemon|hupper|entr": (
+        Fate.LOST,
+        "restarts workers when the code changes: `celeryfleet reload` reads new code",
     ),
-    **{
-        name: (Fate.CHANGED, _MANAGER, f"{name} run")
-        for name in ("poetry", "uv", "pipenv", "pdm", "rye", "hatch", "conda", "mamba", "micromamba", "pixi", "honcho")
-    },
-    **dict.fromkeys(("docker", "docker-compose", "podman", "kubectl"), (Fate.LOST, _CONTAINER, "")),
+    "newrelic-admin|ddtrace-run|opentelemetry-instrument|coverage|py-spy|debugpy": (
+        Fate.LOST,
+        "instruments a process from outside: have the app do it, or try to start `celeryfleet up` under it",
+    ),
+    "gosu|su-exec|su|sudo|runuser|chpst|setuidgid": (
+        Fate.LOST,
+        "changes the user: the fleet runs as the user who starts it",
+    ),
+    "nice|ionice|chrt|taskset|numactl|timeout": (
+        Fate.LOST,
+        "sets limits for a process: start celeryfleet under it",
+    ),
+    "dumb-init|tini|catatonit|docker-init": (Fate.NEEDLESS, "reaps processes: the supervisor does"),
+    r"wait-for-it(\.sh)?|wait-for(\.sh)?|wait|dockerize": (
+        Fate.LOST,
+        "waits for a server: workers wait for the broker by themselves, and for nothing else",
+    ),
+    "poetry|uv|pipenv|pdm|rye|hatch|conda|mamba|micromamba|pixi|honcho": (
+        Fate.CHANGED,
+        "runs it in an environment of its own: install celeryfleet there and start `celeryfleet up` under it",
+    ),
+    "docker|docker-compose|podman|kubectl": (
+        Fate.LOST,
+        "runs it in a container: celeryfleet runs where fleet.yaml is",
+    ),
 }
-_SILENT = frozenset(
-    {
-        *("!", "(", "ash", "bash", "command", "dash", "do", "elif", "else", "env", "exec", "if", "ksh", "manage.py"),
-        *("nohup", "setsid", "sh", "stdbuf", "then", "time", "while", "zsh", "{"),
-    }
+_SILENT = re.compile(
+    r"!|\(|\{|(ba|da|k|z|a)?sh|command|do|elif|else|env|exec|if|manage\.py|nohup|setsid|stdbuf|then|time|while|"
+    r"pypy3?|python[0-9.]*|py"
 )
-_PYTHON = re.compile(r"pypy3?|python[0-9.]*|py")
+
+
+def _fate(name: str) -> tuple[Fate, str] | None:
+    return next((said for names, said in _SAID.items() if re.fullmatch(names, name)), None)
 
 
 def said(call: Call) -> Iterator[tuple[Fate, str]]:
     """Say what of the wrapping a fleet lacks, changes or does anyway."""
     names = [basename(word) for word in call.prefix]
     for index, name in enumerate(names):
-        if name in _SAID and (index == 0 or not names[index - 1].startswith("-") or names[index - 1] == "--"):
-            fate, text, command = _SAID[name]
-            yield fate, f"`{_short(call.prefix[index:], name)}` {text.format(command)}"
+        found = _fate(name)
+        if found and (index == 0 or not names[index - 1].startswith("-") or names[index - 1] == "--"):
+            yield found[0], f"`{_short(call.prefix[index:], name)}` {found[1]}"
     first = next((word for word in call.prefix if not _ASSIGNMENT.fullmatch(word)), "")
-    name = basename(first)
-    if first and name not in _SAID and name not in _SILENT and not _PYTHON.fullmatch(name):
+    if first and not _fate(basename(first)) and not _SILENT.fullmatch(basename(first)):
         yield Fate.LOST, f"`{first}` is not run before the workers"
     interpreter = next((word for word in (call.program, *call.prefix) if _in_environment(word)), "")
     if interpreter:
@@ -262,5 +192,8 @@ def _short(words: Words, name: str) -> str:
 def _in_environment(word: str) -> bool:
     """Tell whether a word is a program of a virtual environment, such as /srv/venv/bin/celery."""
     folder, _, name = word.rpartition("/")
-    ours = name.startswith("celery") or _PYTHON.fullmatch(name)
-    return bool(ours) and folder.endswith("/bin") and folder not in ("/bin", "/usr/bin", "/usr/local/bin")
+    return (
+        re.match("celery|py", name) is not None
+        and folder.endswith("/bin")
+        and folder not in ("/bin", "/usr/bin", "/usr/local/bin")
+    )

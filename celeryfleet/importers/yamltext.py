@@ -1,31 +1,37 @@
-"""Values as YAML text, on one line, in quotes only where they need them."""
+"""Writes YAML line by line: values in quotes only where they need them, comments in one column; knows no key."""
 
 from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 
 from celeryfleet.fleetfile.tree import resolve
+from celeryfleet.importers import variables
+from celeryfleet.text import listed
 
-_PLAIN = re.compile(r"[A-Za-z_./$][A-Za-z0-9_./@+$%{}:-]*|[0-9]+[A-Za-z%][A-Za-z0-9%]*")
-_PLAIN_IN_FLOW = re.compile(r"[A-Za-z_.][A-Za-z0-9_.@+-]*")
+_PLAIN = re.compile(r"[A-Za-z_./$][A-Za-z0-9_./@+$%{}:-]*|[0-9]+(\.[0-9]+)?[A-Za-z%][A-Za-z0-9%]*")
+_PLAIN_IN_FLOW = re.compile(r"[A-Za-z_.][A-Za-z0-9_.@+-]*|[0-9]+(\.[0-9]+)?[A-Za-z%][A-Za-z0-9%]*")
+#: of YAML 1.1, which other tools read
+_BOOLEANS = frozenset(("yes", "no", "on", "off", "y", "n"))
+#: the column in which comments start
+_COLUMN = 34
+_WIDTH = 110
 
 
 def scalar(text: str, *, flow: bool = False) -> str:
     """Write a text so that it is read as the same text; `flow`: within brackets."""
     fits = (_PLAIN_IN_FLOW if flow else _PLAIN).fullmatch(text)
-    plain = fits and isinstance(resolve(text), str) and not text.endswith(":") and text.lower() not in _BOOLEANS
-    return text if plain else _quoted(text)
-
-
-def _quoted(text: str) -> str:
+    if fits and isinstance(resolve(text), str) and not text.endswith(":") and text.lower() not in _BOOLEANS:
+        return text
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
 
 
-#: of YAML 1.1, which other tools read
-_BOOLEANS = frozenset(("yes", "no", "on", "off", "y", "n"))
+def literal(text: str, *, flow: bool = False) -> str:
+    """Write a text that may be a number, such as an option's value."""
+    return str(int(text)) if re.fullmatch("[0-9]{1,12}", text) else scalar(text, flow=flow)
 
 
 def listing(texts: Iterable[str]) -> str:
@@ -34,21 +40,48 @@ def listing(texts: Iterable[str]) -> str:
 
 
 def mapping(values: Mapping[str, str]) -> str:
-    """Write a mapping whose values are YAML text already."""
-    return f"{{{', '.join(f'{key}: {value}' for key, value in values.items())}}}"
+    """Write a mapping of texts that may be numbers."""
+    return f"{{{', '.join(f'{key}: {literal(value, flow=True)}' for key, value in values.items())}}}"
 
 
-def span(seconds: float) -> str:
-    """Write a duration with its largest unit that leaves no fraction."""
-    for unit, size in (("h", 3600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{int(seconds / size)}{unit}"
-    return f"{int(seconds)}s" if seconds == int(seconds) else f"{seconds:g}s"
+class Writer:
+    """Lines of YAML with comments in one column, and the variables that they need."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        #: the same without comments, and with a value for each variable that must be set, to try it
+        self.trial: list[str] = []
+
+    def key(self, key: str, value: str, comment: str = "", indent: int = 0) -> None:
+        """Write `key: value  # comment`."""
+        missing = sorted(variables.required(value)) if "${" in value else []
+        if missing:
+            comment = f"{comment}; {listed(missing)} must be set".removeprefix("; ")
+        self.line(f"{key}: {value}", comment, indent, f"{key}: {variables.tried(key, value)}")
+
+    def line(self, text: str, comment: str = "", indent: int = 0, tried: str = "") -> None:
+        """Write a line."""
+        self.trial.append(" " * indent + (tried or text))
+        text = " " * indent + text
+        self.lines.append(f"{text:<{_COLUMN - 2}}  # {_clean(comment)}" if comment else text)
+
+    def blank(self) -> None:
+        """Leave a line."""
+        self.lines.append("")
+
+    def comment(self, text: str, bullet: str = "") -> None:
+        """Write a comment on lines of its own."""
+        first, rest = f"# {bullet}", f"# {' ' * len(bullet)}"
+        self.lines += textwrap.wrap(
+            _clean(text), _WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
+
+    def text(self) -> str:
+        """Return the whole."""
+        return "\n".join(line.rstrip() for line in self.lines) + "\n"
 
 
-def kibibytes(number: int) -> str:
-    """Write a size that is counted in KiB."""
-    for unit, size in (("GiB", 1024 * 1024), ("MiB", 1024)):
-        if number >= size and number % size == 0:
-            return f"{number // size}{unit}"
-    return f"{number}KiB"
+def _clean(text: str) -> str:
+    """Write a comment's text on one line, without what YAML forbids."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

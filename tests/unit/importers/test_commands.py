@@ -12,14 +12,14 @@ from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.load import parse
 from celeryfleet.fleetfile.model import Fleet
 from celeryfleet.fleetfile.pool import Pool
-from celeryfleet.importers import nodes, options
-from celeryfleet.importers.fleet import Ask, Result
+from celeryfleet.importers import celery_options
+from celeryfleet.importers.document import Ask, Result
+from celeryfleet.importers.formats import convert
 from celeryfleet.importers.found import Fate
-from celeryfleet.importers.kinds import made
 
 
 def of(command: str, **known: str) -> Result:
-    return made(f"w: {command}\n", Ask("procfile", "Procfile", known=known))
+    return convert(f"w: {command}\n", Ask("procfile", "Procfile", known=known))
 
 
 def fleet(command: str, **variables: str) -> Fleet:
@@ -184,7 +184,7 @@ def test_an_option_becomes_a_key_of_the_pool(words: str, key: str, value: Any) -
         ("--without-mingle", "`--without-mingle`"),
         ("--frobnicate 3", "`--frobnicate 3` is no option"),
         ("stray", "`stray` belongs to no option"),
-        ("-c many", "`-c many`: concurrency needs a whole number"),
+        ("-c many", "`-c many`: concurrency must be a whole number"),
         ("--autoscale=8,2", "concurrency: 2 and autoscale: {min: 1, max: 4}"),
         ("-Q $QUEUES", "`-Q ${QUEUES}`: the file does not tell what it holds"),
         ("-Q ${Q:-a}", "`-Q ${Q:-a}` is taken as a"),
@@ -208,8 +208,8 @@ def test_every_option_of_celery_s_own_help_is_known() -> None:
             if name in ("--help", "--version") or not name.startswith("-"):
                 continue
             words = (name,) if getattr(parameter, "is_flag", False) else (name, "1")
-            parsed = options.parse(words)
-            assert (parsed.unknown, parsed.stray, len(parsed.options)) == ([], [], 1), name
+            parsed = celery_options.parse(words)
+            assert (parsed.problems, len(parsed.options)) == ([], 1), name
 
 
 def test_a_variable_s_value_may_be_given() -> None:
@@ -286,7 +286,7 @@ def test_nodes_are_those_of_celery_s_own_parser(words: str, tmp_path: Path) -> N
     for _, options_ in theirs:
         for own in ("-n", "--pidfile", "--logfile", "--executable"):
             del options_[own]
-    ours = nodes.expand(words.split(), {})
+    ours = celery_options.expand(words.split(), {})
     assert ours.doubts == []
     assert [name for name, _ in ours.nodes] == [name for name, _ in theirs]
     for (_, mine), (_, theirs_) in zip(ours.nodes, theirs, strict=True):
@@ -294,7 +294,8 @@ def test_nodes_are_those_of_celery_s_own_parser(words: str, tmp_path: Path) -> N
             f"{key}{'=' if key.startswith('--') else ' '}{value}" if value else key for key, value in theirs_.items()
         ]
         assert (
-            options.parse(mine).options == options.parse([word for item in flat for word in item.split(" ", 1)]).options
+            celery_options.parse(mine).options
+            == celery_options.parse([word for item in flat for word in item.split(" ", 1)]).options
         )
 
 
@@ -315,7 +316,7 @@ def test_an_unknown_number_of_nodes_is_one_and_said() -> None:
 
 def pools(*commands: str) -> dict[str, int]:
     text = "".join(f"{command}\n" for command in commands)
-    found = parse(made(text, Ask("procfile", "Procfile")).text, "/fleet.yaml", {}).pools
+    found = parse(convert(text, Ask("procfile", "Procfile")).text, "/fleet.yaml", {}).pools
     return {name: pool.replicas for name, pool in found.items()}
 
 
@@ -341,7 +342,7 @@ def test_pools_and_replicas(commands: tuple[str, ...], expected: dict[str, int])
 
 def test_two_workers_with_one_environment_share_it() -> None:
     command = "A=1 B={} celery -A shop worker -Q {}"
-    text = made(f"a: {command.format(1, 'a')}\nb: {command.format(2, 'b')}\n", Ask("procfile", "Procfile")).text
+    text = convert(f"a: {command.format(1, 'a')}\nb: {command.format(2, 'b')}\n", Ask("procfile", "Procfile")).text
     assert "x-env: &env" in text
     found = parse(text, "/fleet.yaml", {}).pools
     assert found["a"].env == {"A": "1", "B": "1"}
@@ -417,7 +418,7 @@ COMPOSE = """services:
     ],
 )
 def test_a_script_that_may_start_workers_is_named_and_others_are_not(service: str, note: str) -> None:
-    text = said(made(COMPOSE % service, Ask("compose", "compose.yml")))
+    text = said(convert(COMPOSE % service, Ask("compose", "compose.yml")))
     assert note in text if note else "not looked into" not in text
 
 

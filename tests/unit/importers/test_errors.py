@@ -12,15 +12,15 @@ import pytest
 
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.load import parse
-from celeryfleet.importers.fleet import Ask
-from celeryfleet.importers.kinds import made
+from celeryfleet.importers.document import Ask
+from celeryfleet.importers.formats import convert
 
 FILES = Path(__file__).parent / "files"
 
 
 def refused(kind: str, text: str, app: str = "") -> str:
     with pytest.raises(FleetError) as caught:
-        made(text, Ask(kind, "FILE", app))
+        convert(text, Ask(kind, "FILE", app))
     return str(caught.value)
 
 
@@ -36,7 +36,7 @@ def test_workers_of_different_apps_are_refused_with_who_has_which() -> None:
 
 def test_one_app_of_several_can_be_chosen() -> None:
     text = (FILES / "two-apps.yml").read_text("utf-8")
-    result = made(text, Ask("compose", "FILE", "blog"))
+    result = convert(text, Ask("compose", "FILE", "blog"))
     assert list(result.pools) == ["posts"]
     assert "FILE:3 mail: it runs another app, shop.celery:app" in map(str, result.notes)
     assert refused("compose", text, "other").startswith("FILE: no worker runs the app other. shop.celery:app: mail")
@@ -75,19 +75,19 @@ def test_a_commands_credential_is_not_shown_in_an_error() -> None:
 
 
 def test_a_broker_that_fleet_yaml_would_refuse_is_left_out_and_not_shown() -> None:
-    result = made("w: celery -A shop -b localhost:s3cret@h worker\n", Ask("procfile", "FILE"))
+    result = convert("w: celery -A shop -b localhost:s3cret@h worker\n", Ask("procfile", "FILE"))
     assert "FILE:1: --broker is nothing that fleet.yaml takes as `broker:`" in map(str, result.notes)
     assert "s3cret" not in result.text
 
 
 def test_an_app_may_be_named_where_no_worker_does() -> None:
-    result = made("w: celery worker\n", Ask("procfile", "FILE", "shop.celery"))
+    result = convert("w: celery worker\n", Ask("procfile", "FILE", "shop.celery"))
     assert parse(result.text, "/fleet.yaml", {}).app == "shop.celery"
 
 
 def test_a_missing_env_file_is_left_out_and_said() -> None:
     text = "services: {w: {command: celery -A shop worker, env_file: [.env, more.env]}}\n"
-    result = made(text, Ask("compose", "FILE", exists=lambda path: path == ".env"))
+    result = convert(text, Ask("compose", "FILE", exists=lambda path: path == ".env"))
     assert "\nenv_file: [.env] " in result.text
     assert "\n# env_file: [more.env] " in result.text
     assert "FILE:1: env_file: there is no more.env; what it sets is missing" in map(str, result.notes)
@@ -95,7 +95,7 @@ def test_a_missing_env_file_is_left_out_and_said() -> None:
 
 def test_a_server_beside_the_workers_is_taken_for_the_broker_and_said() -> None:
     text = "services: {w: {command: celery -A shop worker}, cache: {image: 'redis:7'}}\n"
-    result = made(text, Ask("compose", "FILE"))
+    result = convert(text, Ask("compose", "FILE"))
     assert parse(result.text, "/fleet.yaml", {}).broker.url == "redis://cache:6379/0"
     assert any("no worker is told of another one" in note.what for note in result.notes)
 

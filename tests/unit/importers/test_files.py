@@ -8,8 +8,8 @@ import pytest
 
 from celeryfleet.fleetfile import dotenv
 from celeryfleet.fleetfile.load import parse
-from celeryfleet.importers.fleet import Ask, Result
-from celeryfleet.importers.kinds import made
+from celeryfleet.importers.document import Ask, Result
+from celeryfleet.importers.formats import convert
 from celeryfleet.machine import facts
 from celeryfleet.plan.build import build
 from tests import ROOT
@@ -42,7 +42,7 @@ VARIABLES = {
 
 def imported(kind: str, file: str, app: str, env_file: str) -> Result:
     known = dotenv.parse((FILES / env_file).read_text("utf-8"), env_file)[0] if env_file else {}
-    return made((FILES / file).read_text("utf-8"), Ask(kind, file, app, known))
+    return convert((FILES / file).read_text("utf-8"), Ask(kind, file, app, known))
 
 
 @pytest.mark.parametrize(("kind", "file", "app", "env_file"), CASES)
@@ -70,7 +70,7 @@ def test_the_documented_procfile_becomes_the_documented_fleet() -> None:
     document = (ROOT / "docs" / "import.md").read_text("utf-8")
     expected = document.split("```yaml\n")[1].split("```")[0]
     procfile = document.split("```\nworker:")[1].split("```")[0]
-    made_of_it = made(f"worker:{procfile}", Ask("procfile", "Procfile")).text
+    made_of_it = convert(f"worker:{procfile}", Ask("procfile", "Procfile")).text
     for paragraph in expected.split("\n\n"):
         assert paragraph in made_of_it
 

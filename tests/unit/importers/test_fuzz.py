@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.importers.fleet import Ask
-from celeryfleet.importers.kinds import made
+from celeryfleet.importers.document import Ask
+from celeryfleet.importers.formats import convert
 
 VALUES = (
     *("a", "a,b", "'a , b'", "0", "3", "-1", "1e9", "${V}", "${V:-4}", "$V", "${V:-", "$(nproc)", "%h", "w1@%h", "é"),
@@ -35,7 +35,7 @@ FORMS = {
 def fault(kind: str, text: str) -> str:
     """Return what celeryfleet itself did wrong."""
     try:
-        made(text, Ask(kind, "FILE", "shop"))
+        convert(text, Ask(kind, "FILE", "shop"))
     except FleetError as error:
         return "" if error.code is Exit.USAGE else f"{text}\n{error}"
     return ""
