@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from celeryfleet.redis_client import BrokerError, Connection, ReplyError, connect, explain
+from celeryfleet.routing.match import takes
 
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ def depths(
 ) -> dict[str, Depth]:
     """Measure all queues in one round trip.
 
-    `broker` has `steps`, `sep` and `key_prefix`; a queue has `name` and, where they differ from it, `exchange`,
-    `exchange_type` and `routing_key`; `unacked` is each key of unacknowledged messages with the queues that its
-    worker reads (empty: any). Raises BrokerError.
+    `broker` has `steps`, `sep` and `key_prefix`; a queue has `name`, `exchange`, `exchange_type` and `routing_key`;
+    `unacked` is each key of unacknowledged messages with the queues that its worker reads (empty: any). Raises
+    BrokerError.
     """
     prefix = broker.get("key_prefix", "")
     commands: list[Sequence[Word]] = []
@@ -99,30 +100,8 @@ def _queue_of(entry: Reply, queues: Sequence[Mapping[str, Any]]) -> str | None:
         _, exchange, key = json.loads(entry)  # type: ignore[arg-type]
     except (ValueError, TypeError, RecursionError):
         return None
-    bound = (queue["name"] for queue in queues if _delivers(queue, exchange, key))
-    same = (queue["name"] for queue in queues if exchange and queue.get("exchange") == exchange)
-    return next(bound, None) or next(same, None)
-
-
-def _delivers(queue: Mapping[str, Any], exchange: str, key: str) -> bool:
-    name: str = queue["name"]
-    if not exchange:
-        return name == key
-    if exchange != queue.get("exchange", name):
-        return False
-    binding: str = queue.get("routing_key", name)
-    match queue.get("exchange_type", "topic"):
-        case "fanout":
-            return True
-        case "direct":
-            return binding == key
-    return _matches(binding.split("."), key.split("."))
-
-
-def _matches(binding: Sequence[str], key: Sequence[str]) -> bool:
-    """Match a topic's key by AMQP's rules: `*` is one word, `#` any number of them."""
-    if not binding:
-        return not key
-    if binding[0] == "#":
-        return any(_matches(binding[1:], key[start:]) for start in range(len(key) + 1))
-    return bool(key) and binding[0] in ("*", key[0]) and _matches(binding[1:], key[1:])
+    same = [queue for queue in queues if exchange in ("", queue["exchange"])]
+    for queue in same:
+        if takes(queue["exchange_type"], queue["routing_key"], key, "redis") if exchange else queue["name"] == key:
+            return str(queue["name"])
+    return str(same[0]["name"]) if exchange and same else None

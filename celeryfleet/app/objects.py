@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 
 def celery_objects(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,7 +35,7 @@ def _queue(queue: Mapping[str, Any]) -> Any:
 def _route(item: Mapping[str, Any], queues: Sequence[Any]) -> Any:
     """Return one `task_routes` entry: a mapping of its own, so that the written order holds."""
     if "router" in item:
-        from celeryfleet.routers import UserRouter
+        from celeryfleet.app.routers import UserRouter
 
         return UserRouter(item["router"], item.get("priority"))
     options = dict(item["options"])

@@ -11,7 +11,7 @@ from amqp.exceptions import ChannelError
 from celery.app.amqp import AMQP
 from kombu.utils.functional import ChannelPromise
 
-from celeryfleet.routing.delivery import addressed
+from celeryfleet.routing.table import RoutingTable
 
 #: seconds in which the confirm of a message that has come back is there; RabbitMQ sends them together
 _CONFIRM = 3.0
@@ -49,9 +49,8 @@ class Publisher(AMQP):  # type: ignore[misc]
         """Raise what RabbitMQ gives back, named: its words are `(312) NO_ROUTE`, and Celery shows them as they are."""
         with suppress(TimeoutError):  # it is confirmed as well; unread, that would meet the channel while it closes
             producer.channel.wait([spec.Basic.Ack, spec.Basic.Nack], timeout=_CONFIRM)
-        kind = next((one.exchange.type for one in self.queues.values() if one.exchange.name == exchange), "")
         headers = message.headers or {}
-        where = addressed(exchange, kind, routing_key, headers)
+        where = RoutingTable.of(self.app).addressed(exchange, routing_key, headers)
         text = f"{error.reply_text}: no queue takes {headers.get('task', 'a message')}, which goes to {where}"
         raise ChannelError(text, error.method_sig, error.method_name, error.reply_code)
 

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celeryfleet.cli.meant import aliases, routers_of
+from celeryfleet.cli.meant import aliases
 from celeryfleet.errors import FleetError
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.errors import Problem
     from celeryfleet.fleetfile.model import Fleet
-    from celeryfleet.lint import Finding, Machine, Server
-    from celeryfleet.lint.answers import Answers
+    from celeryfleet.lint import Finding, Machine, RouterReport, Server
     from celeryfleet.plan.app_facts import AppFacts
     from celeryfleet.plan.values import Plan
     from celeryfleet.redis_client import Reply
@@ -41,8 +40,9 @@ class Verdict:
 
 def examine(session: Session) -> Verdict:
     """Look at all there is. What is wrong with fleet.yaml or the app is a finding here like any other."""
+    from celeryfleet.app.router_check import check_routers
+    from celeryfleet.app.routers import askers
     from celeryfleet.lint import in_order, judged, lint
-    from celeryfleet.lint.answers import ask_all
     from celeryfleet.lint.ignores import silence
 
     try:
@@ -51,12 +51,12 @@ def examine(session: Session) -> Verdict:
         return Verdict(_errors(error.problems))
     errors: list[Finding] = []
     app: AppFacts | None = None
-    answers: Answers | None = None
+    routers: RouterReport | None = None
     try:
         loaded, app = session.examined()
-        routers = routers_of(session, loaded)
-        if routers:
-            answers = ask_all(fleet, plan, app, routers)
+        asked = askers(fleet, loaded)
+        if asked:
+            routers = check_routers(fleet, plan.routing, app.tasks, asked)
     except FleetError as error:
         errors = _errors(error.problems, fleet.where("app"))
     if app is not None:
@@ -68,8 +68,8 @@ def examine(session: Session) -> Verdict:
         errors += _errors(problems)
     else:
         server, note = server_facts(plan)
-    found = lint(fleet, plan, app, machine, server, answers)
-    told, silenced = silence(found, files(session), judged(app, machine, server, answers))
+    found = lint(fleet, plan, app, machine, server, routers)
+    told, silenced = silence(found, files(session), judged(app, machine, server, routers))
     tasks = len(app.tasks) if app is not None else None
     return Verdict(in_order([*errors, *told]), silenced, plan, len(fleet.routes), tasks, note)
 

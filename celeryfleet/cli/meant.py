@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,21 +26,9 @@ def aliases(session: Session) -> dict[str, str]:
 
 def wire_of(session: Session) -> Callable[[int], int | None]:
     """Return what makes of a priority, 9 first, the number that this fleet's broker gets."""
-    from celeryfleet.routing.delivery import wire
+    from celeryfleet.routing.table import wire
 
     return partial(wire, session.plan.broker.kind)
-
-
-def routers_of(session: Session, app: Any = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Import each `router:` of fleet.yaml; return what asks it, by its path. Raises FleetError, which says where."""
-    from celeryfleet.routers import ask_router
-    from celeryfleet.routing.routes import NAMESPACE
-
-    return {
-        route.router: ask_router(route.router, session.fleet.where("routes", index, "router"), app, options)
-        for index, route in enumerate(session.fleet.routes)
-        if route.router is not None and route.router not in NAMESPACE
-    }
 
 
 def warn_of_priority(session: Session, priority: int | None) -> None:

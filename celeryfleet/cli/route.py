@@ -109,11 +109,11 @@ def _decide(
     args: Any = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> Decision:
-    from celeryfleet.cli.meant import routers_of
+    from celeryfleet.app.routers import askers
     from celeryfleet.routing.resolve import resolve
 
-    routers = routers_of(session, app, options)
-    return resolve(session.fleet, session.plan, name, args, kwargs, options, routers, facts.tasks.get(name))
+    routers = askers(session.fleet, app, options)
+    return resolve(session.fleet, session.plan.routing, name, args, kwargs, options, routers, facts.tasks.get(name))
 
 
 def _workers(session: Session) -> dict[str, list[str]] | None:
@@ -163,9 +163,7 @@ def _lines(
 
 def _nowhere(session: Session) -> str:
     """Say what becomes of a message that no queue takes."""
-    from celeryfleet.routing.delivery import gives_back
-
-    return "sending it fails (NO_ROUTE)" if gives_back(session.plan) else "it is lost"
+    return "sending it fails (NO_ROUTE)" if session.plan.routing.gives_back else "it is lost"
 
 
 def _facts(
@@ -190,7 +188,7 @@ def _facts(
 
 
 def _exchange(decision: Decision) -> str:
-    from celeryfleet.routing.delivery import headers_text
+    from celeryfleet.routing.table import headers_text
 
     if not decision.exchange:
         return (
@@ -263,14 +261,14 @@ def _show_all(session: Session, app: Any, facts: AppFacts, as_json: bool) -> int
 
 def _decide_all(session: Session, app: Any, facts: AppFacts) -> dict[str, Decision | FleetError]:
     """Decide for every registered task, sent without arguments: a router that needs some fails for that task alone."""
-    from celeryfleet.cli.meant import routers_of
+    from celeryfleet.app.routers import askers
     from celeryfleet.routing.resolve import resolve
 
-    routers = routers_of(session, app)
+    routers = askers(session.fleet, app)
     found: dict[str, Decision | FleetError] = {}
     for name, own in facts.tasks.items():
         try:
-            found[name] = resolve(session.fleet, session.plan, name, routers=routers, own=own)
+            found[name] = resolve(session.fleet, session.plan.routing, name, routers=routers, own=own)
         except FleetError as error:  # elsewhere it ends the command; here it is what is to be told of one row
             found[name] = error
     return found
@@ -304,10 +302,9 @@ def _short(names: Iterable[str]) -> dict[str, str]:
 
 def _cells(session: Session, name: str, found: Decision | FleetError) -> list[tuple[str, str]]:
     from celeryfleet.render.grid import AMBER, DIM, clean
-    from celeryfleet.routing.delivery import gives_back
 
     nothing = (_NOTHING, DIM)
-    missed = "NO_ROUTE" if gives_back(session.plan) else "lost"
+    missed = "NO_ROUTE" if session.plan.routing.gives_back else "lost"
     if isinstance(found, FleetError):
         return [(clean(name), ""), ("?", AMBER), nothing, nothing, ("it fails", AMBER), nothing]
     straight = found.exchange_type == "direct" and found.queue is not None

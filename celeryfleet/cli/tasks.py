@@ -13,7 +13,7 @@ import typer
 
 from celeryfleet.cli import outcomes
 from celeryfleet.cli.headers import read_headers
-from celeryfleet.cli.meant import aliases, routers_of, wire_of
+from celeryfleet.cli.meant import aliases, wire_of
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import counted
 
@@ -134,13 +134,14 @@ def tasks(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> int:
     """List the registered tasks: how they are called, where they go and what they do."""
+    from celeryfleet.app.routers import askers
     from celeryfleet.client import inspect
     from celeryfleet.routing.resolve import resolve
 
     session: Session = context.obj
     found = inspect.tasks(session.app(), aliases(session))
-    routers = routers_of(session)
-    queue = {one.name: resolve(session.fleet, session.plan, one.name, routers=routers).queues for one in found}
+    routers = askers(session.fleet)
+    queue = {one.name: resolve(session.fleet, session.plan.routing, one.name, routers=routers).queues for one in found}
     if as_json:
         rows = [
             {"name": one.name, "short": one.short, "aliases": list(one.aliases), "signature": one.signature}

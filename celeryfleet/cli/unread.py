@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from celeryfleet.cli.meant import routers_of
 from celeryfleet.errors import Exit, FleetError, Problem
 from celeryfleet.supervise.control_client import NotRunningError
 
@@ -21,16 +20,17 @@ Wanted: TypeAlias = tuple[str, Sequence[Any], Mapping[str, Any], Mapping[str, An
 
 def refuse_unread(session: Session, app: Any, wanted: Iterable[Wanted]) -> None:
     """Raise FleetError for tasks that would lie in a queue that nobody reads; the fleet is asked once."""
+    from celeryfleet.app.routers import askers
     from celeryfleet.client.inspect import own_options
     from celeryfleet.routing.resolve import resolve
 
-    routers = routers_of(session)
+    routers = askers(session.fleet)
     read = _read_queues(session, app)
     problems: dict[str, None] = {}
     for name, args, kwargs, asked in wanted:
         task = app.tasks.get(name)
         own = own_options(task) if task is not None else {}
-        decision = resolve(session.fleet, session.plan, name, args, kwargs, asked, routers, own)
+        decision = resolve(session.fleet, session.plan.routing, name, args, kwargs, asked, routers, own)
         if decision.queues and not set(decision.queues) & set(read):
             problems[f"{name} would go to the queue {', '.join(decision.queues)}, which no worker reads now."] = None
     if problems:

@@ -6,13 +6,13 @@ closes the channel. So each queue is declared again with what the broker has sai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.client.depth import TIMEOUT, opened
-from celeryfleet.plan.values import QueuePlan
 from celeryfleet.routing.definitions import Conflict, Refusal, adopted, refusal
+from celeryfleet.routing.queue import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def conflicts_of(plan: Plan, declare: bool = False) -> list[Conflict]:
             return []
 
 
-def conflicts(connection: Any, queues: Sequence[QueuePlan], declare: bool = False) -> list[Conflict]:
+def conflicts(connection: Any, queues: Sequence[Queue], declare: bool = False) -> list[Conflict]:
     """Return what cannot be declared as these queues are, in their order; nothing is created.
 
     With `declare`, what is not there yet is created and bound, and refusals of that are conflicts, too.
@@ -50,22 +50,6 @@ def conflicts(connection: Any, queues: Sequence[QueuePlan], declare: bool = Fals
     return list(found.values())
 
 
-def planned(queues: Iterable[Any]) -> list[QueuePlan]:
-    """Return kombu's queues as a plan has them."""
-    return [
-        QueuePlan(
-            name=q.name,
-            exchange=q.exchange.name,
-            exchange_type=q.exchange.type,
-            routing_key=q.routing_key,
-            arguments=dict(q.queue_arguments or {}),
-            headers=dict(q.binding_arguments or {}),
-        )
-        for q in queues
-        if q.exchange is not None
-    ]
-
-
 class _Broker:
     """A connection with a channel on it, which is opened anew when the broker has closed it."""
 
@@ -75,7 +59,7 @@ class _Broker:
         #: (name, type) of exchanges known to be as declared
         self._agreed: set[tuple[str, str]] = set()
 
-    def examine(self, queue: QueuePlan, declare: bool) -> Iterator[Conflict]:
+    def examine(self, queue: Queue, declare: bool) -> Iterator[Conflict]:
         """Declare one queue and its exchange; yield what differs."""
         exchange = (queue.exchange, queue.exchange_type)
         if queue.exchange and exchange not in self._agreed:
@@ -93,7 +77,7 @@ class _Broker:
             if refused:
                 yield Conflict("queue", queue.name, queue.name, (), text=refused[0])
 
-    def _exchange(self, queue: QueuePlan, declare: bool) -> Conflict | None:
+    def _exchange(self, queue: Queue, declare: bool) -> Conflict | None:
         name, kind = queue.exchange, queue.exchange_type
         if not declare and not self._is_there(lambda: self._open().exchange_declare(name, kind, passive=True)):
             return None
@@ -101,7 +85,7 @@ class _Broker:
             self._open().exchange_declare(name, kind, durable=True, auto_delete=False)
         return self._told("exchange", name, queue.name, refused)
 
-    def _queue(self, queue: QueuePlan, declare: bool) -> Conflict | None:
+    def _queue(self, queue: Queue, declare: bool) -> Conflict | None:
         if not declare and not self._is_there(lambda: self._open().queue_declare(queue.name, passive=True)):
             return None
         arguments, refusals, text = dict(queue.arguments), list[Refusal](), ""

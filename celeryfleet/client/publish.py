@@ -11,7 +11,7 @@ from celeryfleet.errors import Exit, FleetError
 from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.plan.secrets import masked
 from celeryfleet.routing import definitions
-from celeryfleet.routing.delivery import addressed
+from celeryfleet.routing.table import RoutingTable
 from celeryfleet.text import listed
 
 if TYPE_CHECKING:
@@ -96,11 +96,10 @@ def _refused(app: Any, error: Exception, letter: _Letter) -> FleetError:
         if found:
             return definitions.error(found)
     if getattr(error, "reply_code", None) == _NO_ROUTE:
-        queues = app.amqp.queues.values()
-        kind = next((queue.exchange.type for queue in queues if queue.exchange.name == letter.exchange), "")
-        place = addressed(letter.exchange, kind, letter.routing_key, letter.headers)
+        table = RoutingTable.of(app)
+        place = table.addressed(letter.exchange, letter.routing_key, letter.headers)
         what = f"{letter.task} is not sent: no queue takes what goes to {place}."
-        return FleetError(what, hint=_UNWANTED if kind == "headers" else _UNBOUND)
+        return FleetError(what, hint=_UNWANTED if table.type_of(letter.exchange) == "headers" else _UNBOUND)
     if isinstance(error, NotFound) and letter.exchange:
         what = f'{letter.task} is not sent: the broker has no exchange "{letter.exchange}".'
         return FleetError(what, hint="`celeryfleet up` declares those of fleet.yaml: give one of its queues this one.")
@@ -128,10 +127,10 @@ _UNWANTED = (
 
 def _conflicts(app: Any) -> list[definitions.Conflict]:
     """Look for all queues that the broker has otherwise than the app, not only the one that was sent to."""
-    from celeryfleet.client.definitions import conflicts, planned
+    from celeryfleet.client.definitions import conflicts
 
     with app.connection_for_write() as connection:
-        return conflicts(connection, planned(app.amqp.queues.values()))
+        return conflicts(connection, RoutingTable.of(app).queues)
 
 
 def _lost(app: Any) -> tuple[type[BaseException], ...]:

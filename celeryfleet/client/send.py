@@ -15,6 +15,7 @@ from celeryfleet.client.publish import publishing, unknown_queue
 from celeryfleet.client.results import follow, reader, without_subscribing
 from celeryfleet.client.steps import Call
 from celeryfleet.errors import FleetError
+from celeryfleet.routing.table import RoutingTable
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -138,7 +139,9 @@ def _publish(app: Any, name: str, args: list[Any], kwargs: dict[str, Any], given
     queues: list[str] = []
 
     def on_publish(exchange: Any, routing_key: str, headers: Any, declare: Sequence[Any] = (), **_: Any) -> None:
-        queues.extend(_reached(app, exchange, routing_key, headers) or (queue.name for queue in declare))
+        name = getattr(exchange, "name", exchange) or ""
+        reached = RoutingTable.of(app).reached(name, routing_key or "", headers)
+        queues.extend(reached or (queue.name for queue in declare))
 
     task = app.tasks.get(name)
     before_task_publish.connect(on_publish, weak=False)
@@ -152,15 +155,3 @@ def _publish(app: Any, name: str, args: list[Any], kwargs: dict[str, Any], given
     finally:
         before_task_publish.disconnect(on_publish)
     return Sent(result.id, name, queues[0] if queues else None, began)
-
-
-def _reached(app: Any, exchange: Any, routing_key: str, headers: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name the queues of the app's own that a message goes to."""
-    from celeryfleet.client.definitions import planned
-    from celeryfleet.plan.broker import kind as broker_kind
-    from celeryfleet.routing.delivery import bound
-
-    queues, name = planned(app.amqp.queues.values()), getattr(exchange, "name", exchange) or ""
-    kind = next((queue.exchange_type for queue in queues if queue.exchange == name), "direct")
-    broker = broker_kind(app.conf.broker_write_url or "")
-    return bound(queues, name, kind, routing_key or "", broker, headers)

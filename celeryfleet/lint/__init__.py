@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from celeryfleet.errors import FleetError
 from celeryfleet.lint.registry import RULES
-from celeryfleet.lint.values import Case, Finding, Level, Machine, Rule, Server
+from celeryfleet.lint.values import Case, Finding, Level, Machine, RouterReport, Rule, Server
+from celeryfleet.routing.resolve import resolve
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
-    from celeryfleet.lint.answers import Answers
     from celeryfleet.plan.app_facts import AppFacts
     from celeryfleet.plan.values import Plan
+    from celeryfleet.routing.resolve import Decision
 
-__all__ = ["Case", "Finding", "Level", "Machine", "Rule", "Server", "in_order", "lint"]
+__all__ = ["Case", "Finding", "Level", "Machine", "RouterReport", "Rule", "Server", "in_order", "lint"]
 
 
 def lint(
@@ -22,11 +25,20 @@ def lint(
     app: AppFacts | None = None,
     machine: Machine | None = None,
     server: Server | None = None,
-    answers: Answers | None = None,
+    routers: RouterReport | None = None,
 ) -> list[Finding]:
     """Return what is to be said of a fleet, warnings first; a rule that needs what is not known says nothing."""
-    case = Case(fleet, plan, app, machine, server, answers)
+    case = Case(fleet, plan, app, machine, server, routers, _decisions(fleet, plan, app))
     return in_order([finding for rule in RULES for finding in rule.findings(case)])
+
+
+def _decisions(fleet: Fleet, plan: Plan, app: AppFacts | None) -> dict[str, Decision]:
+    """Decide where each registered task goes, without asking routers; one that cannot be sent goes nowhere."""
+    found = {}
+    for task, own in app.tasks.items() if app is not None else ():
+        with suppress(FleetError):
+            found[task] = resolve(fleet, plan.routing, task, own=own)
+    return found
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:
@@ -36,9 +48,9 @@ def in_order(findings: list[Finding]) -> list[Finding]:
 
 
 def judged(
-    app: AppFacts | None, machine: Machine | None, server: Server | None, answers: Answers | None = None
+    app: AppFacts | None, machine: Machine | None, server: Server | None, routers: RouterReport | None = None
 ) -> frozenset[str]:
     """Name the codes that could be found with what is known: of the others nobody can say that they do not hold."""
-    facts = {"app": app, "machine": machine, "server": server, "answers": answers}
+    facts = {"app": app, "machine": machine, "server": server, "routers": routers}
     known = {name for name, value in facts.items() if value is not None}
     return frozenset(rule.code for rule in RULES if rule.needs <= known)

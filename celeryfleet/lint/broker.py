@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.lint.pools import run_by
 from celeryfleet.lint.values import Case, Found, Level, rule
 from celeryfleet.plan.broker import SEP
 from celeryfleet.text import duration, quoted
@@ -61,7 +60,7 @@ def _late_tasks(case: Case) -> Iterator[Found]:
             continue
         may = {
             task: case.limited(task, "time_limit") or limit
-            for task in run_by(case, pool)
+            for task in case.run_by(pool)
             if late or runs.get(task, {}).get("acks_late")
         }
         long = {task: longest for task, longest in may.items() if longest > timeout}

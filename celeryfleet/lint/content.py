@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from celeryfleet.lint.pools import queues_of
 from celeryfleet.lint.values import Case, Found, Level, rule
 from celeryfleet.plan.secrets import MASK, Variable, is_secret, masked, masked_origin, segments
 from celeryfleet.text import quoted
@@ -67,7 +66,7 @@ def refused(case: Case) -> Iterator[Found]:
             task
             for task, own in case.tasks.items()
             if _type(str(own.get("serializer") or default)) not in accepted
-            and not set(queues_of(case, task)).isdisjoint(pool.queues)
+            and not set(case.queues_of(task)).isdisjoint(pool.queues)
         ]
         if named:
             yield Found(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from celeryfleet.lint.routes import asks_code, first_match
 from celeryfleet.lint.values import Case, Found, Level, rule
 from celeryfleet.text import duration, quoted
 
@@ -53,35 +52,13 @@ def _ignored_by_task(case: Case) -> Iterator[Found]:
     """Find limits in tasks' own code, for tasks that such a pool runs."""
     for pool in case.plan.pools:
         for key in ("time_limit", "soft_time_limit"):
-            named = [task for task in run_by(case, pool) if case.limited(task, key)]
+            named = [task for task in case.run_by(pool) if case.limited(task, key)]
             if named and not _enforces(pool.kind, key):
                 yield Found(
                     case.fleet.where("pools", pool.name, "pool"),
                     f"the {key} in the code of {quoted(named)} does nothing in a {pool.kind} pool.",
                     "Use `pool: prefork`, or send them to a queue that such a pool reads.",
                 )
-
-
-def queues_of(case: Case, task: str) -> tuple[str, ...]:
-    """Name the queues a task surely goes to by its own code, its route or the default; none where nobody knows."""
-    if case.answers is not None and task in case.answers.queues:
-        return case.answers.queues[task]
-    own = case.tasks.get(task, {})
-    _, route = first_match(case, task)
-    if own.get("exchange"):
-        return ()
-    named = own.get("queue")
-    if not named and route is not None:
-        if asks_code(route) or route.exchange is not None:
-            return ()
-        named = route.queue
-    named = named or case.fleet.default_queue
-    return (str(getattr(named, "name", named)),)
-
-
-def run_by(case: Case, pool: PoolPlan) -> list[str]:
-    """Name the tasks that surely go to a queue which this pool reads."""
-    return [task for task in case.tasks if not set(queues_of(case, task)).isdisjoint(pool.queues)]
 
 
 @rule("CF037", "autoscaler-ignored", "Celery's own autoscaler", Level.WARNING)
@@ -195,7 +172,7 @@ def short_grace(case: Case) -> Iterator[Found]:
     runs = case.app.runs if case.app is not None else {}
     for pool in case.plan.pools:
         limit, late = case.setting(pool, "task_time_limit"), case.setting(pool, "task_acks_late")
-        tasks = run_by(case, pool)
+        tasks = case.run_by(pool)
         again = [] if late else [task for task in tasks if runs.get(task, {}).get("acks_late")]
         if limit and limit > pool.grace:
             fate = "starts anew" if late else "is lost"

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.lint.values import Case, Found, Level, rule
-from celeryfleet.routing.dead_letters import Letters, dead_letters, keys_of
-from celeryfleet.routing.delivery import target_of
+from celeryfleet.routing.table import DeadLetters, keys_of
 from celeryfleet.text import listed
 
 if TYPE_CHECKING:
-    from celeryfleet.plan.values import QueuePlan
+    from celeryfleet.routing.queue import Queue
 
 #: arguments that mean something on Redis, or whose lack changes nothing there (kombu/transport/redis.py)
 _ON_REDIS = frozenset({"x-expires", "x-max-priority", "x-queue-type"})
@@ -36,16 +35,17 @@ def _graves(case: Case) -> set[str]:
     """Name the queues that get dead letters and nothing else that is known: people look into them."""
     if not case.on_rabbitmq:
         return set()
-    queues = case.plan.queues
-    sources = {queue.name: letters for queue in queues if (letters := dead_letters(queues, queue))}
+    table = case.plan.routing
+    queues = table.queues
+    sources = {queue.name: letters for queue in queues if (letters := table.dead_letters(queue))}
     graves = {
         queue.name
         for queue in queues
         for source, letters in sources.items()
         if source != queue.name and (queue.name in letters.queues or queue.exchange == letters.exchange)
     }
-    options = [item["options"] for item in case.plan.settings["task_routes"] if "options" in item]
-    sent = {name for given in [{}, *options] for name in target_of(case.plan, given).queues}
+    options = [item["options"] for item in table.routes if "options" in item]
+    sent = {name for given in [{}, *options] for name in table.follow_route(given).queues}
     return graves - sent
 
 
@@ -88,7 +88,7 @@ def quorum_priority(case: Case) -> Iterator[Found]:
             )
 
 
-def arguments(case: Case, queue: QueuePlan) -> dict[str, Any]:
+def arguments(case: Case, queue: Queue) -> dict[str, Any]:
     """Return a queue's arguments as Celery declares them: one setting gives every queue a highest priority."""
     most = case.plan.settings.get("task_queue_max_priority")
     return ({} if most is None else {"x-max-priority": most}) | queue.arguments
@@ -141,19 +141,19 @@ def held_delays(case: Case) -> Iterator[Found]:
 def lost_letters(case: Case) -> Iterator[Found]:
     """Find dead-letter exchanges that no queue of the fleet gets anything from."""
     for queue in case.plan.queues if case.on_rabbitmq else ():
-        letters = dead_letters(case.plan.queues, queue)
+        letters = case.plan.routing.dead_letters(queue)
         if letters is None or letters.queues:
             continue
         what, hint = _unbound(case, queue, letters) if letters.declared else _undeclared(case, queue, letters)
         yield Found(_said_dead(case, queue), f"{what}: RabbitMQ drops them.", hint)
 
 
-def _undeclared(case: Case, queue: QueuePlan, letters: Letters) -> tuple[str, str]:
+def _undeclared(case: Case, queue: Queue, letters: DeadLetters) -> tuple[str, str]:
     exchange = letters.exchange
     what = (
         f'the dead letters of "{queue.name}" go to the exchange "{exchange}", which no queue of this file is bound to'
     )
-    same = next((other for other in case.plan.queues if other.name == exchange), None)
+    same = case.plan.routing.get(exchange)
     if same is not None:
         own = f'The queue "{same.name}" is bound to the exchange "{same.exchange}".'
         return what, f"{own} Give it exchange: {{name: {exchange}, type: fanout}}"
@@ -161,7 +161,7 @@ def _undeclared(case: Case, queue: QueuePlan, letters: Letters) -> tuple[str, st
     return what, guess or f"Declare a queue for them, such as dead: {{exchange: {{name: {exchange}, type: fanout}}}}"
 
 
-def _unbound(case: Case, queue: QueuePlan, letters: Letters) -> tuple[str, str]:
+def _unbound(case: Case, queue: Queue, letters: DeadLetters) -> tuple[str, str]:
     exchange, key = letters.exchange, letters.routing_key
     if not exchange:
         guess = did_you_mean(key, [other.name for other in case.plan.queues]) or "Name a queue of this file."
@@ -180,7 +180,7 @@ def _unbound(case: Case, queue: QueuePlan, letters: Letters) -> tuple[str, str]:
 def returning_letters(case: Case) -> Iterator[Found]:
     """Find queues that get their own dead letters."""
     for queue in case.plan.queues if case.on_rabbitmq else ():
-        letters = dead_letters(case.plan.queues, queue)
+        letters = case.plan.routing.dead_letters(queue)
         if letters is not None and queue.name in letters.queues:
             yield Found(
                 _said_dead(case, queue),
@@ -189,7 +189,7 @@ def returning_letters(case: Case) -> Iterator[Found]:
             )
 
 
-def _said_dead(case: Case, queue: QueuePlan) -> str:
+def _said_dead(case: Case, queue: Queue) -> str:
     return case.fleet.where("queues", queue.name, "arguments", "x-dead-letter-exchange")
 
 

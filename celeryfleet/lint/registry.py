@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celeryfleet.fleetfile import codes
-from celeryfleet.lint import answers, app, broker, capacity, content, pools, queues, results, routes
+from celeryfleet.lint import app, broker, capacity, content, pools, queues, results, routes
 from celeryfleet.lint.values import Level, Rule
 
 #: whatever else is wrong with a fleet.yaml or an app
@@ -26,7 +26,6 @@ _FOUND_ELSEWHERE = (
 RULES: tuple[Rule, ...] = (
     *queues.RULES,
     *routes.RULES,
-    *answers.RULES,
     *pools.RULES,
     *capacity.RULES,
     *broker.RULES,

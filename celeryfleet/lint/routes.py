@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from celeryfleet.lint.queues import arguments
-from celeryfleet.lint.values import Case, Found, Level, rule
-from celeryfleet.routing.delivery import headers_text, target_of
-from celeryfleet.routing.routes import NAMESPACE, Item, by_route, matches
+from celeryfleet.lint.values import Case, FaultKind, Found, Level, RouterFault, rule
+from celeryfleet.routing.routes import asks_code, by_route, matches
+from celeryfleet.routing.table import Item, headers_text
 from celeryfleet.text import counted, quoted
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Route
-    from celeryfleet.plan.values import QueuePlan
+    from celeryfleet.routing.queue import Queue
 
 
 def grouped(case: Case) -> Iterator[tuple[int, Route, tuple[Item, ...]]]:
@@ -23,22 +23,6 @@ def grouped(case: Case) -> Iterator[tuple[int, Route, tuple[Item, ...]]]:
         yield index, route, items
 
 
-def asks_code(route: Route) -> bool:
-    """Tell whether a router of the user's decides: nobody knows what it says."""
-    return route.router is not None and route.router not in NAMESPACE
-
-
-def first_match(case: Case, task: str) -> tuple[int, Route | None]:
-    """Return the route that a task's name matches first, and its place; -1 and None: none does.
-
-    A router of the user's may match anything, so it counts as matching.
-    """
-    for index, route, items in grouped(case):
-        if asks_code(route) or any(matches(item, task) for item in items):
-            return index, route
-    return -1, None
-
-
 # --- Rules that need fleet.yaml alone ---------------------------------------------------------------------
 
 
@@ -46,7 +30,8 @@ def first_match(case: Case, task: str) -> tuple[int, Route | None]:
 def lost(case: Case) -> Iterator[Found]:
     """Find routes to an exchange that has no queue for their key."""
     for index, route, items in grouped(case):
-        targets = [target_of(case.plan, item["options"], item.get("exact")) for item in items if "options" in item]
+        sent = [item for item in items if "options" in item]
+        targets = (case.plan.routing.follow_route(item["options"], item.get("exact")) for item in sent)
         target = next((target for target in targets if not target.queues), None)
         if target is None or _keyless(case, route):
             continue
@@ -64,8 +49,7 @@ def lost(case: Case) -> Iterator[Found]:
 
 def _fate(case: Case) -> str:
     """Say what becomes of a message that no queue takes."""
-    confirmed = case.plan.settings.get("broker_transport_options", {}).get("confirm_publish")
-    return "the send fails (NO_ROUTE)" if case.on_rabbitmq and confirmed else "it is dropped"
+    return "the send fails (NO_ROUTE)" if case.plan.routing.gives_back else "it is dropped"
 
 
 @rule("CF021", "route-shadowed", "A route that an earlier one makes unreachable", Level.WARNING)
@@ -127,7 +111,7 @@ def keyless(case: Case) -> Iterator[Found]:
         )
 
 
-def _keyless(case: Case, route: Route) -> QueuePlan | None:
+def _keyless(case: Case, route: Route) -> Queue | None:
     """Return a queue of the topic exchange that a route sends to without a key; None: it does not."""
     if route.router is not None or route.routing_key is not None:
         return None
@@ -138,11 +122,11 @@ def _keyless(case: Case, route: Route) -> QueuePlan | None:
     return target if target is not None and _is_pattern(case, target) else None
 
 
-def _named(case: Case, name: str | None) -> QueuePlan | None:
+def _named(case: Case, name: str | None) -> Queue | None:
     return next((queue for queue in case.plan.queues if queue.name == name), None)
 
 
-def _is_pattern(case: Case, queue: QueuePlan) -> bool:
+def _is_pattern(case: Case, queue: Queue) -> bool:
     """Tell whether a queue's key is a pattern; where all queues of its exchange take everything, none matters."""
     beside = {other.routing_key for other in case.plan.queues if other.exchange == queue.exchange}
     return (
@@ -150,7 +134,7 @@ def _is_pattern(case: Case, queue: QueuePlan) -> bool:
     )
 
 
-def _published(case: Case, target: QueuePlan | None) -> str:
+def _published(case: Case, target: Queue | None) -> str:
     if target is None:
         key = case.plan.settings["task_default_routing_key"]
         return f'what it sends goes by the key of the default queue, "{key}".'
@@ -206,8 +190,8 @@ def default_only(case: Case) -> Iterator[Found]:
     """Find tasks that no route names, where there are routes."""
     names = [
         task
-        for task, own in case.tasks.items()
-        if not own.get("queue") and not own.get("exchange") and first_match(case, task)[1] is None
+        for task, decision in case.decisions.items()
+        if decision.route is None and decision.sure and set(case.tasks[task]).isdisjoint(("queue", "exchange"))
     ]
     if case.fleet.routes and names:
         yield Found(
@@ -221,14 +205,15 @@ def default_only(case: Case) -> Iterator[Found]:
 @rule("CF026", "route-overridden", "A route that a task's own queue goes before", Level.WARNING, "app")
 def overridden(case: Case) -> Iterator[Found]:
     """Find tasks whose code names another queue than their route."""
-    declared = {queue.name for queue in case.plan.queues}
-    for task, own in case.tasks.items():
-        index, route = first_match(case, task)
-        queue = _queue_name(own.get("queue"))
-        if queue not in declared or route is None or asks_code(route) or route.queue in (None, queue):
+    for task, decision in case.decisions.items():
+        queue = _queue_name(case.tasks[task].get("queue"))
+        if case.plan.routing.get(queue) is None or decision.route is None:
+            continue
+        route = case.fleet.routes[decision.route]
+        if any(map(asks_code, case.fleet.routes[: decision.route])) or route.queue in (None, queue):
             continue
         yield Found(
-            case.fleet.where("routes", index),
+            case.fleet.where("routes", decision.route),
             f'this route sends {task} to "{route.queue}", but its own code says queue="{queue}", which goes first.',
             "Remove queue= from the task's decorator, so that fleet.yaml decides.",
         )
@@ -239,13 +224,12 @@ def unknown_queues(case: Case) -> Iterator[Found]:
     """Find tasks that cannot be sent."""
     if case.plan.settings.get("task_create_missing_queues"):
         return
-    declared = {queue.name for queue in case.plan.queues}
     for task, own in case.tasks.items():
         queue = own.get("queue")
-        if isinstance(queue, str) and queue and queue not in declared:
+        if isinstance(queue, str) and queue and case.plan.routing.get(queue) is None:
             yield Found(
                 case.fleet.where("queues"),
-                f'the code of {task} says queue="{queue}", which is not declared: sending it fails (QueueNotFound).',
+                f'the code of {task} names the unknown queue "{queue}": sending it fails (QueueNotFound).',
                 "Declare the queue and have a pool read it, or remove queue= from the task's decorator.",
             )
 
@@ -256,4 +240,41 @@ def _queue_name(queue: object) -> str | None:
     return str(name) if name else None
 
 
-RULES = (lost, shadowed, unused, default_only, keyless, ignored_priorities, overridden, unknown_queues)
+# --- Rules that need the user's routers -------------------------------------------------------------------
+
+
+@rule("CF028", "router-wrong", "A router whose answer no task can be sent by", Level.WARNING, "routers")
+def wrong_answers(case: Case) -> Iterator[Found]:
+    """Find routers that fail, or name what there is not; where they looked at arguments, that may be right."""
+    groups: dict[tuple[str, bool, FaultKind], list[RouterFault]] = {}
+    for fault in case.routers.faults if case.routers is not None else ():
+        groups.setdefault((fault.where, fault.depends, fault.kind), []).append(fault)
+    for (where, depends, kind), faults in groups.items():
+        reasons = list(dict.fromkeys(fault.reason for fault in faults))
+        reason = reasons[0] if len(reasons) == 1 else f"{reasons[0]} and {len(reasons) - 1} more like it"
+        asked = ", asked without arguments," if depends else ""
+        tasks = quoted(fault.task for fault in faults)
+        what = f"the router {faults[0].router}{asked} {_SAID[kind].format(reason=reason, tasks=tasks)}"
+        hints = [faults[0].place, _IF_WITHOUT if depends else _HINTS[kind]]
+        yield Found(where, what, "\n".join(hint for hint in hints if hint), Level.INFO if depends else None)
+
+
+_SAID = {
+    FaultKind.FAILS: "fails for {tasks}: {reason}.",
+    FaultKind.UNCALLABLE: "cannot be asked as Celery asks: {reason}.",
+    FaultKind.UNKNOWN: "sends {tasks} to {reason}: a send fails.",
+    FaultKind.LOST: "sends {tasks} to {reason}, where no queue gets it.",
+    FaultKind.UNUSABLE: "gives an answer for {tasks} that cannot be used: {reason}.",
+}
+_A_ROUTER_RETURNS = "A router returns the name of a declared queue, a mapping such as {'queue': 'mail'}, or None."
+_HINTS = {
+    FaultKind.FAILS: "",
+    FaultKind.UNCALLABLE: "A function is called with (name, args, kwargs, options, task=task), route_for_task with "
+    "(task, args, kwargs).",
+    FaultKind.UNKNOWN: _A_ROUTER_RETURNS,
+    FaultKind.LOST: "Name the exchange of a queue, and a routing_key that the queue is bound by.",
+    FaultKind.UNUSABLE: _A_ROUTER_RETURNS,
+}
+_IF_WITHOUT = "Right if these are never sent without arguments: `celeryfleet route TASK ARG…` asks with some."
+
+RULES = (lost, shadowed, unused, default_only, keyless, ignored_priorities, overridden, unknown_queues, wrong_answers)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
-    from celeryfleet.lint.answers import Answers
     from celeryfleet.plan.app_facts import AppFacts
     from celeryfleet.plan.values import Plan, PoolPlan
+    from celeryfleet.routing.resolve import Decision
 
 
 class Level(StrEnum):
@@ -51,6 +51,42 @@ class Server:
     policy: str | None = None
 
 
+class FaultKind(StrEnum):
+    """What is wrong with an answer of a router's."""
+
+    FAILS = "fails"  #: it is an exception
+    UNCALLABLE = "uncallable"  #: the router takes other arguments than Celery gives
+    UNKNOWN = "unknown"  #: it names a queue that is not declared, or nothing that could be one
+    LOST = "lost"  #: it names an exchange that no queue gets anything from
+    UNUSABLE = "unusable"  #: nothing can be made of it
+
+
+@dataclass(frozen=True, slots=True)
+class RouterFault:
+    """One wrong answer of a router's, for one task."""
+
+    task: str
+    #: where its route stands
+    where: str
+    router: str
+    kind: FaultKind
+    #: the exception, or what is named
+    reason: str
+    #: where it comes from; empty: nothing to say
+    place: str
+    #: whether it looked at the arguments, and may answer otherwise when there are some
+    depends: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RouterReport:
+    """What the user's routers have answered."""
+
+    #: tasks → the queues they go to, whatever they are sent with
+    queues: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    faults: tuple[RouterFault, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One fleet, and what is known of where it runs; None: not known."""
@@ -60,8 +96,9 @@ class Case:
     app: AppFacts | None = None
     machine: Machine | None = None
     server: Server | None = None
-    #: of the user's routers
-    answers: Answers | None = None
+    routers: RouterReport | None = None
+    #: where each registered task goes, as far as its code lets it be sent at all
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
 
     @property
     def on_redis(self) -> bool:
@@ -77,6 +114,17 @@ class Case:
     def tasks(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the registered tasks with what their code says of how they are sent."""
         return self.app.tasks if self.app is not None else {}
+
+    def queues_of(self, task: str) -> tuple[str, ...]:
+        """Name the queues that a task surely goes to; none where nobody knows."""
+        if self.routers is not None and task in self.routers.queues:
+            return self.routers.queues[task]
+        decision = self.decisions.get(task)
+        return decision.queues if decision is not None and decision.sure else ()
+
+    def run_by(self, pool: PoolPlan) -> list[str]:
+        """Name the tasks that surely go to a queue which this pool reads."""
+        return [task for task in self.tasks if not set(self.queues_of(task)).isdisjoint(pool.queues)]
 
     def where(self, *paths: tuple[str | int, ...]) -> str:
         """Say where the first of these paths is that was written, else the last one's nearest key above it."""
@@ -176,7 +224,7 @@ class Rule:
     #: as its page is called
     title: str
     level: Level
-    #: app, machine, server, answers: what it cannot be found without
+    #: app, machine, server, routers: what it cannot be found without
     needs: frozenset[str] = frozenset()
     #: None: it is found where fleet.yaml is read
     check: Check | None = field(default=None, compare=False)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from celeryfleet.plan.secrets import masked, masked_origin
 from celeryfleet.plan.values import BrokerPlan
+from celeryfleet.routing.table import broker_kind
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
@@ -21,18 +22,8 @@ STEPS = tuple(range(10))
 SERVER = "valkey-server"
 SEP = "\x06\x16"
 
-_REDIS = ("redis", "rediss", "sentinel")
-_AMQP = ("amqp", "amqps", "pyamqp", "librabbitmq")
 #: of broker_transport_options, what a result backend on the same sentinels needs too
 _SENTINEL_OPTIONS = ("master_name", "sentinel_kwargs")
-
-
-def kind(url: str) -> str:
-    """Sort a broker URL into redis, amqp or other."""
-    scheme = url.partition("://")[0].partition("+")[0].lower()
-    if scheme in _REDIS:
-        return "redis"
-    return "amqp" if scheme in _AMQP else "other"
 
 
 def socket_url(path: str) -> str:
@@ -58,7 +49,7 @@ def result_backend(fleet: Fleet, url: str) -> str:
         return str(fleet.celery["result_backend"])
     if fleet.results != EMBEDDED:
         return NO_RESULTS if fleet.results == "none" else fleet.results
-    match kind(url):
+    match broker_kind(url):
         case "redis":
             return url
         case "amqp":
@@ -69,10 +60,10 @@ def result_backend(fleet: Fleet, url: str) -> str:
 
 def transport_options(fleet: Fleet, url: str) -> dict[str, Any]:
     """Return `broker_transport_options` that are ours."""
-    if kind(url) == "amqp":
+    if broker_kind(url) == "amqp":
         # Else a message that the broker does not take is lost, or blamed on the next one (see routes, `mandatory`).
         return {"confirm_publish": True}
-    if kind(url) != "redis":
+    if broker_kind(url) != "redis":
         return {}
     options: dict[str, Any] = {"priority_steps": list(STEPS), "sep": SEP}
     timeout = fleet.broker.visibility_timeout
@@ -102,7 +93,7 @@ def broker(fleet: Fleet, paths: Paths, settings: Mapping[str, Any], server: str)
         argv=server_command(program, paths.broker, data) if embedded else (),
         data=data,
         socket=paths.broker if embedded else "",
-        kind=kind(url),
+        kind=broker_kind(url),
         steps=tuple(options.get("priority_steps", STEPS)),
         sep=options.get("sep", SEP),
         key_prefix=options.get("global_keyprefix", ""),

@@ -13,7 +13,7 @@ from celeryfleet.plan.command import pool_plan
 from celeryfleet.plan.paths import Paths, paths
 from celeryfleet.plan.settings import queues, settings
 from celeryfleet.plan.values import BeatPlan, LogPlan, Plan
-from celeryfleet.routing.delivery import wire
+from celeryfleet.routing.table import broker_kind, wire
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
@@ -47,7 +47,7 @@ def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
     _check_profiles(fleet, profiles)
     where = fleet_paths(fleet, facts)
     shared = settings(fleet, where)
-    kind = broker.kind(shared["broker_url"])
+    kind = broker_kind(shared["broker_url"])
     wanted = [name for name, pool in fleet.pools.items() if not pool.profiles or set(pool.profiles) & set(profiles)]
     return Plan(
         fleet=fleet.name,

@@ -9,6 +9,7 @@ from celeryfleet.errors import FleetError
 from celeryfleet.plan.settings import queues, with_user_settings
 from celeryfleet.plan.values import AutoscalePolicy, Health, PoolPlan, RestartPolicy
 from celeryfleet.routing.routes import prioritised
+from celeryfleet.routing.table import RoutingTable
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet, Pool
@@ -137,7 +138,7 @@ def _ranked(fleet: Fleet, kind: str) -> set[str]:
     """Name the queues in which the broker has some tasks go before others."""
     declared = queues(fleet)
     if kind == "redis":
-        return prioritised(fleet, declared)
+        return prioritised(fleet, RoutingTable(declared, kind, fleet.default_queue))
     return {queue.name for queue in declared if kind == "amqp" and "x-max-priority" in queue.arguments}
 
 

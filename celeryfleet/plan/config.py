@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _INDENT = "    "
 
-#: what asks a router of the user's as `celeryfleet.routers.UserRouter` does, for a module that needs Celery alone
+#: what asks a router of the user's as `celeryfleet.app.routers.UserRouter` does, for a module that needs Celery alone
 _ROUTER = '''
 class _Router:
     """Asks a router, and gives Celery an answer of its own: Celery writes the options of each call into it."""

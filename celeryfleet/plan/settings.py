@@ -3,8 +3,8 @@
 `task_queues` is a list of {name, exchange, exchange_type, routing_key, arguments} and, where a queue of a headers
 exchange wants some, headers. `task_routes` has its items in the written order of the routes: {"exact" | "glob" |
 "regex": pattern, "options": {…}} or {"router": "module.attr"}, the latter with the "priority" of answers that have
-none; a regex means the whole name. Priorities are those of the wire. `plan.routes.by_route` says which item is of which
-route.
+none; a regex means the whole name. Priorities are those of the wire. `routing.routes.by_route` says which item is of
+which route.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.plan import broker
-from celeryfleet.plan.values import QueuePlan
+from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.routes import routes
+from celeryfleet.routing.table import broker_kind
 
 if TYPE_CHECKING:
-    from celeryfleet.fleetfile.model import Fleet, Queue
+    from celeryfleet.fleetfile import model
+    from celeryfleet.fleetfile.model import Fleet
     from celeryfleet.plan.paths import Paths
 
 #: dict settings that the user's own add to instead of replacing
 MERGED = ("broker_transport_options", "result_backend_transport_options")
 
 
-def queues(fleet: Fleet) -> tuple[QueuePlan, ...]:
+def queues(fleet: Fleet) -> tuple[Queue, ...]:
     """Spell every queue out: Celery would give a bare one the default exchange, which duplicates tasks."""
     delays = _delays_on_the_broker(fleet)
     return tuple(_queue(name, queue, delays) for name, queue in fleet.queues.items())
@@ -37,10 +39,10 @@ def _delays_on_the_broker(fleet: Fleet) -> bool:
     """
     url = str(fleet.celery.get("broker_url", fleet.broker.url))
     types = {queue.arguments.get("x-queue-type", queue.type) for queue in fleet.queues.values()}
-    return broker.kind(url) == "amqp" and "quorum" in types
+    return broker_kind(url) == "amqp" and "quorum" in types
 
 
-def _queue(name: str, queue: Queue, delays: bool = False) -> QueuePlan:
+def _queue(name: str, queue: model.Queue, delays: bool = False) -> Queue:
     if delays and queue.exchange is None:
         # A name of its own: a direct exchange of the queue's name may be there from before. Delayed messages are
         # found by the end of their key, where "bulk.mail" would be taken for "mail", too.
@@ -55,7 +57,7 @@ def _queue(name: str, queue: Queue, delays: bool = False) -> QueuePlan:
         arguments["x-max-priority"] = queue.max_priority
     if queue.max_length is not None:
         arguments["x-max-length"] = queue.max_length
-    return QueuePlan(
+    return Queue(
         name=name,
         exchange=exchange[0],
         exchange_type=exchange[1],
@@ -81,7 +83,7 @@ def settings(fleet: Fleet, paths: Paths) -> dict[str, Any]:
         "task_default_exchange_type": default.exchange_type,
         "task_default_routing_key": default.routing_key,
         "task_create_missing_queues": False,
-        "task_routes": routes(fleet, declared, broker.kind(url)),
+        "task_routes": routes(fleet, declared, broker_kind(url)),
         "broker_transport_options": broker.transport_options(fleet, url),
         "broker_connection_retry_on_startup": True,
         "accept_content": ["json"],
@@ -99,7 +101,7 @@ def settings(fleet: Fleet, paths: Paths) -> dict[str, Any]:
     return {key: value for key, value in merged.items() if key not in MERGED or value}
 
 
-def _queue_json(queue: QueuePlan) -> dict[str, Any]:
+def _queue_json(queue: Queue) -> dict[str, Any]:
     return {
         "name": queue.name,
         "exchange": queue.exchange,

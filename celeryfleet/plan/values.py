@@ -7,6 +7,9 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from celeryfleet.routing.queue import Queue
+from celeryfleet.routing.table import RoutingTable
+
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
@@ -44,21 +47,6 @@ class AutoscalePolicy:
     target_age: float | None = None
     #: seconds between two changes
     cooldown: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePlan:
-    """A queue as it is declared on the broker."""
-
-    name: str
-    exchange: str
-    exchange_type: str = "direct"
-    routing_key: str = ""
-    arguments: dict[str, Any] = field(default_factory=dict)
-    #: seconds after which status turns amber; None: never
-    max_age: float | None = None
-    #: of a headers exchange: what it wants of a message, with x-match; empty: nothing, it gets all
-    headers: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +167,7 @@ class Plan:
     #: variables of env_file, for every process
     env: dict[str, str]
     broker: BrokerPlan
-    queues: tuple[QueuePlan, ...]
+    queues: tuple[Queue, ...]
     pools: tuple[PoolPlan, ...]
     beat: BeatPlan | None = None
     logs: LogPlan = LogPlan()
@@ -189,6 +177,21 @@ class Plan:
     generation: int = 0
     #: settings that came from a `${VAR}`, as they are written, by their path (`a/b`): what is printed of them
     origins: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def routing(self) -> RoutingTable:
+        """Return all that decides where a message goes."""
+        confirmed = self.settings.get("broker_transport_options", {}).get("confirm_publish")
+        return RoutingTable(
+            queues=self.queues,
+            broker=self.broker.kind,
+            default_queue=self.settings["task_default_queue"],
+            default_key=self.settings["task_default_routing_key"],
+            routes=self.settings["task_routes"],
+            pools={pool.name: pool.queues for pool in self.pools},
+            creates=bool(self.settings.get("task_create_missing_queues")),
+            gives_back=self.broker.kind == "amqp" and bool(confirmed),
+        )
 
     def worker(self, pool: PoolPlan, number: int) -> WorkerSpec:
         """Spell out one worker of a pool."""
@@ -252,7 +255,7 @@ class Plan:
         whole = {
             **data,
             "broker": BrokerPlan(**broker),
-            "queues": tuple(QueuePlan(**queue) for queue in data["queues"]),
+            "queues": tuple(Queue(**queue) for queue in data["queues"]),
             "pools": tuple(_pool(pool) for pool in data["pools"]),
             "beat": BeatPlan(tuple(beat["argv"]), beat["schedule"], beat["file"]) if beat else None,
             "logs": LogPlan(**data["logs"]),

@@ -11,7 +11,8 @@ from celeryfleet.plan.secrets import shown
 from celeryfleet.text import duration
 
 if TYPE_CHECKING:
-    from celeryfleet.plan.values import AutoscalePolicy, Plan, PoolPlan, QueuePlan
+    from celeryfleet.plan.values import AutoscalePolicy, Plan, PoolPlan
+    from celeryfleet.routing.queue import Queue
 
 #: settings that have a part of the text to themselves
 _ELSEWHERE = ("task_queues", "task_routes", "broker_url")
@@ -57,7 +58,7 @@ def _broker(plan: Plan) -> Iterator[str]:
         yield f"  runs {shlex.join(plan.broker.argv)}"
 
 
-def _queue(queue: QueuePlan) -> str:
+def _queue(queue: Queue) -> str:
     parts = [f"{queue.exchange_type} exchange {queue.exchange}, key {queue.routing_key}"]
     if queue.headers:
         parts.append(f"headers {_json(queue.headers)}")

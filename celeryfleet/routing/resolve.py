@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from celeryfleet.errors import FleetError
-from celeryfleet.plan.values import QueuePlan
-from celeryfleet.routing.delivery import destination, headers_text, known, laid_over, message_headers, wire
-from celeryfleet.routing.routes import NAMESPACE, Item, by_route, matches
+from celeryfleet.routing.queue import Queue
+from celeryfleet.routing.routes import asks_code, by_route, matches
+from celeryfleet.routing.table import Destination, Item, RoutingTable, headers_text, message_headers, wire
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet, Route
-    from celeryfleet.plan.values import Plan
 
-#: asks a router of the user's: (task, args, kwargs) -> options, a queue's name, or None
-Ask = Callable[[str, Sequence[Any], Mapping[str, Any]], Any]
+#: asks a router of the user's: (task, args, kwargs) -> options, a queue's name, or None; made by `celeryfleet.app`
+Ask: TypeAlias = Callable[[str, Sequence[Any], Mapping[str, Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +35,11 @@ class PassedOver:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Where a task goes, and why."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision(Destination):
+    """Where a task goes, and why; its headers are those that the call or the route gives."""
 
     task: str
-    #: None where an exchange decides
-    queue: str | None
-    #: every queue that gets the message; empty: it is lost
-    queues: tuple[str, ...]
-    exchange: str
-    exchange_type: str
-    routing_key: str
     #: as written, 9 runs first; None: not said
     priority: int | None
     #: as the broker gets it
@@ -60,8 +51,10 @@ class Decision:
     passed_over: tuple[PassedOver, ...]
     #: pools that consume one of the queues
     pools: tuple[str, ...]
-    #: those that the call or the route gives, and none of Celery's own
-    headers: dict[str, Any] = field(default_factory=dict)
+    #: the place in `fleet.routes` of the one that matches, whether it decides or not; None: none does
+    route: int | None = None
+    #: False: a router of the user's that was not asked may decide otherwise
+    sure: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return what `route --json` prints."""
@@ -76,16 +69,16 @@ class Decision:
             "headers": self.headers,
             "priority": self.priority,
             "wire_priority": self.wire_priority,
-            "rule": {"line": self.rule.line, "text": self.rule.text} if self.rule else None,
+            "rule": asdict(self.rule) if self.rule else None,
             "because": self.because,
-            "passed_over": [{"line": passed.line, "why": passed.why} for passed in self.passed_over],
+            "passed_over": [asdict(passed) for passed in self.passed_over],
             "pools": list(self.pools),
         }
 
 
 def resolve(
     fleet: Fleet,
-    plan: Plan,
+    table: RoutingTable,
     task: str,
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
@@ -96,41 +89,36 @@ def resolve(
     """Decide where `task` goes when it is sent with these options (queue, exchange, routing_key, priority, headers).
 
     `own` is what the task's own code says of the same, as `AppFacts.tasks` has it; a call goes before it, and it goes
-    before the routes. `routers` maps the path of each `router:` route to a function that asks it; one that is missing
-    counts as having said nothing. A priority is as in fleet.yaml, 9 runs first, but in `own` as on the wire.
-    Raises FleetError for an unknown queue, and for a router that fails.
+    before the routes. `routers` maps the path of each `router:` route to what asks it; one that is missing counts as
+    having said nothing. A priority is as in fleet.yaml, 9 runs first, but in `own` as on the wire.
+    Raises FleetError for an unknown queue, and for an answer that is none.
     """
-    kind = plan.broker.kind
     call = {key: value for key, value in (options or {}).items() if value is not None}
     code = {key: value for key, value in (own or {}).items() if key in _DECIDING and value is not None}
     asked = {**code, **call}
     if "priority" in call:
-        asked["priority"] = wire(kind, call["priority"])
-    match = _first_match(fleet, plan, task, args, kwargs or {}, routers or {})
-    default = plan.settings["task_default_queue"]
-    routed = match.options or ({} if asked.get("queue") else {"queue": default})
-    merged = laid_over(routed, asked, plan.settings["task_default_routing_key"])
-    declared, name = _queues(plan, merged.get("queue"), _namer(fleet, match, call, code))
+        asked["priority"] = wire(table.broker, call["priority"])
+    match = _first_match(fleet, table, task, args, kwargs or {}, routers or {})
+    routed = match.options or ({} if asked.get("queue") else {"queue": table.default_queue})
+    merged = table.laid_over(routed, asked)
+    declared, name = _declared(table, merged.get("queue"), *_namer(fleet, match, call, code))
     headers = message_headers(task, merged.get("headers"))
-    target = destination(declared, default, {**merged, "queue": name}, kind, headers)
+    target = declared.follow({**merged, "queue": name}, headers)
     decides = match.route is not None and _route_decides(routed, asked, merged)
     passed = match.passed
     if match.route is not None and not decides:
         passed += (PassedOver(match.route.line, _overridden(call, code, match.priority)),)
     return Decision(
+        **asdict(replace(target, headers=dict(merged.get("headers") or {}))),
         task=task,
-        queue=target.queue,
-        queues=target.queues,
-        exchange=target.exchange,
-        exchange_type=target.exchange_type,
-        routing_key=target.routing_key,
-        priority=wire(kind, asked["priority"]) if "priority" in asked else match.priority,
+        priority=wire(table.broker, asked["priority"]) if "priority" in asked else match.priority,
         wire_priority=merged.get("priority"),
         rule=Rule(match.route.line, match.route.text) if match.route is not None and decides else None,
         because=_because(decides, call, code),
         passed_over=passed,
-        pools=tuple(pool.name for pool in plan.pools if set(pool.queues) & set(target.queues)),
-        headers=dict(merged.get("headers") or {}),
+        pools=table.readers(target.queues),
+        route=match.index,
+        sure=not match.unasked or bool(asked.get("queue") or asked.get("exchange")),
     )
 
 
@@ -146,36 +134,69 @@ class _Match:
     #: None: no route of the fleet matches
     route: Route | None
     #: its place in `fleet.routes`
-    index: int
+    index: int | None
     #: what Celery gets for it
     options: dict[str, Any]
     #: as written, 9 runs first
     priority: int | None
     passed: tuple[PassedOver, ...]
+    #: whether a router before it was not asked
+    unasked: bool
 
 
 def _first_match(
-    fleet: Fleet, plan: Plan, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], routers: Mapping[str, Ask]
+    fleet: Fleet,
+    table: RoutingTable,
+    task: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    routers: Mapping[str, Ask],
 ) -> _Match:
     passed: list[PassedOver] = []
-    groups, rest = by_route(fleet, plan.settings["task_routes"])
+    unasked = False
+    groups, rest = by_route(fleet, table.routes)
     for index, (route, items) in enumerate(zip(fleet.routes, groups, strict=True)):
-        priority = route.priority
-        if route.router is not None and route.router not in NAMESPACE:
-            found, why = _ask(route.router, fleet.where("routes", index, "router"), routers, task, args, kwargs)
+        priority, why = route.priority, ""
+        if not asks_code(route):
+            found = _first_item(items, task)
+            why = _mismatch(route, task)
+        elif route.router and route.router in routers:
+            answer = routers[route.router](task, args, kwargs)
+            found = _options_of(answer, route, fleet.where("routes", index, "router"), task)
+            why = f"the router {route.router} returned None"
             if found is not None:
-                priority = wire(plan.broker.kind, found.get("priority"))
+                priority = wire(table.broker, found.get("priority"))
                 found = filled(found, items[0].get("priority"))
         else:
-            found, why = _first_item(items, task), _mismatch(route, task)
+            found, unasked = None, True
+            why = f"the router {route.router} was not asked"
         if found is not None:
-            return _Match(route, index, found, priority, tuple(passed))
+            return _Match(route, index, found, priority, tuple(passed), unasked)
         passed.append(PassedOver(route.line, why))
-    return _Match(None, -1, _first_item(rest, task) or {}, None, tuple(passed))
+    return _Match(None, None, _first_item(rest, task) or {}, None, tuple(passed), unasked)
 
 
 def _first_item(items: Sequence[Item], task: str) -> dict[str, Any] | None:
     return next((dict(item["options"]) for item in items if matches(item, task)), None)
+
+
+def _options_of(answer: Any, route: Route, where: str, task: str) -> dict[str, Any] | None:
+    """Read what a router of the user's has answered; None: the next one is to be asked. Raises FleetError."""
+    if answer is None:
+        return None
+    if isinstance(answer, Mapping) and isinstance(answer.get("priority"), int | None):
+        return dict(answer)
+    if isinstance(answer, str) or hasattr(answer, "exchange"):
+        return {"queue": answer}
+    what = f'the router "{route.router}" returned {answer!r} for {task}.'
+    raise FleetError(what, where, "A router returns the name of a queue, a mapping such as {'queue': 'mail'}, or None.")
+
+
+def filled(options: dict[str, Any], priority: int | None) -> dict[str, Any]:
+    """Return a router's options with a priority on the wire, where they should have one and do not."""
+    if priority is None or options.get("priority") is not None:
+        return options
+    return {**options, "priority": priority}
 
 
 def _mismatch(route: Route, task: str) -> str:
@@ -189,43 +210,6 @@ def _mismatch(route: Route, task: str) -> str:
     if set("*?[").isdisjoint(route.task or ""):
         return f'the name is not "{route.task}"'
     return f'the name does not match the glob "{route.task}"'
-
-
-# --- Routers of the user's --------------------------------------------------------------------------------
-
-
-def _ask(
-    path: str, where: str, routers: Mapping[str, Ask], task: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[dict[str, Any] | None, str]:
-    if path not in routers:
-        return None, f"the router {path} was not asked"
-    try:
-        answer = routers[path](task, args, kwargs)
-    except FleetError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise FleetError(f'the router "{path}" fails for {task}: {reason}.', where, _place(error)) from error
-    if answer is None:
-        return None, f"the router {path} returned None"
-    if isinstance(answer, Mapping) and isinstance(answer.get("priority"), int | None):
-        return dict(answer), ""
-    if isinstance(answer, str) or hasattr(answer, "exchange"):
-        return {"queue": answer}, ""
-    what = f'the router "{path}" returned {answer!r} for {task}.'
-    raise FleetError(what, where, "A router returns the name of a queue, a mapping such as {'queue': 'mail'}, or None.")
-
-
-def _place(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"It fails at {frame.filename}:{frame.lineno}: {frame.line}"
-
-
-def filled(options: dict[str, Any], priority: int | None) -> dict[str, Any]:
-    """Return a router's options with a priority on the wire, where they should have one and do not."""
-    if priority is None or options.get("priority") is not None:
-        return options
-    return {**options, "priority": priority}
 
 
 # --- The call, the code and the route ---------------------------------------------------------------------
@@ -280,21 +264,22 @@ def _name(value: Any) -> str:
 
 def _namer(fleet: Fleet, match: _Match, call: Mapping[str, Any], code: Mapping[str, Any]) -> tuple[str, str]:
     """Say who has named the queue, and where."""
-    if "queue" in call or match.route is None or not match.route.router:
-        return (", which the task's own code names," if "queue" in code and "queue" not in call else ""), ""
+    if "queue" in call:
+        return "", ""
     if "queue" in code:
         return ", which the task's own code names,", ""
-    return f", which the router {match.route.router} names,", fleet.where("routes", match.index, "router")
+    if match.route is None or match.route.router is None:
+        return "", ""
+    return f", which the router {match.route.router} names,", fleet.where("routes", match.index or 0, "router")
 
 
-def _queues(plan: Plan, queue: Any, namer: tuple[str, str]) -> tuple[tuple[QueuePlan, ...], str | None]:
-    """Return the queues that there are at the send, and the name of the one that the options have."""
+def _declared(table: RoutingTable, queue: Any, namer: str, where: str) -> tuple[RoutingTable, str | None]:
+    """Return the table with the queues that there are at the send, and the name of the one that the options have."""
     if not queue:
-        return plan.queues, None
+        return table, None
     if hasattr(queue, "exchange"):  # Celery's own object, which the send declares
-        wanted = dict(queue.binding_arguments or {})
-        own = QueuePlan(queue.name, queue.exchange.name, queue.exchange.type, queue.routing_key or "", headers=wanted)
-        return (own, *(other for other in plan.queues if other.name != own.name)), own.name
-    if plan.settings.get("task_create_missing_queues") and all(other.name != queue for other in plan.queues):
-        return (*plan.queues, QueuePlan(queue, queue, "direct", queue)), queue
-    return plan.queues, known(plan.queues, queue, *namer).name
+        own = Queue.of(queue)
+        return replace(table, queues=(own, *(other for other in table.queues if other.name != own.name))), own.name
+    if table.creates and table.get(queue) is None:
+        return replace(table, queues=(*table.queues, Queue(queue, queue, "direct", queue))), queue
+    return table, table.queue(queue, namer, where).name

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.routing.delivery import LOWEST, destination, wire
+from celeryfleet.routing.table import LOWEST, Item, RoutingTable, wire
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet, Route
-    from celeryfleet.plan.values import QueuePlan
-
-#: an item of `task_routes` in JSON form
-Item = Mapping[str, Any]
+    from celeryfleet.routing.queue import Queue
 
 #: how the built-in router is named in fleet.yaml
 NAMESPACE = ("celeryfleet.routers.namespace", "celeryfleet.routers:namespace")
@@ -31,6 +28,11 @@ def by_route(fleet: Fleet, items: Sequence[Item]) -> tuple[tuple[tuple[Item, ...
         groups.append(tuple(items[start : start + size]))
         start += size
     return tuple(groups), tuple(items[start:])
+
+
+def asks_code(route: Route) -> bool:
+    """Tell whether a router of the user's decides."""
+    return route.router is not None and route.router not in NAMESPACE
 
 
 def namespaced(queues: Iterable[str]) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ def whole(regex: str) -> str:
 # --- From routes to items ---------------------------------------------------------------------------------
 
 
-def routes(fleet: Fleet, declared: Sequence[QueuePlan], kind: str) -> list[dict[str, Any]]:
+def routes(fleet: Fleet, declared: Sequence[Queue], kind: str) -> list[dict[str, Any]]:
     """Return `task_routes` in the written order: one item for each route, and for the namespace router one a queue.
 
     On Redis a message without a priority has 0, which runs first there. So once priorities are used anywhere, every
@@ -71,7 +73,7 @@ def routes(fleet: Fleet, declared: Sequence[QueuePlan], kind: str) -> list[dict[
     return items
 
 
-def _items(route: Route, declared: Sequence[QueuePlan], kind: str, lowest: int | None) -> Iterator[dict[str, Any]]:
+def _items(route: Route, declared: Sequence[Queue], kind: str, lowest: int | None) -> Iterator[dict[str, Any]]:
     priority = lowest if route.priority is None else wire(kind, route.priority)
     said = {} if priority is None else {"priority": priority}
     if route.router in NAMESPACE:
@@ -83,7 +85,7 @@ def _items(route: Route, declared: Sequence[QueuePlan], kind: str, lowest: int |
         yield {**pattern(route), "options": {**_options(route, declared), **said}}
 
 
-def _options(route: Route, declared: Sequence[QueuePlan]) -> dict[str, Any]:
+def _options(route: Route, declared: Sequence[Queue]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if route.queue is not None:
         options["queue"] = route.queue
@@ -109,12 +111,12 @@ def _ranks(fleet: Fleet) -> bool:
     )
 
 
-def prioritised(fleet: Fleet, declared: Sequence[QueuePlan]) -> set[str]:
+def prioritised(fleet: Fleet, table: RoutingTable) -> set[str]:
     """Name the queues in which some tasks go before others."""
     names = {name for name, queue in fleet.queues.items() if queue.max_priority is not None}
     for route in fleet.routes:
         if route.priority is not None:
-            names.update(destination(declared, fleet.default_queue, _options(route, declared)).queues)
+            names.update(table.follow(_options(route, table.queues)).queues)
     return names
 
 

@@ -40,7 +40,7 @@ def run_exec(heartbeat_fd: int, spec_fd: int) -> None:
     channel = socket.socket(fileno=heartbeat_fd)
     greet(channel, start)
     from celeryfleet import app as fleet_app
-    from celeryfleet.routers import import_routers
+    from celeryfleet.app.routers import import_routers
 
     app = fleet_app.load(start["app"], start["django"], start["folder"])
     fleet_app.apply(app, start["settings"])

@@ -99,7 +99,7 @@ def serve(channel_fd: int, supervisor: int) -> None:
 
 def _preload(message: Message) -> Any:
     from celeryfleet import app as fleet_app
-    from celeryfleet.routers import import_routers
+    from celeryfleet.app.routers import import_routers
 
     os.chdir(message["folder"])  # the first server was started before the supervisor was there
     app = fleet_app.load(message["app"], message["django"], message["folder"])

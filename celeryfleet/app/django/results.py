@@ -12,9 +12,7 @@ from typing import Any
 from celery.backends.base import get_current_task
 from django_celery_results.backends.database import DatabaseBackend as StockBackend
 
-from celeryfleet.plan.broker import kind as broker_kind
-from celeryfleet.plan.values import QueuePlan
-from celeryfleet.routing.delivery import bound, message_headers
+from celeryfleet.routing.table import RoutingTable, message_headers
 
 
 class DatabaseBackend(StockBackend):  # type: ignore[misc]
@@ -35,19 +33,7 @@ def queue_of(app: Any, delivery: Mapping[str, Any], headers: Mapping[str, Any] |
     exchange, key = delivery.get("exchange") or "", delivery.get("routing_key")
     if key is None:
         return None
-    declared = [
-        QueuePlan(
-            name=queue.name,
-            exchange=queue.exchange.name,
-            exchange_type=queue.exchange.type,
-            routing_key=queue.routing_key,
-            headers=dict(queue.binding_arguments or {}),
-        )
-        for queue in app.amqp.queues.values()
-        if queue.exchange is not None
-    ]
-    kind = next((queue.exchange_type for queue in declared if queue.exchange == exchange), "direct")
-    reached = bound(declared, exchange, kind, key, broker_kind(app.conf.broker_read_url or ""), headers)
+    reached = RoutingTable.of(app, app.conf.broker_read_url).reached(exchange, key, headers)
     read = [name for name in reached if name in app.amqp.queues.consume_from]
     found = read if len(reached) > 1 else list(reached)
     return found[0] if len(found) == 1 else key

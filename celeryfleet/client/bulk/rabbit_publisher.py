@@ -12,7 +12,7 @@ from kombu.transport import pyamqp as transport
 from celeryfleet.client.bulk.publishers import PATIENCE, BatchError, BatchPublisher, Copy, Publish, Recording
 from celeryfleet.client.bulk.template import MARKS, Made, Payload, Template
 from celeryfleet.errors import Exit
-from celeryfleet.routing.delivery import addressed
+from celeryfleet.routing.table import RoutingTable
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -145,9 +145,8 @@ class RabbitPublisher(BatchPublisher):
         return [self._open.pop(one) for one in numbers if one in self._open]
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
-        queues = self._app.amqp.queues.values()
-        kind = next((queue.exchange.type for queue in queues if queue.exchange.name == exchange), "")
-        where = addressed(exchange, kind, routing_key, message.properties.get("application_headers") or {})
+        headers = message.properties.get("application_headers") or {}
+        where = RoutingTable.of(self._app).addressed(exchange, routing_key, headers)
         self._refused[message.properties.get("correlation_id") or ""] = f"no queue takes what goes to {where}"
 
     def _on_blocked(self, *_: Any) -> None:

@@ -13,8 +13,7 @@ from celeryfleet.client.bulk.template import Made, Template
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.header_names import unfit
 from celeryfleet.fleetfile.suggest import did_you_mean
-from celeryfleet.plan.broker import kind
-from celeryfleet.routing.delivery import HIGHEST, LOWEST, wire
+from celeryfleet.routing.table import HIGHEST, LOWEST, broker_kind, wire
 from celeryfleet.text import listed
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class Shapes:
         self._app: Any = app
         self._publisher = publisher
         self._task = task
-        self._kind = kind(first_url(app))
+        self._kind = broker_kind(first_url(app))
         self._options = self._checked(options)
         self._held: dict[tuple[Any, ...], Shape] = {}
 

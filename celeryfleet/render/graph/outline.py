@@ -9,7 +9,7 @@ from celeryfleet.render.graph.bands import adrift, bands
 from celeryfleet.render.graph.canvas import Span, Style
 from celeryfleet.render.graph.measure import columns, cut, printable
 from celeryfleet.render.graph.topology import EdgeKind
-from celeryfleet.routing.delivery import headers_text
+from celeryfleet.routing.table import headers_text
 
 if TYPE_CHECKING:
     from celeryfleet.render.graph.bands import Band

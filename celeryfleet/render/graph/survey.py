@@ -1,4 +1,4 @@
-"""Fleet and Plan → Topology. Where a task goes is asked of plan.routing, never decided here."""
+"""Fleet and Plan → Topology. Where a task goes is asked of `routing`, never decided here."""
 
 from __future__ import annotations
 
@@ -19,17 +19,15 @@ from celeryfleet.render.graph.topology import (
     SourceKind,
     Topology,
 )
-from celeryfleet.routing.dead_letters import dead_letters
-from celeryfleet.routing.delivery import gives_back, headers_text, target_of
 from celeryfleet.routing.resolve import resolve
-from celeryfleet.routing.routes import NAMESPACE, by_route, namespaced
+from celeryfleet.routing.routes import asks_code, by_route, namespaced
+from celeryfleet.routing.table import headers_text
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Entry, Fleet, Pool, Route
-    from celeryfleet.plan.values import Plan, QueuePlan
-    from celeryfleet.routing.delivery import Destination
-    from celeryfleet.routing.resolve import Decision
-    from celeryfleet.routing.routes import Item
+    from celeryfleet.plan.values import Plan
+    from celeryfleet.routing.queue import Queue
+    from celeryfleet.routing.table import Destination, Item
 
 #: exchanges that look at a message's key
 _BY_KEY = ("direct", "topic")
@@ -82,7 +80,7 @@ def _shown_exchanges(fleet: Fleet, plan: Plan) -> dict[str, str]:
 
 
 def _sources(fleet: Fleet, plan: Plan, shown: Mapping[str, str]) -> Iterator[tuple[Source, list[Edge]]]:
-    groups, rest = by_route(fleet, plan.settings["task_routes"])
+    groups, rest = by_route(fleet, plan.routing.routes)
     for number, (route, items) in enumerate(zip(fleet.routes, groups, strict=True), 1):
         where = fleet.where("routes", number - 1)
         if route.router is None:
@@ -90,7 +88,7 @@ def _sources(fleet: Fleet, plan: Plan, shown: Mapping[str, str]) -> Iterator[tup
         else:
             yield _router(route, f"route:{number}", where, plan)
     if not any(_takes_all(route) for route in fleet.routes):
-        target = target_of(plan, rest[0]["options"] if rest else {})
+        target = plan.routing.follow_route(rest[0]["options"] if rest else {})
         source = Source("default", SourceKind.DEFAULT, "any other task", queues=target.queues)
         yield source, list(_sends("default", target, shown))
     if fleet.beat:
@@ -105,7 +103,7 @@ def _takes_all(route: Route) -> bool:
 def _route(
     route: Route, name: str, where: str, item: Item, plan: Plan, shown: Mapping[str, str]
 ) -> tuple[Source, list[Edge]]:
-    target = target_of(plan, item["options"], item.get("exact"))
+    target = plan.routing.follow_route(item["options"], item.get("exact"))
     source = Source(
         name,
         SourceKind.ROUTE,
@@ -123,7 +121,7 @@ def _route(
 def _router(route: Route, name: str, where: str, plan: Plan) -> tuple[Source, list[Edge]]:
     """A router decides when a task is sent; of the built-in one it is known that it goes by the queue's name."""
     path = route.router or ""
-    if path not in NAMESPACE:
+    if asks_code(route):
         return Source(name, SourceKind.ROUTER, path, route.line, where, route.priority, note=ANYWHERE), []
     queues = namespaced(queue.name for queue in plan.queues)
     edges = [Edge(name, f"queue:{queue}", EdgeKind.MAY_SEND, f"{queue}:*") for queue in queues]
@@ -131,10 +129,7 @@ def _router(route: Route, name: str, where: str, plan: Plan) -> tuple[Source, li
 
 
 def _beat(name: str, entry: Entry, fleet: Fleet, plan: Plan, shown: Mapping[str, str]) -> tuple[Source, list[Edge]]:
-    decision = resolve(fleet, plan, entry.task, entry.args, entry.kwargs, _addressed(entry))
-    before = fleet.routes[: len(decision.passed_over)]
-    asked_first = any(route.router and route.router not in NAMESPACE for route in before)
-    sure = not asked_first or entry.options.get("queue") is not None
+    decision = resolve(fleet, plan.routing, entry.task, entry.args, entry.kwargs, _addressed(entry))
     note = "" if decision.queues else _nowhere(decision, plan)
     source = Source(
         f"beat:{name}",
@@ -147,7 +142,7 @@ def _beat(name: str, entry: Entry, fleet: Fleet, plan: Plan, shown: Mapping[str,
         note=note,
         lost=bool(note),
     )
-    return source, list(_sends(source.id, decision, shown, EdgeKind.SENDS if sure else EdgeKind.MAY_SEND))
+    return source, list(_sends(source.id, decision, shown, EdgeKind.SENDS if decision.sure else EdgeKind.MAY_SEND))
 
 
 def _addressed(entry: Entry) -> dict[str, Any]:
@@ -156,14 +151,14 @@ def _addressed(entry: Entry) -> dict[str, Any]:
     return {key: entry.options[key] for key in deciding if key in entry.options}
 
 
-def _nowhere(target: Destination | Decision, plan: Plan) -> str:
+def _nowhere(target: Destination, plan: Plan) -> str:
     """Say why a message reaches no queue, and what becomes of it."""
-    fate = "sending fails" if gives_back(plan) else "lost"
+    fate = "sending fails" if plan.routing.gives_back else "lost"
     return f"{fate}: {UNWANTED if target.exchange_type == 'headers' else NOWHERE}"
 
 
 def _sends(
-    source: str, target: Destination | Decision, shown: Mapping[str, str], kind: EdgeKind = EdgeKind.SENDS
+    source: str, target: Destination, shown: Mapping[str, str], kind: EdgeKind = EdgeKind.SENDS
 ) -> Iterator[Edge]:
     """Draw a line to the exchange, if it is shown, else to each queue."""
     if target.exchange in shown:
@@ -187,13 +182,13 @@ def spell(seconds: float) -> str:
 # --- Queues and pools -------------------------------------------------------------------------------------
 
 
-def _key(kind: str, queue: QueuePlan) -> str:
+def _key(kind: str, queue: Queue) -> str:
     if kind == "headers":
         return headers_text(queue.headers)
     return queue.routing_key if kind in _BY_KEY else ""
 
 
-def _queue(queue: QueuePlan, fleet: Fleet, plan: Plan, pools: tuple[PoolNode, ...]) -> QueueNode:
+def _queue(queue: Queue, fleet: Fleet, plan: Plan, pools: tuple[PoolNode, ...]) -> QueueNode:
     readers = [pool for pool in pools if queue.name in pool.queues]
     return QueueNode(
         id=f"queue:{queue.name}",
@@ -213,8 +208,8 @@ def _queue(queue: QueuePlan, fleet: Fleet, plan: Plan, pools: tuple[PoolNode, ..
     )
 
 
-def _dead_letters(queue: QueuePlan, plan: Plan) -> DeadLetters | None:
-    found = dead_letters(plan.queues, queue)
+def _dead_letters(queue: Queue, plan: Plan) -> DeadLetters | None:
+    found = plan.routing.dead_letters(queue)
     if found is None:
         return None
     honoured = plan.broker.kind == "amqp"

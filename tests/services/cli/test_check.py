@@ -21,7 +21,8 @@ from celeryfleet.client.definitions import conflicts
 from celeryfleet.client.depth import opened
 from celeryfleet.lint import Finding, Level, Server
 from celeryfleet.plan.build import build
-from celeryfleet.plan.values import Plan, QueuePlan
+from celeryfleet.plan.values import Plan
+from celeryfleet.routing.queue import Queue
 from tests.machine_services import REDIS, Rabbit, need
 from tests.machine_services import rabbit as rabbit_server
 from tests.servers import redis_server
@@ -318,7 +319,7 @@ def rabbit() -> Iterator[Rabbit]:
         yield found
 
 
-def declared(rabbit: Rabbit, *queues: QueuePlan) -> None:
+def declared(rabbit: Rabbit, *queues: Queue) -> None:
     with opened(rabbit.url) as connection:
         assert conflicts(connection, queues, declare=True) == []
 
@@ -327,8 +328,8 @@ def test_what_rabbitmq_has_otherwise_is_an_error_with_all_that_differs(tmp_path:
     video, events = rabbit.name("video"), rabbit.name("events")
     declared(
         rabbit,
-        QueuePlan(video, video, "direct", video, {"x-max-priority": 5}),
-        QueuePlan(rabbit.name("log"), events, "fanout"),
+        Queue(video, video, "direct", video, {"x-max-priority": 5}),
+        Queue(rabbit.name("log"), events, "fanout"),
     )
     fleet = (
         f"name: shop\napp: shop\nbroker: {rabbit.url}\nqueues:\n  {video}:\n    max_priority: 9\n    max_length: 7\n"
@@ -351,7 +352,7 @@ def test_what_rabbitmq_has_otherwise_is_an_error_with_all_that_differs(tmp_path:
 
 def test_what_rabbitmq_has_as_it_is_written_is_no_finding(tmp_path: Path, rabbit: Rabbit) -> None:
     name = rabbit.name("video")
-    declared(rabbit, QueuePlan(name, name, "direct", name, {"x-max-priority": 5}))
+    declared(rabbit, Queue(name, name, "direct", name, {"x-max-priority": 5}))
     queues = f"queues: {{{name}: {{max_priority: 5}}}}\npools: {{web: {{queues: [{name}]}}}}\n"
     done = check(tmp_path, fleet=f"name: shop\napp: shop\nbroker: {rabbit.url}\n{queues}")
     assert (done.returncode, "was not asked" in done.stderr) == (0, False)
@@ -401,7 +402,7 @@ def test_a_router_is_asked_about_every_task(tmp_path: Path) -> None:
     done = check(tmp_path, "--strict", fleet=FLEET + "routes: [{router: shop.ghost}]\n", app=app)
     assert done.returncode == 1
     assert (
-        'warning: fleet.yaml:6:11: the router shop.ghost sends "shop.add" to the queue "ghost", which is not declared: '
+        'warning: fleet.yaml:6:11: the router shop.ghost sends "shop.add" to the unknown queue "ghost": '
         "a send fails. [CF028]"
     ) in done.stdout
 

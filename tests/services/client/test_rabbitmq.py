@@ -15,15 +15,16 @@ from amqp.exceptions import ChannelError
 from celery import Celery
 
 from celeryfleet.app import apply
-from celeryfleet.client.definitions import conflicts, conflicts_of, planned
+from celeryfleet.client.definitions import conflicts, conflicts_of
 from celeryfleet.client.depth import measure_by_declaring, opened, reach
 from celeryfleet.client.purge import purge
 from celeryfleet.client.send import Options, send
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.plan.values import Plan, QueuePlan
-from celeryfleet.routing.dead_letters import dead_letters
+from celeryfleet.plan.values import Plan
 from celeryfleet.routing.definitions import error
+from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.resolve import resolve
+from celeryfleet.routing.table import RoutingTable
 from tests.fakes import eventually, forget_pools
 from tests.machine_services import Rabbit
 from tests.machine_services import rabbit as rabbit_server
@@ -42,11 +43,11 @@ def connection(rabbit: Rabbit) -> Iterator[Any]:
         yield found
 
 
-def _queue(name: str, arguments: dict[str, Any] | None = None, kind: str = "direct") -> QueuePlan:
-    return QueuePlan(name, name, kind, name, arguments or {})
+def _queue(name: str, arguments: dict[str, Any] | None = None, kind: str = "direct") -> Queue:
+    return Queue(name, name, kind, name, arguments or {})
 
 
-def _declare(connection: Any, *queues: QueuePlan) -> None:
+def _declare(connection: Any, *queues: Queue) -> None:
     assert conflicts(connection, queues, declare=True) == []
 
 
@@ -95,7 +96,7 @@ def test_looking_creates_nothing(rabbit: Rabbit, connection: Any) -> None:
 
 
 def test_declaring_binds_a_queue_that_nobody_reads(rabbit: Rabbit, connection: Any) -> None:
-    queue = QueuePlan(rabbit.name("dead"), rabbit.name("x"), "topic", "order.#")
+    queue = Queue(rabbit.name("dead"), rabbit.name("x"), "topic", "order.#")
     _declare(connection, queue)
     _put(connection, queue.exchange, "order.created.now")
     assert _depth(connection, queue.name) == 1
@@ -104,8 +105,8 @@ def test_declaring_binds_a_queue_that_nobody_reads(rabbit: Rabbit, connection: A
 def test_an_exchange_of_another_type_is_found_once(rabbit: Rabbit, connection: Any) -> None:
     shared = rabbit.name("events")
     one, two = rabbit.name("one"), rabbit.name("two")
-    _declare(connection, QueuePlan(one, shared, "direct", one))
-    wanted = [QueuePlan(name, shared, "topic", name) for name in (one, two)]
+    _declare(connection, Queue(one, shared, "direct", one))
+    wanted = [Queue(name, shared, "topic", name) for name in (one, two)]
     found = conflicts(connection, wanted, declare=True)
     assert [(conflict.sort, conflict.name) for conflict in found] == [("exchange", shared)]
     assert f'the exchange "{shared}" is on the broker with type direct (fleet.yaml: topic).' in str(error(found))
@@ -324,7 +325,7 @@ class Docs:
 
     def said(self, task: str, headers: dict[str, Any]) -> set[str]:
         """Return where `route` says that a message goes."""
-        decision = resolve(self.fleet, self.plan, task, options={"headers": headers} if headers else {})
+        decision = resolve(self.fleet, self.plan.routing, task, options={"headers": headers} if headers else {})
         return {self.names[name] for name in decision.queues}
 
     def held(self, connection: Any) -> set[str]:
@@ -360,7 +361,7 @@ def test_a_worker_s_own_declaration_binds_by_headers_too(rabbit: Rabbit, connect
     with _app_of(docs.plan) as app:
         for queue in app.amqp.queues.values():
             queue(connection.default_channel).declare()
-        assert conflicts(connection, planned(app.amqp.queues.values())) == []
+        assert conflicts(connection, RoutingTable.of(app).queues) == []
         app.send_task("shop.render", ignore_result=True)
         assert docs.held(connection) == {"every", "render"}
 
@@ -420,7 +421,7 @@ def test_what_is_rejected_goes_where_check_and_graph_say(
         channel.basic_reject(channel.basic_get(names["default"]).delivery_tag, requeue=False)
         eventually(lambda: bool(_depth(connection, names["dead"])) or not expected)
         found = {word for word in ("default", "dead") if _depth(connection, names[word])}
-    letters_of = dead_letters(plan.queues, plan.queues[0])
+    letters_of = plan.routing.dead_letters(plan.queues[0])
     assert letters_of is not None
     assert {rabbit.prefix + word for word in found} == set(letters_of.queues) == {names[word] for word in expected}
 
@@ -442,7 +443,7 @@ def test_dead_letters_that_come_back_do_so_for_ever(rabbit: Rabbit, connection: 
             message: Any = eventually(lambda: channel.basic_get(name))
             channel.basic_reject(message.delivery_tag, requeue=False)
         eventually(lambda: _depth(connection, name) == 1)
-    letters = dead_letters(plan.queues, plan.queues[0])
+    letters = plan.routing.dead_letters(plan.queues[0])
     assert letters is not None
     assert letters.queues == (name,)
 

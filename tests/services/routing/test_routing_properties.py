@@ -21,13 +21,13 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from celeryfleet.app import apply
+from celeryfleet.app.routers import askers
 from celeryfleet.fleetfile.model import Fleet
 from celeryfleet.plan.build import build
 from celeryfleet.plan.config import as_python
 from celeryfleet.plan.values import Plan
-from celeryfleet.routers import ask_router
-from celeryfleet.routing.delivery import wire
 from celeryfleet.routing.resolve import Decision, resolve
+from celeryfleet.routing.table import wire
 from tests.fakes import forget_pools
 from tests.machine_services import Rabbit, rabbit
 from tests.servers import redis_server
@@ -52,8 +52,8 @@ def planned(case: Case, broker: str) -> tuple[Fleet, Plan]:
 
 def decisions(fleet: Fleet, plan: Plan, case: Case) -> list[Decision]:
     """Ask `route` about each send of a case."""
-    routers = {route.router: ask_router(route.router) for route in fleet.routes if route.router}
-    return [resolve(fleet, plan, task, options=options, routers=routers, own=own) for task, options, own in case.sends]
+    routers = askers(fleet)
+    return [resolve(fleet, plan.routing, task, (), {}, options, routers, own) for task, options, own in case.sends]
 
 
 def send(app: Celery, plan: Plan, task: str, options: Mapping[str, Any], own: Mapping[str, Any]) -> str:
@@ -169,14 +169,14 @@ def test_the_namespace_route_means_the_declared_queue_before_the_first_colon(dat
     fleet, plan = planned(case, "amqp://host")
     for task, _, _ in case.sends:
         queue, colon, _rest = task.partition(":")
-        decision = resolve(fleet, plan, task)
+        decision = resolve(fleet, plan.routing, task)
         assert (decision.rule is not None) == bool(colon and queue in fleet.queues)
         expected = queue if decision.rule else fleet.default_queue
-        assert decision == replace(resolve(fleet, plan, "x", options={"queue": expected}), **common(decision))
+        assert decision == replace(resolve(fleet, plan.routing, "x", options={"queue": expected}), **common(decision))
 
 
 def common(decision: Decision) -> dict[str, Any]:
-    keys = ("task", "rule", "because", "passed_over")
+    keys = ("task", "rule", "because", "passed_over", "route")
     return {key: getattr(decision, key) for key in keys}
 
 

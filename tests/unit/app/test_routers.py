@@ -9,8 +9,9 @@ import pytest
 from celery import Celery
 
 from celeryfleet.app import apply
+from celeryfleet.app.routers import UserRouter, asker
 from celeryfleet.errors import FleetError
-from celeryfleet.routers import UserRouter, namespace
+from celeryfleet.routers import namespace
 from tests.unit.routing import answering
 
 
@@ -96,6 +97,17 @@ class TestUserRouter:
     def test_one_that_is_none_is_an_error_that_says_where(self, path: str, error: str) -> None:
         with pytest.raises(FleetError, match=f"^fleet.yaml:3: .*{error}"):
             UserRouter(path).load("fleet.yaml:3")
+
+    def test_one_that_fails_is_told_of_with_its_line_and_its_own(self) -> None:
+        router = UserRouter("shop.Router")
+
+        def fails(*_: Any, **__: Any) -> Any:
+            raise LookupError("no such thing")
+
+        router._found = fails
+        with pytest.raises(FleetError, match=r"^fleet\.yaml:3: the router .* LookupError: no such thing") as error:
+            asker(router, "fleet.yaml:3")("a", (), {})
+        assert f"It fails at {__file__}:" in str(error.value)
 
     def test_it_travels_to_a_spawned_process(self) -> None:
         router = UserRouter("tests.unit.routing.answering.Router", 9)

@@ -6,7 +6,8 @@ import pytest
 
 from celeryfleet.cli.report import document, down, health, report
 from celeryfleet.errors import FleetError
-from celeryfleet.plan.values import BrokerPlan, Plan, PoolPlan, QueuePlan
+from celeryfleet.plan.values import BrokerPlan, Plan, PoolPlan
+from celeryfleet.routing.queue import Queue
 
 SECRET = "redis://:s3cret@host:6379/0"
 
@@ -118,7 +119,7 @@ def test_a_fleet_that_is_down_has_the_same_shape() -> None:
         settings={},
         env={},
         broker=BrokerPlan(url=SECRET, shown="redis://:***@host:6379/0", results=SECRET),
-        queues=(QueuePlan("mail", "mail", max_age=30.0),),
+        queues=(Queue("mail", "mail", max_age=30.0),),
         pools=(
             PoolPlan(
                 name="web",

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from celeryfleet.app.router_check import check_routers
 from celeryfleet.errors import FleetError
 from celeryfleet.lint import Level, Machine, Server, judged, lint
-from celeryfleet.lint.answers import ask_all
 from celeryfleet.lint.ignores import silence
 from celeryfleet.lint.registry import CODES, INVALID
 from celeryfleet.plan.app_facts import AppFacts
@@ -60,8 +60,8 @@ def found(code: str, text: str, mended: bool = False) -> set[str]:
         return {problem.code or INVALID.code for problem in error.problems}
     said = ROUTERS.get(code)
     routers = {route.router: lambda *_: said[mended] for route in fleet.routes if route.router} if said else {}
-    answers = ask_all(fleet, plan, app, routers) if routers else None
-    facts: tuple[Any, ...] = (app, MACHINES.get(code), server, answers)
+    report = check_routers(fleet, plan.routing, app.tasks, routers) if routers else None
+    facts: tuple[Any, ...] = (app, MACHINES.get(code), server, report)
     name = fleet.where().rsplit(":", 2)[0]
     told, _ = silence(lint(fleet, plan, *facts), {name: text}, judged(*facts))
     return {finding.code for finding in told}

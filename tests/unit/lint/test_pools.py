@@ -11,6 +11,7 @@ from celeryfleet.plan.app_facts import AppFacts
 from tests.unit.lint.cases import EVENTS, GB, PLAIN, found, names, pool, said, tasks
 
 AMQP = "amqp://h"
+THREADS = {"pool": "threads"}
 
 
 @pytest.mark.parametrize(
@@ -42,13 +43,14 @@ def test_a_limit_in_code_is_found_where_the_pool_that_runs_the_task_ignores_it()
     assert said(app, pools=pools) == ['the time_limit in the code of "shop.b" does nothing in a threads pool.']
 
 
-def test_a_limit_in_code_is_not_judged_where_nobody_knows_which_pool_runs_the_task() -> None:
+def test_a_limit_in_code_is_judged_only_where_it_is_known_which_pool_runs_the_task() -> None:
     app = tasks(a={"time_limit": 5})
-    pools = {"web": {"queues": ["default", "video", "events"], "order": "round_robin", "pool": "threads"}}
-    on_events = {"exchange": "events", "routing_key": "a.b"}
-    for route in ({"router": "shop.R"}, {"task": "shop.a", **on_events}):
-        assert names(app, queues=EVENTS, pools=pools, routes=[route]) == []
-    assert names(app, queues=EVENTS, pools=pools) == ["limit-ignored"]
+    pools = {"web": {"queues": ["default", "video"], "order": "round_robin"}, "io": {"queues": ["events"], **THREADS}}
+    to_events = {"task": "shop.a", "exchange": "events", "routing_key": "a.b"}
+    assert names(app, queues=EVENTS, pools=pools, routes=[to_events]) == ["limit-ignored"]
+    assert names(app, queues=EVENTS, pools=pools, routes=[{**to_events, "routing_key": "a"}]) == ["route-lost"]
+    assert names(app, queues=EVENTS, pools=pools, routes=[{"router": "shop.R"}, to_events]) == []
+    assert names(app, queues=EVENTS, pools=pools) == []
 
 
 def test_a_limit_that_a_task_has_from_the_app_s_settings_is_said_of_those() -> None:

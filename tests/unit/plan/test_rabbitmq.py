@@ -9,8 +9,9 @@ import pytest
 
 from celeryfleet.app import celery_objects
 from celeryfleet.plan.config import as_python
-from celeryfleet.plan.values import Plan, QueuePlan
+from celeryfleet.plan.values import Plan
 from celeryfleet.render.plan import plan_text
+from celeryfleet.routing.queue import Queue
 from tests.unit.plan.fleets import fleet_text, plan_of
 
 AMQP = "amqp://guest:guest@broker//"
@@ -21,7 +22,7 @@ def _plan(**keys: Any) -> Plan:
     return plan_of(fleet_text(**{"queues": {"default": None}, "pools": {"web": {"queues": names}}, **keys}))
 
 
-def _queue(name: str, **fleet: Any) -> QueuePlan:
+def _queue(name: str, **fleet: Any) -> Queue:
     return next(queue for queue in _plan(broker=AMQP, **fleet).queues if queue.name == name)
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import kombu
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kombu import Exchange, Queue
 from kombu.transport.virtual.exchange import TopicExchange
 
 from celeryfleet.errors import FleetError
 from celeryfleet.plan.build import build
-from celeryfleet.plan.values import QueuePlan
-from celeryfleet.routing.delivery import bound, wire
+from celeryfleet.routing.match import takes
+from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.resolve import Decision, PassedOver, Rule, resolve
 from celeryfleet.routing.routes import whole
+from celeryfleet.routing.table import RoutingTable, wire
 from tests.unit.plan.fleets import FACTS, fleet_of, fleet_text
 
 SHOP = """
@@ -44,7 +45,7 @@ pools:
 
 def decide(task: str, text: str = SHOP, **more: Any) -> Decision:
     fleet = fleet_of(text)
-    return resolve(fleet, build(fleet, FACTS), task, **more)
+    return resolve(fleet, build(fleet, FACTS).routing, task, **more)
 
 
 def test_the_first_route_that_matches_decides_and_says_so() -> None:
@@ -61,6 +62,7 @@ def test_the_first_route_that_matches_decides_and_says_so() -> None:
         because="the first route that matches",
         passed_over=(),
         pools=("web",),
+        route=0,
     )
 
 
@@ -193,7 +195,7 @@ class TestOwn:
             decide("shop.mail", own={"queue": "vidoe"})
 
     def test_celerys_own_queue_object_stands_for_what_it_declares(self) -> None:
-        queue = Queue("elsewhere", Exchange("far", type="topic"), routing_key="a.#")
+        queue = kombu.Queue("elsewhere", kombu.Exchange("far", type="topic"), routing_key="a.#")
         decision = decide("shop.mail", own={"queue": queue})
         assert (decision.queue, decision.exchange, decision.pools) == ("elsewhere", "far", ())
 
@@ -271,16 +273,6 @@ class TestRouters:
         with pytest.raises(FleetError, match=rf"^/srv/shop/fleet\.yaml:16:6: {error}"):
             decide("other", routers={"shop.routing.Router": lambda *_: answer})
 
-    def test_one_that_fails_is_told_of_with_its_line_and_its_own(self) -> None:
-        def fails(*_: Any) -> Any:
-            raise LookupError("no such thing")
-
-        with pytest.raises(
-            FleetError, match=r"16:6: the router .* fails for other: LookupError: no such thing\."
-        ) as error:
-            decide("other", routers={"shop.routing.Router": fails})
-        assert f"It fails at {__file__}:" in str(error.value)
-
     def test_an_empty_answer_is_the_default_queue_and_ends_the_search(self) -> None:
         decision = decide("shop.vx", routers={"shop.routing.Router": lambda *_: {}})
         assert (decision.queue, decision.rule) == ("default", Rule(16, "router: shop.routing.Router"))
@@ -298,11 +290,12 @@ keys = st.lists(st.sampled_from(["a", "b", "*", "#", "é-1", "a*"]), min_size=1,
 
 @given(keys, names)
 def test_on_redis_a_topic_exchange_binds_as_kombu_does(binding: str, key: str) -> None:
-    kombu = re.match(TopicExchange(None).key_to_pattern(binding), key) is not None
-    assert bool(bound([QueuePlan("q", "events", "topic", binding)], "events", "topic", key, "redis")) == kombu
+    by_kombu = re.match(TopicExchange(None).key_to_pattern(binding), key) is not None
+    assert takes("topic", binding, key, "redis") == by_kombu
 
 
 @pytest.mark.parametrize(("binding", "key"), [("order.#", "order"), ("#.new", "new"), ("a.#.b", "a.b"), ("a.*", "a.")])
 def test_rabbitmq_binds_nothing_and_an_empty_word_too(binding: str, key: str) -> None:
-    queue = QueuePlan("q", "events", "topic", binding)
-    assert (bound([queue], "events", "topic", key), bound([queue], "events", "topic", key, "redis")) == (("q",), ())
+    queues = (Queue("q", "events", "topic", binding),)
+    on_rabbitmq, on_redis = RoutingTable(queues, "amqp"), RoutingTable(queues, "redis")
+    assert (on_rabbitmq.reached("events", key), on_redis.reached("events", key)) == (("q",), ())

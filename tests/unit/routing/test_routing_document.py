@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from celeryfleet.app.routers import UserRouter
 from celeryfleet.plan.build import build
-from celeryfleet.routers import ask_router
 from celeryfleet.routing.resolve import resolve
 from tests import ROOT
 from tests.unit.plan.fleets import FACTS, fleet_of
@@ -66,12 +66,12 @@ def test_the_commands_print_what_is_shown(tmp_path: Path, command: str, printed:
 )
 def test_the_routes_lead_where_their_comments_say(task: str, queues: tuple[str, ...]) -> None:
     fleet = fleet_of(block("yaml"))
-    assert resolve(fleet, build(fleet, FACTS), task).queues == queues
+    assert resolve(fleet, build(fleet, FACTS).routing, task).queues == queues
 
 
 def test_the_function_that_is_shown_is_a_router(tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "routing_of_the_document.py").write_text(block("python"))
     monkeypatch.syspath_prepend(str(tmp_path))
-    ask = ask_router("routing_of_the_document.by_customer")
+    ask = UserRouter("routing_of_the_document.by_customer")
     assert ask("shop.mail", (), {"customer": "Bob"}) == {"queue": "mail"}
     assert ask("shop.mail", (), {}) is None

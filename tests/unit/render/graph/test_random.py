@@ -231,7 +231,7 @@ def test_lines_lead_to_the_queues_that_resolve_names(text: str) -> None:
         if not name or name in seen or any(other.task == route.task for other in fleet.routes[: number - 1]):
             continue
         seen.add(name)
-        decision = resolve(fleet, plan, name)
+        decision = resolve(fleet, plan.routing, name)
         source = next(node for node in found.sources if node.id == f"route:{number}")
         assert source.queues == decision.queues
         assert source.lost == (not decision.queues)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from celeryfleet.app.router_check import check_routers
+from celeryfleet.app.routers import UserRouter, asker
 from celeryfleet.errors import FleetError
 from celeryfleet.lint import Finding, lint
-from celeryfleet.lint.answers import ask_all
 from celeryfleet.plan.build import build
-from celeryfleet.routers import UserRouter
 from tests.unit.lint.cases import EVENTS, pool, tasks
 from tests.unit.plan.fleets import FACTS, fleet_of, fleet_text
 
@@ -24,14 +24,17 @@ def asked(*functions: Function, app: Any = None, **keys: Any) -> list[Finding]:
     routes = [{"router": f"shop.r{number}"} for number, _ in enumerate(functions)]
     fleet = fleet_of(fleet_text(**{"routes": routes, "pools": pool(), **keys}))
     plan = build(fleet, FACTS)
-    routers = {f"shop.r{number}": _as_celery_asks(function) for number, function in enumerate(functions)}
-    return lint(fleet, plan, app, None, None, ask_all(fleet, plan, app, routers))
+    routers = {
+        f"shop.r{number}": _asker(function, fleet.where("routes", number, "router"))
+        for number, function in enumerate(functions)
+    }
+    return lint(fleet, plan, app, None, None, check_routers(fleet, plan.routing, app.tasks, routers))
 
 
-def _as_celery_asks(function: Function) -> Function:
+def _asker(function: Function, where: str) -> Function:
     router = UserRouter("shop.r")
     router._found = function
-    return lambda task, args, kwargs: router(task, args, kwargs, {}, None)
+    return asker(router, where)
 
 
 def _says(answer: Any) -> Function:
@@ -46,8 +49,8 @@ def _looks_up(name: str, *_: Any, **__: Any) -> Any:
 @pytest.mark.parametrize(
     ("router", "what"),
     [
-        (_says("ghost"), 'sends "shop.a" and "shop.b" to the queue "ghost", which is not declared: a send fails.'),
-        (_says({"queue": "ghost"}), 'sends "shop.a" and "shop.b" to the queue "ghost", which is not declared: a send'),
+        (_says("ghost"), 'sends "shop.a" and "shop.b" to the unknown queue "ghost": a send fails.'),
+        (_says({"queue": "ghost"}), 'sends "shop.a" and "shop.b" to the unknown queue "ghost": a send'),
         (_says(42), 'sends "shop.a" and "shop.b" to 42, which is no queue: a send fails.'),
         (_looks_up, 'fails for "shop.a" and "shop.b": KeyError: \'shop.a\' and 1 more like it.'),
         (lambda task: None, "cannot be asked as Celery asks: TypeError: "),
@@ -86,7 +89,7 @@ def test_a_router_that_looked_at_arguments_gets_the_benefit_of_the_doubt(router:
     (finding,) = asked(router)
     assert (finding.code, finding.level) == ("CF028", "info")
     assert finding.what.startswith("the router shop.r0, asked without arguments, ")
-    assert "lint/answers.py" not in finding.hint
+    assert "celeryfleet/app/router_check.py" not in finding.hint
     assert finding.hint.splitlines()[-1].startswith("Right if these are never sent without arguments")
 
 

@@ -1,0 +1,105 @@
+"""Asks the user's routers where each registered task goes, without arguments, and which answers depend on those."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.app import routers as asking
+from celeryfleet.errors import FleetError
+from celeryfleet.lint.values import FaultKind, RouterFault, RouterReport
+from celeryfleet.routing.resolve import resolve
+
+if TYPE_CHECKING:
+    from celeryfleet.fleetfile.model import Fleet
+    from celeryfleet.routing.resolve import Ask
+    from celeryfleet.routing.table import RoutingTable
+
+
+def check_routers(
+    fleet: Fleet, table: RoutingTable, tasks: Mapping[str, Mapping[str, Any]], routers: Mapping[str, Ask]
+) -> RouterReport:
+    """Ask about every registered task, as if it were sent without arguments; `tasks` are those of `AppFacts`."""
+    queues: dict[str, tuple[str, ...]] = {}
+    faults: list[RouterFault] = []
+    places = {fleet.where("routes", n, "router"): route.router or "" for n, route in enumerate(fleet.routes)}
+    for task, own in tasks.items():
+        watched = {path: _Watched(path, ask) for path, ask in routers.items()}
+        fault = None
+        try:
+            decision = resolve(fleet, table, task, routers=watched, own=own)
+        except FleetError as error:
+            path = places.get(error.problems[0].where)
+            if path is None:  # the task's own code is to blame, which has a rule of its own
+                continue
+            fault = _fault(watched[path], error.__cause__)
+        except Exception as error:  # an answer that resolve can make nothing of, and a send neither
+            fault = (FaultKind.UNUSABLE, f"{type(error).__name__}: {error}", "")
+        else:
+            if not decision.queues and any(one.answered for one in watched.values()):
+                fault = (FaultKind.LOST, f'the exchange "{decision.exchange}"', "")
+        depends = any(one.looked for one in watched.values())
+        if fault is not None:
+            last = [one.path for one in watched.values() if one.asked][-1]  # those before it said nothing
+            where = next(place for place, path in places.items() if path == last)
+            faults.append(RouterFault(task, where, last, *fault, depends))
+        elif not depends:
+            queues[task] = decision.queues
+    return RouterReport(queues, tuple(faults))
+
+
+class _Watched:
+    """A router that is asked without arguments; tells whether it looked for some."""
+
+    def __init__(self, path: str, ask: Ask) -> None:
+        self.path = path
+        self.asked = False
+        self.answer: Any = None
+        self._ask = ask
+        self._looked: list[str] = []
+
+    def __call__(self, task: str, _args: Sequence[Any], _kwargs: Mapping[str, Any]) -> Any:
+        self.asked = True
+        self.answer = self._ask(task, _watching(tuple, self._looked), _watching(dict, self._looked))
+        return self.answer
+
+    @property
+    def answered(self) -> bool:
+        """Tell whether it decides, and the next is not asked."""
+        return self.answer is not None
+
+    @property
+    def looked(self) -> bool:
+        """Tell whether the answer may depend on arguments."""
+        return bool(self._looked)
+
+
+def _watching(kind: type, looked: list[str]) -> Any:
+    """Return an empty tuple or dict that notes whatever is done with it."""
+
+    def noting(name: str) -> Callable[..., Any]:
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            looked.append(name)
+            return getattr(kind, name)(self, *args, **kwargs)
+
+        return method
+
+    own = {*dir(kind)} - {*dir(object), "__class_getitem__"} | {"__eq__", "__ne__", "__repr__", "__str__"}
+    return type(kind.__name__, (kind,), {name: noting(name) for name in own})()
+
+
+def _fault(router: _Watched, cause: BaseException | None) -> tuple[FaultKind, str, str]:
+    if cause is not None:
+        frame = [frame for frame in traceback.extract_tb(cause.__traceback__) if frame.filename != __file__][-1]
+        reason = f"{type(cause).__name__}: {cause}".removesuffix(": ")
+        if frame.filename == asking.__file__ and isinstance(cause, TypeError):
+            return FaultKind.UNCALLABLE, reason, ""
+        return FaultKind.FAILS, reason, f"It fails at {frame.filename}:{frame.lineno}: {frame.line}"
+    answer = router.answer
+    if isinstance(answer, Mapping) and not isinstance(answer.get("priority"), int | None):
+        return FaultKind.UNUSABLE, f"its priority is {answer['priority']!r}, which is no number", ""
+    named = answer.get("queue") if isinstance(answer, Mapping) else answer
+    if isinstance(named, str):
+        return FaultKind.UNKNOWN, f'the unknown queue "{named}"', ""
+    return FaultKind.UNKNOWN, f"{named!r}, which is no queue", ""
