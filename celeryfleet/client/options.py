@@ -11,7 +11,7 @@ from celeryfleet.client.names import nearest
 from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Step, Value, with_errback, with_link, with_options
 from celeryfleet.client.steps import immutable as made_immutable
 from celeryfleet.client.values import sort_of
-from celeryfleet.fleetfile.header_names import OWN, unfit
+from celeryfleet.fleetfile.headers import OWN, unfit
 
 SECONDS = ("countdown", "expires", "time_limit", "soft_time_limit")
 TEXTS = ("queue", "exchange", "routing_key", "eta", "shadow")

@@ -1,12 +1,11 @@
 """The names of Celery 5.7's settings by the type of their values, so that checking them imports no Celery.
 
-Made of `celery.app.defaults`: NAMESPACES for the names of today, `_TO_NEW_KEY` for the old ones. What newer
-versions add is looked up in the installed Celery (see settings.py).
+Made of `celery.app.defaults.NAMESPACES`. What newer versions add, and the names of old, are looked up in the installed
+Celery (see settings.py): its import takes longer than all the rest of reading a fleet.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 
@@ -84,94 +83,3 @@ OTHERS: Final = _words(
     """
 )
 KNOWN: Final = BOOLEANS | INTEGERS | NUMBERS | OTHERS
-
-#: names of before Celery 4 that are not the new ones in upper case
-OLD: Final[Mapping[str, str]] = dict(
-    line.split()
-    for line in """
-    CELERYBEAT_CRON_STARTING_DEADLINE beat_cron_starting_deadline
-    CELERYBEAT_ENABLE_REMOTE_CONTROL beat_enable_remote_control
-    CELERYBEAT_MAX_LOOP_INTERVAL beat_max_loop_interval
-    CELERYBEAT_REMOTE_CONTROL_MAX_TICK_AGE beat_remote_control_max_tick_age
-    CELERYBEAT_SCHEDULE beat_schedule
-    CELERYBEAT_SCHEDULER beat_scheduler
-    CELERYBEAT_SCHEDULE_FILENAME beat_schedule_filename
-    CELERYBEAT_SYNC_EVERY beat_sync_every
-    CELERYD_AGENT worker_agent
-    CELERYD_AUTOSCALER worker_autoscaler
-    CELERYD_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS worker_cancel_long_running_tasks_on_connection_loss
-    CELERYD_CONCURRENCY worker_concurrency
-    CELERYD_CONSUMER worker_consumer
-    CELERYD_DEDUPLICATE_SUCCESSFUL_TASKS worker_deduplicate_successful_tasks
-    CELERYD_DETECT_QUORUM_QUEUES worker_detect_quorum_queues
-    CELERYD_DISABLE_PREFETCH worker_disable_prefetch
-    CELERYD_ENABLE_PREFETCH_COUNT_REDUCTION worker_enable_prefetch_count_reduction
-    CELERYD_ENABLE_SOFT_SHUTDOWN_ON_IDLE worker_enable_soft_shutdown_on_idle
-    CELERYD_ETA_TASK_LIMIT worker_eta_task_limit
-    CELERYD_HIJACK_ROOT_LOGGER worker_hijack_root_logger
-    CELERYD_LOG_COLOR worker_log_color
-    CELERYD_LOG_DATEFMT worker_log_datefmt
-    CELERYD_LOG_FORMAT worker_log_format
-    CELERYD_MAX_MEMORY_PER_CHILD worker_max_memory_per_child
-    CELERYD_MAX_TASKS_PER_CHILD worker_max_tasks_per_child
-    CELERYD_POOL worker_pool
-    CELERYD_POOL_PUTLOCKS worker_pool_putlocks
-    CELERYD_POOL_RESTARTS worker_pool_restarts
-    CELERYD_POOL_START_METHOD worker_pool_start_method
-    CELERYD_PREFETCH_MULTIPLIER worker_prefetch_multiplier
-    CELERYD_PROC_ALIVE_TIMEOUT worker_proc_alive_timeout
-    CELERYD_SOFT_SHUTDOWN_TIMEOUT worker_soft_shutdown_timeout
-    CELERYD_STATE_DB worker_state_db
-    CELERYD_TASK_LOG_DATEFMT worker_task_log_datefmt
-    CELERYD_TASK_LOG_FORMAT worker_task_log_format
-    CELERYD_TASK_SOFT_TIME_LIMIT task_soft_time_limit
-    CELERYD_TASK_TIME_LIMIT task_time_limit
-    CELERYD_TIMER worker_timer
-    CELERYD_TIMER_PRECISION worker_timer_precision
-    CELERYD_WORKER_LOST_WAIT worker_lost_wait
-    CELERY_ACKS_LATE task_acks_late
-    CELERY_ACKS_ON_FAILURE task_acks_on_failure
-    CELERY_ACKS_ON_FAILURE_OR_TIMEOUT task_acks_on_failure_or_timeout
-    CELERY_ACKS_ON_TIMEOUT task_acks_on_timeout
-    CELERY_ALLOW_ERROR_CB_ON_CHORD_HEADER task_allow_error_cb_on_chord_header
-    CELERY_ALWAYS_EAGER task_always_eager
-    CELERY_ANNOTATIONS task_annotations
-    CELERY_CREATE_MISSING_QUEUES task_create_missing_queues
-    CELERY_CREATE_MISSING_QUEUE_EXCHANGE_TYPE task_create_missing_queue_exchange_type
-    CELERY_CREATE_MISSING_QUEUE_TYPE task_create_missing_queue_type
-    CELERY_DEFAULT_DELIVERY_MODE task_default_delivery_mode
-    CELERY_DEFAULT_EXCHANGE task_default_exchange
-    CELERY_DEFAULT_EXCHANGE_TYPE task_default_exchange_type
-    CELERY_DEFAULT_PRIORITY task_default_priority
-    CELERY_DEFAULT_QUEUE task_default_queue
-    CELERY_DEFAULT_QUEUE_TYPE task_default_queue_type
-    CELERY_DEFAULT_RATE_LIMIT task_default_rate_limit
-    CELERY_DEFAULT_ROUTING_KEY task_default_routing_key
-    CELERY_DISABLE_RATE_LIMITS worker_disable_rate_limits
-    CELERY_EAGER_PROPAGATES_EXCEPTIONS task_eager_propagates
-    CELERY_ENABLE_REMOTE_CONTROL worker_enable_remote_control
-    CELERY_IGNORE_RESULT task_ignore_result
-    CELERY_INHERIT_PARENT_PRIORITY task_inherit_parent_priority
-    CELERY_MAX_CACHED_RESULTS result_cache_max
-    CELERY_MESSAGE_COMPRESSION task_compression
-    CELERY_QUEUES task_queues
-    CELERY_QUEUE_MAX_PRIORITY task_queue_max_priority
-    CELERY_REDIRECT_STDOUTS worker_redirect_stdouts
-    CELERY_REDIRECT_STDOUTS_LEVEL worker_redirect_stdouts_level
-    CELERY_REJECT_ON_WORKER_LOST task_reject_on_worker_lost
-    CELERY_REMOTE_TRACEBACKS task_remote_tracebacks
-    CELERY_REPR_MAXLEVELS task_repr_maxlevels
-    CELERY_RESULT_DBURI database_url
-    CELERY_RESULT_DB_SHORT_LIVED_SESSIONS database_short_lived_sessions
-    CELERY_RESULT_DB_TABLENAMES database_table_names
-    CELERY_RESULT_ENGINE_OPTIONS database_engine_options
-    CELERY_RETRY_ON_WORKER_LOST task_retry_on_worker_lost
-    CELERY_ROUTES task_routes
-    CELERY_SEND_EVENTS worker_send_task_events
-    CELERY_SEND_TASK_SENT_EVENT task_send_sent_event
-    CELERY_STORE_EAGER_RESULT task_store_eager_result
-    CELERY_STORE_ERRORS_EVEN_IF_IGNORED task_store_errors_even_if_ignored
-    CELERY_TASK_RESULT_EXPIRES result_expires
-    CELERY_TRACK_STARTED task_track_started
-    """.strip().splitlines()
-)

@@ -6,27 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 
 from celeryfleet.errors import Problem
-from celeryfleet.fleetfile import codes, names, settings
-from celeryfleet.fleetfile.interpolate import emptied
-from celeryfleet.fleetfile.subjects import quoted, subject
+from celeryfleet.fleetfile import names, settings
+from celeryfleet.fleetfile.cursor import Cursor
 from celeryfleet.fleetfile.suggest import did_you_mean
-from celeryfleet.fleetfile.tree import (
-    Block,
-    Entry,
-    Listing,
-    Mark,
-    Node,
-    Scalar,
-    at,
-    child,
-    entries,
-    is_null,
-    plain,
-    text,
-)
+from celeryfleet.fleetfile.tree import Block, Listing, Scalar, plain, quoted
 
 _TOP_PRIORITY = 9
-_EXAMPLE = "Declare one, such as queues: {default: {}}"
 #: arguments that have a key of their own in a queue
 _ARGUMENTS: Mapping[str, str] = {
     "x-max-priority": "max_priority",
@@ -35,200 +20,134 @@ _ARGUMENTS: Mapping[str, str] = {
 }
 
 
-def check(root: Block, newer: settings.Names) -> Iterator[Problem]:
+def check(root: Cursor, newer: settings.Names) -> Iterator[Problem]:
     """Find everything that contradicts itself or refers to nothing."""
     yield from _empty_sections(root)
     yield from _broker(root)
-    yield from _names(root)
-    if declared := Declared.of(root):
-        yield from _pools(root, declared)
-        yield from _routes(root, declared)
-        yield from _default_queue(root, declared)
-        yield from _schedule(root, declared)
-        yield from _exchanges(root)
-    yield from _arguments(root)
+    if any(root["queues"]):
+        yield from _references(root)
+        yield from _exchanges(root["queues"])
+    yield from _pools(root["pools"])
+    yield from _arguments(root["queues"])
     yield from settings.problems(root, newer)
 
 
-class Declared:
-    """The queues there are, and where they are declared."""
-
-    def __init__(self, queues: Block, mark: Mark) -> None:
-        self.queues = queues.entries
-        self._mark = mark
-
-    @classmethod
-    def of(cls, root: Block) -> Declared | None:
-        """Return what is declared; None if nothing is, or not in a way that can be read."""
-        node = child(root, "queues")
-        if not isinstance(node, Block) or not node.entries:
-            return None
-        return cls(node, root.entries["queues"].mark)
-
-    def unknown(self, what: str, node: Node | None) -> Iterator[Problem]:
-        """Say that a scalar names a queue that there is not, if so."""
-        name = text(node)
-        if node is None or name is None or name in self.queues or not name.strip():
-            return
-        place = "" if node.mark.file == self._mark.file else f"{self._mark.file}, "
-        where = f"Queues are declared at {place}line {self._mark.line}."
-        guess = did_you_mean(name, self.queues)
-        hint = f"{guess} {where}" if guess else where
-        yield Problem(f"{what} the unknown queue {quoted(name)}.", str(node.mark), hint, codes.UNKNOWN_QUEUE)
-
-
-def _empty_sections(root: Block) -> Iterator[Problem]:
+def _empty_sections(root: Cursor) -> Iterator[Problem]:
     """A fleet without pools, written `pools: {}` or not at all, serves producers; one without queues serves nobody."""
-    for section, hint in (("queues", _EXAMPLE), ("pools", "Describe one, such as pools: {web: {queues: [default]}}")):
-        entry = root.entries.get(section)
-        if entry is None and section == "queues":
-            yield Problem("fleet.yaml declares no queues.", str(root.mark), hint)
-        elif entry is not None and (is_null(entry.node) or (section == "queues" and _is_empty(entry.node))):
-            yield Problem(f"{section} is empty.", str(entry.mark), hint)
+    queues, pools = root["queues"], root["pools"]
+    example = "Declare one, such as queues: {default: {}}"
+    if "queues" not in root:
+        yield Problem("fleet.yaml declares no queues.", str(root.key), example)
+    elif not queues.written or queues.node == Block({}, queues.node.mark):
+        yield Problem("queues is empty.", str(queues.key), example)
+    if "pools" in root and not pools.written:
+        yield Problem("pools is empty.", str(pools.key), "Describe one, such as pools: {web: {queues: [default]}}")
 
 
-def _is_empty(node: Node) -> bool:
-    return isinstance(node, Block) and not node.entries
-
-
-# --- The broker -------------------------------------------------------------------------------------------
-
-
-def _broker(root: Block) -> Iterator[Problem]:
+def _broker(root: Cursor) -> Iterator[Problem]:
     """A transport that is named by itself goes before the URL's own."""
-    celery = child(root, "celery")
-    own = celery.entries.get("broker_url") if isinstance(celery, Block) else None
-    if own is not None and not (text(own.node) or "").strip() and isinstance(own.node, Scalar) and not own.node.failed:
-        what, hint = emptied(own.node) or ("is empty.", "Remove it, or write broker: at the top.")
-        yield Problem(f"{subject(('celery', 'broker_url'))} {what}", str(own.node.mark), hint)
-    if child(celery, "broker_transport") is not None:
+    celery = root["celery"]
+    url = celery["broker_url"]
+    if "broker_url" in celery and isinstance(url.node, Scalar) and not url.node.text.strip():
+        refused = url.refuse("is empty", "Remove it, or write broker: at the top.")
+        yield from (refused.problem,) if refused.problem else ()
+    if celery["broker_transport"].written:
         return
-    for path in (("broker",), ("broker", "url"), ("celery", "broker_url")):
-        node = at(root, path)
-        url = text(node)
-        what, hint = names.broker_problem(url) if url else ("", "")
-        if what and node is not None:
-            yield Problem(f"{subject(path)} {what}.", str(node.mark), hint)
-
-
-# --- Names ------------------------------------------------------------------------------------------------
-
-
-def _names(root: Block) -> Iterator[Problem]:
-    for name, entry in entries(child(root, "queues")):
-        yield from _name(("queues", name), names.queue_problem(name), entry)
-    pools = dict(entries(child(root, "pools")))
-    for name, entry in pools.items():
-        yield from _name(("pools", name), names.pool_problem(name), entry)
-        yield from _worker_of(name, entry, pools)
-        for variable, value in entries(child(entry.node, "env")):
-            yield from _name(("pools", name, "env", variable), names.variable_problem(variable), value)
-    for section in ("tasks", "canvases"):
-        for name, entry in entries(child(root, section)):
-            yield from _name((section, name), "" if name.strip() else "must have a name", entry)
-
-
-def _name(path: tuple[str | int, ...], problem: str, entry: Entry) -> Iterator[Problem]:
-    if problem:
-        yield Problem(f"{subject(path)}: the name {problem}.", str(entry.mark))
-
-
-def _worker_of(name: str, entry: Entry, pools: Mapping[str, Entry]) -> Iterator[Problem]:
-    match = re.fullmatch(r"(.+)-[0-9]+", name)
-    if match and match[1] in pools:
-        what = f"pool {quoted(name)} is named as a worker of pool {quoted(match[1])} is."
-        yield Problem(what, str(entry.mark), "Give one of the two pools another name.")
+    for url in (root["broker"], root["broker"]["url"], celery["broker_url"]):
+        what, hint = names.broker_problem(url.text or "")
+        if what:
+            yield Problem(f"{url.subject} {what}.", str(url.node.mark), hint)
 
 
 # --- References -------------------------------------------------------------------------------------------
 
 
-def _pools(root: Block, declared: Declared) -> Iterator[Problem]:
-    for name, entry in entries(child(root, "pools")):
-        queues = child(entry.node, "queues")
-        if not isinstance(queues, Listing):
-            continue
-        if not queues.items:
-            yield Problem(f"pool {quoted(name)} reads no queue.", str(queues.mark), "Write queues: [default]")
-        seen: set[str] = set()
-        for item in queues.items:
-            yield from declared.unknown(f"pool {quoted(name)} reads", item)
-            queue = text(item)
-            if queue in seen:
-                what = f"pool {quoted(name)} reads the queue {quoted(queue)} twice."
-                yield Problem(what, str(item.mark), "Name it once.")
-            seen.update((queue,) if queue else ())
+def _references(root: Cursor) -> Iterator[Problem]:
+    queues = root["queues"]
+    for pool in root["pools"]:
+        for queue in pool["queues"].items():
+            yield from _unknown_queue(f"{pool.subject} reads", queue, queues)
+    exchanges = {_exchange(queue)[0] for queue in queues}
+    for route in root["routes"].items():
+        yield from _unknown_queue(f"{route.subject} sends to", route["queue"], queues)
+        yield from _priority(route, queues)
+        name = route["exchange"].text
+        if name and name not in exchanges:
+            what = f"{route.subject} sends to the exchange {quoted(name)}, which no queue declares."
+            hint = did_you_mean(name, exchanges) or f"Give a queue exchange: {{name: {name}, type: topic}}"
+            yield Problem(what, str(route["exchange"].node.mark), hint, "CF006")
+    yield from _unknown_queue("default_queue is", root["default_queue"], queues)
+    for entry in root["beat"]["schedule"]:
+        yield from _unknown_queue(f"{entry.subject} sends to", entry["options"]["queue"], queues)
 
 
-def _routes(root: Block, declared: Declared) -> Iterator[Problem]:
-    exchanges = {_exchange(name, entry.node)[0] for name, entry in declared.queues.items()}
-    routes = child(root, "routes")
-    for number, route in enumerate(routes.items if isinstance(routes, Listing) else (), 1):
-        queue, exchange = child(route, "queue"), child(route, "exchange")
-        yield from declared.unknown(f"route {number} sends to", queue)
-        yield from _priority(number, child(route, "priority"), text(queue), declared)
-        name = text(exchange)
-        if exchange is not None and name and name not in exchanges:
-            what = f"route {number} sends to the exchange {quoted(name)}, which no queue declares."
-            example = f"Give a queue exchange: {{name: {name}, type: topic}}"
-            hint = did_you_mean(name, exchanges) or example
-            yield Problem(what, str(exchange.mark), hint, codes.UNKNOWN_EXCHANGE)
-
-
-def _priority(number: int, node: Node | None, queue: str | None, declared: Declared) -> Iterator[Problem]:
-    found = plain(node) if isinstance(node, Scalar) else None
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= 255 or node is None:
+def _unknown_queue(what: str, named: Cursor, queues: Cursor) -> Iterator[Problem]:
+    name = named.text or ""
+    if not name.strip() or name in queues:
         return
-    entry = declared.queues.get(queue or "")
-    most = plain(at(entry.node, ("max_priority",)) or node) if entry else _TOP_PRIORITY
-    if entry is not None and child(entry.node, "max_priority") is None:
-        most = _TOP_PRIORITY
-    top = max(_TOP_PRIORITY, most) if isinstance(most, int) else 255
-    if found > top:
-        what = f"priority of route {number} must be a whole number from 0 to {top}, but it is {found}."
-        yield Problem(what, str(node.mark), f"{top} runs first.")
+    place = "" if named.node.mark.file == queues.key.file else f"{queues.key.file}, "
+    where = f"Queues are declared at {place}line {queues.key.line}."
+    guess = did_you_mean(name, [queue.name for queue in queues])
+    hint = f"{guess} {where}" if guess else where
+    yield Problem(f"{what} the unknown queue {quoted(name)}.", str(named.node.mark), hint, "CF001")
 
 
-def _default_queue(root: Block, declared: Declared) -> Iterator[Problem]:
-    yield from declared.unknown("default_queue is", child(root, "default_queue"))
-
-
-def _schedule(root: Block, declared: Declared) -> Iterator[Problem]:
-    for name, entry in entries(child(child(root, "beat"), "schedule")):
-        queue = child(child(entry.node, "options"), "queue")
-        yield from declared.unknown(f"schedule {quoted(name)} sends to", queue)
+def _priority(route: Cursor, queues: Cursor) -> Iterator[Problem]:
+    """A queue's own max_priority lets a route go higher than 9, which is the highest elsewhere."""
+    found = plain(route["priority"].node)
+    most = plain(queues[route["queue"].text or ""]["max_priority"].node) or _TOP_PRIORITY
+    if not isinstance(found, int) or isinstance(found, bool) or not isinstance(most, int):
+        return
+    top = max(_TOP_PRIORITY, most)
+    if top < found <= 255:
+        what = f"priority of {route.subject} must be a whole number from 0 to {top}, but it is {found}."
+        yield Problem(what, str(route["priority"].node.mark), f"{top} runs first.")
 
 
 # --- Contradictions ---------------------------------------------------------------------------------------
 
 
-def _exchange(queue: str, node: Node) -> tuple[str, str]:
+def _pools(pools: Cursor) -> Iterator[Problem]:
+    known = {pool.name for pool in pools}
+    for pool in pools:
+        match = re.fullmatch(r"(.+)-[0-9]+", pool.name)
+        if match and match[1] in known:
+            what = f"{pool.subject} is named as a worker of pool {quoted(match[1])} is."
+            yield Problem(what, str(pool.key), "Give one of the two pools another name.")
+        queues = pool["queues"]
+        if isinstance(queues.node, Listing) and not queues.node.items:
+            yield Problem(f"{pool.subject} reads no queue.", str(queues.node.mark), "Write queues: [default]")
+        seen: set[str] = set()
+        for queue in queues.items():
+            if queue.text and queue.text in seen:
+                what = f"{pool.subject} reads the queue {quoted(queue.text)} twice."
+                yield Problem(what, str(queue.node.mark), "Name it once.")
+            seen.add(queue.text or "")
+
+
+def _exchange(queue: Cursor) -> tuple[str, str]:
     """Return the name and type of the exchange that a queue is bound to."""
-    written = child(node, "exchange")
-    if isinstance(written, Block):
-        return text(child(written, "name")) or queue, text(child(written, "type")) or "direct"
-    return text(written) or queue, "direct"
+    exchange = queue["exchange"]
+    return exchange["name"].text or exchange.text or queue.name, exchange["type"].text or "direct"
 
 
-def _exchanges(root: Block) -> Iterator[Problem]:
+def _exchanges(queues: Cursor) -> Iterator[Problem]:
     first: dict[str, tuple[str, str]] = {}
-    for queue, entry in entries(child(root, "queues")):
-        name, kind = _exchange(queue, entry.node)
-        other, known = first.setdefault(name, (queue, kind))
+    for queue in queues:
+        name, kind = _exchange(queue)
+        other, known = first.setdefault(name, (queue.name, kind))
         if known != kind:
             what = (
-                f"queue {quoted(queue)} makes the exchange {quoted(name)} {kind}, "
-                f"but queue {quoted(other)} makes it {known}."
+                f"{queue.subject} makes the exchange {quoted(name)} {kind}, but queue {quoted(other)} makes it {known}."
             )
-            place = child(entry.node, "exchange") or entry
-            yield Problem(what, str(place.mark), "An exchange has one type.")
+            place = queue["exchange"].node.mark if queue["exchange"].written else queue.key
+            yield Problem(what, str(place), "An exchange has one type.")
 
 
-def _arguments(root: Block) -> Iterator[Problem]:
-    for queue, entry in entries(child(root, "queues")):
-        arguments = child(entry.node, "arguments")
-        for argument, value in entries(arguments):
-            key = _ARGUMENTS.get(argument)
-            if key and child(entry.node, key) is not None:
-                what = f"queue {quoted(queue)} has both {key} and the argument {argument}."
-                yield Problem(what, str(value.mark), "Keep one of them.")
+def _arguments(queues: Cursor) -> Iterator[Problem]:
+    for queue in queues:
+        for argument in queue["arguments"]:
+            key = _ARGUMENTS.get(argument.name)
+            if key and queue[key].written:
+                what = f"{queue.subject} has both {key} and the argument {argument.name}."
+                yield Problem(what, str(argument.key), "Keep one of them.")

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from celeryfleet.errors import Problem
-from celeryfleet.fleetfile.subjects import quoted
+from celeryfleet.fleetfile.tree import quoted
 
 _KEY = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=[ \t]*(.*)", re.DOTALL)
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t]*(?:#.*)?', re.DOTALL)

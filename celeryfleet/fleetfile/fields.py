@@ -1,250 +1,281 @@
-"""The types of fleet.yaml's values: what each accepts, and the sentence it refuses with.
+"""What reads fleet.yaml's values: what each key accepts, and the sentence it refuses with.
 
-A value from a file comes as a `Scalar`, so that text stays as written (`08`, `on`) and what came out of a `${VAR}` may
-be a number; a value from Python comes as itself.
+Text stays as written (`08`, `on`), and what came out of a `${VAR}` may be a number.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
-from pydantic_core import PydanticCustomError
-
+from celeryfleet.errors import Problem
 from celeryfleet.fleetfile import units
+from celeryfleet.fleetfile.cursor import Cursor, Refused
 from celeryfleet.fleetfile.suggest import did_you_mean
-from celeryfleet.fleetfile.tree import Scalar, resolve
+from celeryfleet.fleetfile.tree import Block, Listing, Node, Scalar, plain, quoted, resolve, truth
 from celeryfleet.text import listed
 
-_TRUE = ("true", "yes", "on")
-_FALSE = ("false", "no", "off")
-
-
-def refuse(what: str, hint: str = "", at: str = "") -> PydanticCustomError:
-    """Make the error of a value; `what` goes on after the value's name, `at` is a key within the value."""
-    return PydanticCustomError("fleet", "{what}", {"what": what, "hint": hint, "at": at})
-
-
-def kind(value: Any) -> str:
-    """Name what was written, for a message."""
-    match value:
-        case Scalar():
-            return "empty" if value.value is None else value.shown
-        case None:
-            return "empty"
-        case dict():
-            return "a mapping"
-        case list() | tuple():
-            return "a list"
-        case _:
-            return repr(value)
-
-
-def unwrapped(value: Any) -> Any:
-    """Return Python's types, at every depth."""
-    match value:
-        case Scalar():
-            return value.value
-        case dict():
-            return {key: unwrapped(item) for key, item in value.items()}
-        case list() | tuple():
-            return [unwrapped(item) for item in value]
-        case _:
-            return value
-
+T = TypeVar("T")
+#: returns the value, or raises Refused; values within it that are refused are noted and left out
+Reader = Callable[[Cursor], T]
 
 # --- Text -------------------------------------------------------------------------------------------------
 
 
-def _text(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Scalar) and value.value is not None:
-        return value.text
-    raise refuse(f"must be text, but it is {kind(value)}")
+def text(at: Cursor) -> str:
+    """Read any text, the empty one too."""
+    if not isinstance(at.node, Scalar) or not at.written:
+        raise at.refuse(f"must be text, but it is {at.shown}")
+    return at.node.text
 
 
-def _word(value: Any) -> Any:
-    word = _text(value)
-    if not word.strip():
-        raise refuse("must not be empty")
-    return word
+def word(at: Cursor) -> str:
+    """Read text that says something."""
+    found = text(at)
+    if not found.strip():
+        raise at.refuse("must not be empty")
+    return found
 
 
-def _setting(value: Any) -> Any:
-    """Environment variables may be empty on purpose, and so may null."""
-    return "" if isinstance(value, Scalar) and value.value is None else _text(value)
+def variable(at: Cursor) -> str:
+    """Read the value of an environment variable, which may be empty on purpose."""
+    return text(at) if at.written else ""
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-#: text that says something
-Word = Annotated[str, BeforeValidator(_word)]
-#: the value of an environment variable
-Variable = Annotated[str, BeforeValidator(_setting)]
-#: anything at all
-Free = Annotated[Any, BeforeValidator(unwrapped)]
+def free(at: Cursor) -> Any:
+    """Read anything at all."""
+    return plain(at.node)
 
 
-def choice(*known: str) -> BeforeValidator:
+def choice(*known: str) -> Reader[Any]:
     """Accept one of a few words."""
 
-    def check(value: Any) -> Any:
-        word = value.text if isinstance(value, Scalar) else value
-        if word in known:
-            return word
-        hint = did_you_mean(word, known) if isinstance(word, str) else ""
-        raise refuse(f"must be {listed(known, 'or')}, but it is {kind(value)}", hint)
+    def read(at: Cursor) -> str:
+        found = at.node.text if isinstance(at.node, Scalar) else None
+        if found not in known:
+            hint = did_you_mean(found, known) if found else ""
+            raise at.refuse(f"must be {listed(known, 'or')}, but it is {at.shown}", hint)
+        return found
 
-    return BeforeValidator(check)
+    return read
 
 
 # --- Numbers and booleans ---------------------------------------------------------------------------------
 
 
-def number(value: Any) -> Any:
+def number(node: Node) -> Any:
     """Return what a scalar means where a number or boolean is wanted: a variable's value counts without quotes."""
-    if isinstance(value, Scalar):
-        return value.value if value.written is None else resolve(value.text.strip())
-    return value
+    if not isinstance(node, Scalar):
+        return None
+    return node.value if node.written is None else resolve(node.text.strip())
 
 
-def truth(value: Any) -> bool | None:
-    """Return a boolean however it is written, `yes` and `off` too, or None if it is none."""
-    found = number(value)
-    if isinstance(found, bool):
-        return found
-    word = found.lower() if isinstance(found, str) else ""
-    return True if word in _TRUE else False if word in _FALSE else None
-
-
-def _flag(value: Any) -> Any:
-    found = truth(value)
+def flag(at: Cursor) -> bool:
+    """Read true or false, however it is written."""
+    found = truth(at.text)
     if found is None:
-        raise refuse(f"must be true or false, but it is {kind(value)}")
+        raise at.refuse(f"must be true or false, but it is {at.shown}")
     return found
 
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
+def preload(at: Cursor) -> Any:
+    """Read auto, true or false, as that word."""
+    found = truth(at.text)
+    if found is None and at.text != "auto":
+        raise at.refuse(f"must be auto, true or false, but it is {at.shown}")
+    return "auto" if found is None else str(found).lower()
 
 
-def _preload(value: Any) -> Any:
-    found = truth(value)
-    if found is not None:
-        return "true" if found else "false"
-    if kind(value) in ("auto", '"auto"', "'auto'"):
-        return "auto"
-    raise refuse(f"must be auto, true or false, but it is {kind(value)}")
+def whole(least: int, most: int, other: str = "") -> Reader[Any]:
+    """Accept a whole number within these bounds, or one other word."""
+    many = most >= _MANY
+    wanted = f"a whole number of at least {least}" if many else f"a whole number from {least} to {most}"
+    wanted += f" or {other}" if other else ""
 
+    def read(at: Cursor) -> int | str:
+        found = number(at.node)
+        if other and at.text == other:
+            return other
+        if not isinstance(found, int) or isinstance(found, bool):
+            raise at.refuse(f"must be {wanted}, but it is {at.shown}", _unquoted(at.node, found))
+        if many and found > most:
+            raise at.refuse(f"must be at most {most}, but it is {at.shown}")
+        if not least <= found <= most:
+            raise at.refuse(f"must be {wanted}, but it is {at.shown}")
+        return found
 
-Preload = Annotated[Literal["auto", "true", "false"], BeforeValidator(_preload)]
-
-
-def whole(least: int, most: int, word: str = "") -> BeforeValidator:
-    """Accept a whole number within these bounds, or one word."""
-    wanted = f"a whole number of at least {least}" if most >= _MANY else f"a whole number from {least} to {most}"
-    wanted += f" or {word}" if word else ""
-
-    def check(value: Any) -> Any:
-        found = number(value)
-        if word and (value.text if isinstance(value, Scalar) else value) == word:
-            return word
-        if isinstance(found, int) and not isinstance(found, bool):
-            if least <= found <= most:
-                return found
-            if found > most >= _MANY:
-                raise refuse(f"must be at most {most}, but it is {kind(value)}")
-        raise refuse(f"must be {wanted}, but it is {kind(value)}", _unquoted(value, found))
-
-    return BeforeValidator(check)
+    return read
 
 
 #: from here on a message does not name the upper bound until it is crossed
 _MANY = 1000
+positive = whole(1, 2**31 - 1)
 
 
-def _unquoted(value: Any, found: Any) -> str:
-    if not isinstance(value, Scalar) or not isinstance(found, str):
+def _unquoted(node: Node, found: Any) -> str:
+    if not isinstance(node, Scalar) or not isinstance(found, str):
         return ""
-    if not value.plain and isinstance(resolve(found), int):
+    if not node.plain and isinstance(resolve(found), int):
         return f"Write {found} without the quotes."
     digits = found.replace("_", "").replace(",", "")
     return f"Write {digits}." if digits != found and re.fullmatch("[0-9]{1,12}", digits) else ""
 
 
-# --- Durations and sizes ----------------------------------------------------------------------------------
-
-
-def _measured(read: Callable[[str], float], zero: bool) -> BeforeValidator:
-    def check(value: Any) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            found = value
-        elif isinstance(value, Scalar) and value.value is not None:
-            try:
-                found = read(value.text)
-            except ValueError as error:
-                what, _, hint = str(error).partition(". ")
-                raise refuse(f"is {value.shown}, which {what.rstrip('.')}", hint) from None
-        else:
-            wanted = "a duration, such as 30s" if read is units.duration else "a size, such as 400MB"
-            raise refuse(f"must be {wanted}, but it is {kind(value)}")
-        if found < 0 or not (found or zero):
-            raise refuse(f"must be more than nothing, but it is {kind(value)}")
+def _measured(measure: Callable[[str], T], wanted: str, zero: bool = False) -> Reader[T]:
+    def read(at: Cursor) -> T:
+        if not isinstance(at.node, Scalar) or not at.written:
+            raise at.refuse(f"must be {wanted}, but it is {at.shown}")
+        try:
+            found = measure(at.node.text)
+        except ValueError as error:
+            what, _, hint = str(error).partition(". ")
+            raise at.refuse(f"is {at.shown}, which {what}", hint) from None
+        if not found and not zero:
+            raise at.refuse(f"must be more than nothing, but it is {at.shown}")
         return found
 
-    return BeforeValidator(check)
+    return read
 
 
 #: seconds, may be none
-Duration = Annotated[float, _measured(units.duration, zero=True)]
+duration = _measured(units.duration, "a duration, such as 30s", zero=True)
 #: seconds, more than none
-Span = Annotated[float, _measured(units.duration, zero=False)]
+span = _measured(units.duration, "a duration, such as 30s")
 #: bytes, more than none
-Size = Annotated[int, _measured(units.size, zero=False)]
+size = _measured(units.size, "a size, such as 400MB")
 
+# --- Lists and mappings -----------------------------------------------------------------------------------
+
+
+def _each(inner: Iterable[Cursor], read: Reader[T]) -> Iterator[tuple[str, T]]:
+    for at in inner:
+        try:
+            yield at.name, read(at)
+        except Refused as refused:
+            at.refused.append(refused)
+
+
+def list_of(read: Reader[T], example: bool = False) -> Reader[tuple[T, ...]]:
+    """Accept a list; of a mere text the message shows how to write it as one, where that text is no credential."""
+
+    def read_list(at: Cursor) -> tuple[T, ...]:
+        if at.written and not isinstance(at.node, Listing):
+            words = (at.node.written or at.node.text).replace(",", " ").split() if isinstance(at.node, Scalar) else ()
+            hint = f"Write {at.name}: [{', '.join(words)}]" if example and words else ""
+            raise at.refuse(f"must be a list, but it is {at.shown}", hint)
+        return tuple(found for _, found in _each(at.items(), read))
+
+    return read_list
+
+
+def one_or_more(read: Reader[T]) -> Reader[tuple[T, ...]]:
+    """Accept a list, or one of its items alone."""
+    return lambda at: (read(at),) if isinstance(at.node, Scalar) and at.written else list_of(read)(at)
+
+
+def mapping_of(
+    read: Reader[T], naming: Callable[[str], str] = lambda name: "", *, example: str = ""
+) -> Reader[dict[str, T]]:
+    """Accept a mapping of the user's names; `naming` returns what is wrong with a name, or nothing."""
+
+    def read_mapping(at: Cursor) -> dict[str, T]:
+        if at.written and not isinstance(at.node, Block):
+            raise at.refuse(f"must be a mapping, but it is {at.shown}", example or _as_keys(at))
+        for inner in at:
+            if wrong := naming(inner.name):
+                at.refused.append(Refused(inner.path, Problem(f"{inner.subject}: the name {wrong}.", str(inner.key))))
+        return dict(_each(at, read))
+
+    return read_mapping
+
+
+def _as_keys(at: Cursor) -> str:
+    """Show how to write as keys what was listed; only of names, since anything else might be a credential."""
+    match at.node:
+        case Listing(items=(Scalar(plain=True) as first, *_)) if at.path in (("queues",), ("pools",)):
+            return f"Write {first.text}: and what belongs to it, without the hyphen or bracket."
+        case _:
+            return ""
+
+
+words = list_of(word, example=True)
+#: names that are the user's, or Celery's, and values that are theirs too
+arguments = mapping_of(free)
 
 # --- Sections ---------------------------------------------------------------------------------------------
 
 
-def _section(empty: type) -> BeforeValidator:
-    """A key with nothing under it, all its lines commented out, is an empty section."""
-
-    def check(value: Any) -> Any:
-        return empty() if isinstance(value, Scalar) and value.value is None else value
-
-    return BeforeValidator(check)
+def key(read: Reader[T], default: T | Any = MISSING, *, example: str = "") -> T:
+    """Declare a key of a section; without a default it must be written, and `example` shows how."""
+    stands = {"default_factory": dict} if default == {} else {"default": default}
+    found: T = field(**stands, metadata={"read": read, "example": example})
+    return found
 
 
-def _one_or_more(value: Any) -> Any:
-    return [value] if isinstance(value, str) or (isinstance(value, Scalar) and value.value is not None) else value
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of a fleet, whose fields are keys of fleet.yaml."""
+
+    def contradictions(self, at: Cursor) -> Iterator[Refused]:
+        """Compare the keys with one another; each is right by itself, or at its default."""
+        return iter(())
+
+    @classmethod
+    def known(cls) -> dict[str, Field[Any]]:
+        """Return its fields that can be written."""
+        return {field.name: field for field in fields(cls) if "read" in field.metadata}
+
+    @classmethod
+    def guess(cls, name: str) -> str:
+        """Say of an unknown key what it could be."""
+        return did_you_mean(name, cls.known()) or f"Its keys are {listed(cls.known())}."
 
 
-OneOrMore = BeforeValidator(_one_or_more)
-MappingSection = _section(dict)
-ListSection = _section(list)
+S = TypeVar("S", bound=Section)
 
 
-def short(key: str) -> BeforeValidator:
-    """Accept a mere text for the mapping whose one key it would be."""
+def section(kind: type[S], *, short: str = "", optional: bool = False, example: str = "") -> Reader[S]:
+    """Accept the mapping of a section.
 
-    def check(value: Any) -> Any:
-        written = isinstance(value, str) or (isinstance(value, Scalar) and value.value is not None)
-        return {key: value} if written else value
+    `short` is the one key that a mere text stands for; an `optional` one with nothing under it has its defaults.
+    """
 
-    return BeforeValidator(check)
+    def read(at: Cursor) -> S:
+        if short and isinstance(at.node, Scalar) and at.written:
+            return kind(**{short: kind.known()[short].metadata["read"](at)})
+        if not isinstance(at.node, Block) and (at.written or not optional):
+            hint = example if isinstance(at.node, Scalar) else ""
+            raise at.refuse(f"must be a mapping, but it is {at.shown}", hint)
+        return _section(kind, at)
+
+    return read
 
 
-# --- Models -----------------------------------------------------------------------------------------------
-
-Words = tuple[Word, ...]
-Positive = Annotated[int, whole(1, 2**31 - 1)]
-#: names that are the user's, or Celery's, and values that are theirs too
-Arguments = Annotated[dict[str, Free], MappingSection]
-
-
-class Model(BaseModel):
-    """A part of a fleet; built when the whole is first validated, which saves each part its own validator."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
+def _section(kind: type[S], at: Cursor) -> S:
+    values: dict[str, Any] = {}
+    wrong: set[str | int] = set()
+    keys = kind.known()
+    for inner in at:
+        try:
+            if inner.name not in keys:
+                what = f"{at.subject} has no key {quoted(inner.name)}."
+                raise Refused(inner.path, Problem(what, str(inner.key), kind.guess(inner.name), "CF005"))
+            values[inner.name] = keys[inner.name].metadata["read"](inner)
+        except Refused as refused:
+            at.refused.append(refused)
+            wrong.add(inner.name)
+    required = [name for name, field in keys.items() if field.default is field.default_factory is MISSING]
+    for name in required:
+        if name not in values and name not in wrong:
+            what = f'{at.subject} lacks the key "{name}".'
+            at.refused.append(Refused((*at.path, name), Problem(what, str(at.key), keys[name].metadata["example"])))
+    if not values.keys() >= set(required):
+        raise Refused(at.path)
+    found = kind(**values)
+    for contradiction in found.contradictions(at):
+        # What follows from a key that is wrong by itself is not said: of that key, or that the whole lacks something.
+        if not wrong.intersection(contradiction.path[len(at.path) :][:1] or wrong):
+            at.refused.append(contradiction)
+    return found

@@ -1,65 +1,92 @@
-"""The headers that fleet.yaml names: those that a route gives to messages, and those that a queue wants of them."""
+"""The headers of messages: what they may be, what a route gives, and what a queue wants."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
 
-from pydantic import BeforeValidator
+from celeryfleet.fleetfile.cursor import Cursor
+from celeryfleet.fleetfile.fields import Reader, choice, mapping_of
+from celeryfleet.fleetfile.tree import plain
 
-from celeryfleet.fleetfile.fields import kind, refuse, unwrapped
-from celeryfleet.fleetfile.header_names import OWN, unfit
-from celeryfleet.fleetfile.suggest import did_you_mean
-from celeryfleet.fleetfile.tree import Scalar
-
+#: by which Celery and the fleet work
+OWN = frozenset({
+    *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id"),
+    *("parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers"),
+    *("stamps", "compression", "redelivered", "fleet_sent_at"),
+})  # fmt: skip
 #: how many of a queue's headers a message must have
 MATCH = "x-match"
-_WAYS = ("all", "any")
+#: bytes of a header's name
+_NAME = 255
+#: bytes of a text; RabbitMQ takes all headers of a message, Celery's included, in one frame of 131,072
+_TEXT = 100_000
+_INTEGERS = range(-(1 << 63), 1 << 63)
 
 
-def _values(value: Any) -> dict[str, Any]:
-    """Return a mapping of names to plain values."""
-    if isinstance(value, Scalar) and value.value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise refuse(f"must be a mapping, but it is {kind(value)}", "Write headers: {kind: pdf}")
-    for name, held in value.items():
-        if not name:
-            raise refuse("holds a header without a name")
-        if not isinstance(unwrapped(held), str | int | float):
-            raise refuse(f"must be a text, a number, true or false, but it is {kind(held)}", at=name)
-        why = unfit(name, unwrapped(held))
-        if why:
-            raise refuse(f"cannot be sent: {why}", at=name)
-    return dict(unwrapped(value))
+def unfit(name: str, value: object) -> str:
+    """Say why a header cannot go to RabbitMQ, which ends the connection over it or cannot be told; empty: it can."""
+    if _size(name) > _NAME:
+        return f"its name has more than {_NAME} bytes"
+    if isinstance(value, str):
+        return f"it has more than {_TEXT:,} bytes" if _size(value) > _TEXT else ""
+    if isinstance(value, int):
+        return "" if value in _INTEGERS else "it is a number of more than 64 bits"
+    if isinstance(value, float | Decimal):
+        return "" if math.isfinite(value) else f"{value} is no number there"
+    if isinstance(value, Mapping):
+        return _first(unfit(str(key), inner) for key, inner in value.items())
+    return _first(unfit("", inner) for inner in value) if isinstance(value, list | tuple) else ""
 
 
-def _binding(value: Any) -> dict[str, Any]:
-    """Return what a queue wants, with x-match first; nothing if it wants nothing."""
-    found = _values(value)
-    if not found:
-        return found
-    match = found.pop(MATCH, "all")
-    if match not in _WAYS:
-        hint = did_you_mean(str(match), _WAYS)
-        raise refuse(f"must be all or any, but it is {kind(value[MATCH])}", hint, at=MATCH)
-    ignored = next((name for name in found if name.startswith("x-")), None)
-    if ignored:
-        raise refuse("can't be asked for: RabbitMQ passes over headers that begin with x-", at=ignored)
-    if not found:
-        raise refuse("names no header", "Write headers: {x-match: any, kind: pdf}, or leave it out for all messages.")
-    return {MATCH: match, **found}
+def _size(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
-def _given(value: Any) -> dict[str, Any]:
-    """Return the headers of a route's messages."""
-    found = _values(value)
-    own = next((name for name in found if name in OWN), None)
-    if own:
-        raise refuse("is one of Celery's own headers", "Choose another name.", at=own)
-    return found
+def _first(reasons: Iterable[str]) -> str:
+    return next(filter(None, reasons), "")
 
 
-#: of the messages that a queue of a headers exchange gets
-Binding = Annotated[dict[str, Any], BeforeValidator(_binding)]
-#: for the messages that a route sends
-Headers = Annotated[dict[str, Any], BeforeValidator(_given)]
+# --- In fleet.yaml ----------------------------------------------------------------------------------------
+
+
+def _value(at: Cursor) -> Any:
+    value = plain(at.node)
+    if not isinstance(value, str | int | float):
+        raise at.refuse(f"must be a text, a number, true or false, but it is {at.shown}")
+    if why := unfit(at.name, value):
+        raise at.refuse(f"cannot be sent: {why}")
+    return value
+
+
+def _wanted(at: Cursor) -> Any:
+    if at.name == MATCH:
+        return choice("all", "any")(at)
+    if at.name.startswith("x-"):
+        raise at.refuse("can't be asked for: RabbitMQ passes over headers that begin with x-")
+    return _value(at)
+
+
+def _given(at: Cursor) -> Any:
+    if at.name in OWN:
+        raise at.refuse("is one of Celery's own headers", "Choose another name.")
+    return _value(at)
+
+
+def binding(at: Cursor) -> dict[str, Any]:
+    """Read what a queue of a headers exchange wants, with x-match first; nothing if it wants nothing."""
+    found = _headers(_wanted)(at)
+    if any(at) and all(header.name == MATCH for header in at):
+        hint = "Write headers: {x-match: any, kind: pdf}, or leave it out for all messages."
+        raise at.refuse("names no header", hint)
+    return {MATCH: found.pop(MATCH, "all"), **found} if found else {}
+
+
+def _headers(read: Reader[Any]) -> Reader[dict[str, Any]]:
+    return mapping_of(read, lambda name: "" if name else "must not be empty", example="Write headers: {kind: pdf}")
+
+
+#: the headers that a route gives to messages
+given = _headers(_given)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from celeryfleet.errors import Problem
-from celeryfleet.fleetfile.subjects import subject
+from celeryfleet.fleetfile.cursor import subject
 from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.fleetfile.tree import Block, Entry, Listing, Node, Path, Scalar
-from celeryfleet.text import listed
 
 _OPEN = "holds a ${ that is not closed"
 _FORMS = "Write ${VAR}, ${VAR:-default}, ${VAR-default} or ${VAR:?message}, and $$ for a dollar."
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATOR = re.compile(r":?[-?]")
 _NEXT = re.compile(r"\$\$|\$\{|\}")
-_NAMED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 #: levels of ${A:-${B:-c}}
 _DEEPEST = 10
 
@@ -81,29 +80,11 @@ def _variable(text: str, start: int, variables: Mapping[str, str], level: int) -
     return other, end
 
 
-class _Anything(Mapping[str, str]):
+class _Anything(dict[str, str]):
     """Every variable is set."""
 
-    def __getitem__(self, key: str) -> str:
-        return key
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-
-def emptied(node: Node | None) -> tuple[str, str] | None:
-    """Say of a value that is empty since its variables are, and what to do; None: it is not."""
-    if not isinstance(node, Scalar) or node.failed or node.written is None or node.text.strip():
-        return None
-    found = list(dict.fromkeys(_NAMED.findall(node.written)))
-    if not found:
-        return None
-    verb = "variable {} is" if len(found) == 1 else "variables {} are"
-    hint = f"Give it a value, or write ${{{found[0]}:-default}}." if len(found) == 1 else "Give one of them a value."
-    return f"is empty, since the {verb.format(listed(found))}.", hint
+    def get(self, name: str, default: Any = None) -> str:
+        return name
 
 
 def _how_to_set(name: str, variables: Mapping[str, str]) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from celeryfleet.errors import FleetError, Problem
 from celeryfleet.fleetfile import dotenv, names
 from celeryfleet.fleetfile.checks import check
+from celeryfleet.fleetfile.cursor import Cursor
+from celeryfleet.fleetfile.fields import section
 from celeryfleet.fleetfile.interpolate import interpolated
 from celeryfleet.fleetfile.merge import LIMIT, compose, decoded, overridden
-from celeryfleet.fleetfile.model import Fleet, Source
-from celeryfleet.fleetfile.settings import Names, installed, typed
-from celeryfleet.fleetfile.tree import Block, Listing, Node, Scalar, child, entries, plain, text
-from celeryfleet.fleetfile.validate import validate
+from celeryfleet.fleetfile.model import Fleet
+from celeryfleet.fleetfile.settings import Names, installed
+from celeryfleet.fleetfile.tree import Block, Listing, Scalar, child, described, entries, on_one_line, plain, text
 
 NAME = "fleet.yaml"
 _INIT = "`celeryfleet init` writes one that runs as it is."
@@ -116,10 +118,25 @@ def parse(
     merged = overridden(root, over) if over else root
     whole = Block({k: e for k, e in entries(merged) if not k.startswith("x-")}, merged.mark)
     variables = {**_env_file(whole, {**(given or {}), **environ}, opened, problems), **(given or {})}
-    ready = typed(interpolated(whole, {**variables, **environ}, problems))
-    fleet = _fleet(ready, problems, file, newer)
-    own = {name: value for name, value in variables.items() if name not in environ}
-    return fleet.read_from(Source(file, ready, own))
+    ready = interpolated(whole, {**variables, **environ}, problems)
+    cursor = Cursor.of(ready)
+    fleet = section(Fleet)(cursor)
+    problems += [refused.problem for refused in cursor.refused if refused.problem]
+    problems += check(cursor, newer)
+    if problems:
+        raise FleetError.of(_in_order(problems))
+    return replace(
+        fleet,
+        name=fleet.name or names.default_fleet(PurePath(file).parent.name),
+        default_queue=fleet.default_queue or ("default" if "default" in fleet.queues else next(iter(fleet.queues))),
+        routes=tuple(
+            replace(route, line=at.key.line, text=on_one_line(at.node))
+            for route, at in zip(fleet.routes, cursor["routes"].items(), strict=True)
+        ),
+        file=file,
+        variables={name: value for name, value in variables.items() if name not in environ},
+        root=ready,
+    )
 
 
 def _block(text: str, shown: str, problems: list[Problem], may_be_empty: bool = False) -> Block | None:
@@ -132,7 +149,7 @@ def _block(text: str, shown: str, problems: list[Problem], may_be_empty: bool = 
             return None
         problems.append(Problem("the file is empty.", f"{shown}:1:1", _EMPTY))
         return None
-    what = "a list" if isinstance(root, Listing) else "text"
+    what = "text" if isinstance(root, Scalar) else described(root)
     problems.append(Problem(f"the file must be a mapping, but it is {what}.", str(root.mark), _EMPTY))
     return None
 
@@ -159,28 +176,6 @@ def _env_file(root: Block, environ: Mapping[str, str], opened: Opener, problems:
 
 
 _RELATIVE = "Its path is relative to the folder of fleet.yaml."
-
-
-def _fleet(root: Node, problems: list[Problem], file: str, newer: Names) -> Fleet:
-    """Validate and check a whole tree. Raises FleetError with these problems and all that are found."""
-    assert isinstance(root, Block)
-    defaults = {
-        "name": names.default_fleet(PurePath(file).parent.name),
-        "queues": {},
-        "default_queue": _default_queue(root),
-    }
-    fleet, wrong = validate(root, defaults)
-    problems += wrong
-    problems += check(root, newer)
-    if fleet is None or problems:
-        raise FleetError.of(_in_order(problems))
-    return fleet
-
-
-def _default_queue(root: Block) -> str:
-    """Return `default` if there is such a queue, else the first that is declared."""
-    declared = [name for name, _ in entries(child(root, "queues")) if name.strip()]
-    return "default" if "default" in declared or not declared else declared[0]
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:

@@ -1,286 +1,316 @@
-"""The Fleet: what the user declared, as frozen models whose attributes are fleet.yaml's keys; runs nothing."""
+"""The Fleet: what the user declared, as frozen values whose attributes are fleet.yaml's keys; runs nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import PrivateAttr, model_validator
-
-from celeryfleet.fleetfile import tree
-from celeryfleet.fleetfile.crontab import valid as crontab_is_valid
-from celeryfleet.fleetfile.fields import (
-    Arguments,
-    Duration,
-    Free,
-    ListSection,
-    MappingSection,
-    Model,
-    OneOrMore,
-    Positive,
-    Preload,
-    Size,
-    Span,
-    Text,
-    Word,
-    Words,
-    choice,
-    refuse,
-    short,
-    whole,
-)
-from celeryfleet.fleetfile.headers import Binding, Headers
-from celeryfleet.fleetfile.names import App, FleetName, Module, Regex, Results, TaskName, Url
-from celeryfleet.fleetfile.pool import Autoscale, Healthcheck, Pool, Restart
-
-__all__ = [
-    "Autoscale",
-    "Beat",
-    "Broker",
-    "Entry",
-    "Exchange",
-    "Fleet",
-    "Healthcheck",
-    "Logs",
-    "Pool",
-    "Queue",
-    "Restart",
-    "Route",
-    "Source",
-    "TaskAlias",
-]
+from celeryfleet.fleetfile import fields, headers, names, tree
+from celeryfleet.fleetfile.cursor import Cursor, Refused
+from celeryfleet.fleetfile.fields import Section, arguments, choice, key, list_of, mapping_of, section, whole
+from celeryfleet.fleetfile.settings import celery_settings
+from celeryfleet.fleetfile.suggest import did_you_mean
 
 #: the tasks that ship with celeryfleet, as in `celery -A`
 DEMO_APP = "celeryfleet.demo"
+#: replicas of one pool; more is a slip of the pen that would take the machine down
+MOST_REPLICAS = 1000
 
-_Priority = Annotated[int, whole(0, 255)]
+_replicas = whole(0, MOST_REPLICAS)
+
+# --- Queues and routes ------------------------------------------------------------------------------------
 
 
-class Exchange(Model):
+@dataclass(frozen=True, kw_only=True)
+class Exchange(Section):
     """An exchange that a queue is bound to."""
 
-    name: Word
-    type: Annotated[Literal["direct", "topic", "fanout", "headers"], choice("direct", "topic", "fanout", "headers")] = (
-        "direct"
+    name: str = key(fields.word, example="Write name: events")
+    type: Literal["direct", "topic", "fanout", "headers"] = key(
+        choice("direct", "topic", "fanout", "headers"), "direct"
     )
 
 
-class Queue(Model):
+@dataclass(frozen=True, kw_only=True)
+class Queue(Section):
     """A queue, as it is declared on the broker."""
 
     #: None: a direct exchange of the queue's own name
-    exchange: Annotated[Exchange, short("name")] | None = None
+    exchange: Exchange | None = key(section(Exchange, short="name"), None)
     #: None: the queue's name
-    routing_key: Text | None = None
+    routing_key: str | None = key(fields.text, None)
     #: of a headers exchange: which messages the queue gets, by their headers; empty: all
-    headers: Binding = {}
+    headers: dict[str, Any] = key(headers.binding, {})
     #: RabbitMQ's x-max-priority
-    max_priority: Annotated[int, whole(1, 255)] | None = None
+    max_priority: int | None = key(whole(1, 255), None)
     #: messages
-    max_length: Positive | None = None
+    max_length: int | None = key(fields.positive, None)
     #: None: the broker's default
-    type: Annotated[Literal["classic", "quorum"], choice("classic", "quorum")] | None = None
+    type: Literal["classic", "quorum"] | None = key(choice("classic", "quorum"), None)
     #: seconds after which `status` turns amber
-    max_age: Duration | None = None
-    arguments: Arguments = {}
+    max_age: float | None = key(fields.duration, None)
+    arguments: dict[str, Any] = key(arguments, {})
 
-    @model_validator(mode="after")
-    def _headers_exchange(self) -> Self:
+    def contradictions(self, at: Cursor) -> Iterator[Refused]:
+        """Find headers that nobody would look at."""
         if self.headers and (self.exchange is None or self.exchange.type != "headers"):
             name = self.exchange.name if self.exchange else "docs"
             hint = f"Give the queue exchange: {{name: {name}, type: headers}}, or remove them."
-            raise refuse("decide at an exchange of type headers only", hint, at="headers")
-        return self
+            yield at["headers"].refuse("decide at an exchange of type headers only", hint)
 
 
-class Route(Model):
+@dataclass(frozen=True, kw_only=True)
+class Route(Section):
     """Which tasks go where; exactly one of task, regex and router is set."""
 
     #: a task's name, or a glob
-    task: TaskName | None = None
+    task: str | None = key(names.task, None)
     #: for the whole name
-    regex: Regex | None = None
+    regex: str | None = key(names.regex, None)
     #: path of a class, object or function of the user's
-    router: Module | None = None
-    queue: Word | None = None
-    exchange: Word | None = None
-    routing_key: Text | None = None
+    router: str | None = key(names.module, None)
+    queue: str | None = key(fields.word, None)
+    exchange: str | None = key(fields.word, None)
+    routing_key: str | None = key(fields.text, None)
     #: of the messages; those of a call stand in their place
-    headers: Headers | None = None
+    headers: dict[str, Any] | None = key(headers.given, None)
     #: 9 runs first
-    priority: _Priority | None = None
+    priority: int | None = key(whole(0, 255), None)
 
-    _line: int = PrivateAttr(default=0)
-    _text: str = PrivateAttr(default="")
+    #: in the file
+    line: int = field(default=0, compare=False)
+    #: the route on one line
+    text: str = field(default="", compare=False)
 
-    @property
-    def line(self) -> int:
-        """Return its line in the file; 0 if it is from none."""
-        return self._line
-
-    @property
-    def text(self) -> str:
-        """Return it on one line."""
-        return self._text or str(self)
-
-    def __str__(self) -> str:
-        return " ".join(f"{key}={value}" for key, value in self if value is not None)
-
-    @model_validator(mode="after")
-    def _one_pattern(self) -> Self:
-        patterns = [key for key in ("task", "regex", "router") if getattr(self, key) is not None]
-        keys = ("queue", "exchange", "routing_key", "headers", "priority")
-        targets = [key for key in keys if getattr(self, key) is not None]
+    def contradictions(self, at: Cursor) -> Iterator[Refused]:
+        """Find a route that does not decide, or that decides twice."""
+        patterns = [name for name in ("task", "regex", "router") if getattr(self, name) is not None]
+        wanted = ("queue", "exchange", "routing_key", "headers", "priority")
+        targets = [name for name in wanted if getattr(self, name) is not None]
         if not patterns:
-            raise refuse(
-                "does not say which tasks it is for.", "Give it one of task, regex and router, such as task: shop.*"
-            )
-        if len(patterns) > 1:
-            raise refuse(f"cannot stand beside {patterns[0]}", "Keep one of them.", at=patterns[1])
-        if self.router is not None and targets:
-            raise refuse("cannot stand beside router", "A router decides by itself.", at=targets[0])
-        if self.router is None and not targets:
-            raise refuse("does not say where its tasks go.", "Give it a queue, such as queue: default")
-        if self.queue is not None and self.exchange is not None:
-            raise refuse("cannot stand beside queue", "Keep one of them.", at="exchange")
-        return self
+            hint = "Give it one of task, regex and router, such as task: shop.*"
+            yield at.refuse("does not say which tasks it is for.", hint)
+        elif len(patterns) > 1:
+            yield at[patterns[1]].refuse(f"cannot stand beside {patterns[0]}", "Keep one of them.")
+        elif self.router is not None and targets:
+            yield at[targets[0]].refuse("cannot stand beside router", "A router decides by itself.")
+        elif self.router is None and not targets:
+            yield at.refuse("does not say where its tasks go.", "Give it a queue, such as queue: default")
+        elif self.queue is not None and self.exchange is not None:
+            yield at["exchange"].refuse("cannot stand beside queue", "Keep one of them.")
 
 
-class Broker(Model):
+# --- Pools ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restart(Section):
+    """When a worker that died comes back."""
+
+    #: seconds before the second restart; the first is immediate
+    backoff: float = key(fields.duration, 1.0)
+    #: seconds
+    max_backoff: float = key(fields.duration, 60.0)
+    #: deaths within `window` that make a worker failed
+    max_restarts: int = key(whole(0, 1_000_000), 5)
+    #: seconds
+    window: float = key(fields.span, 300.0)
+
+    def contradictions(self, at: Cursor) -> Iterator[Refused]:
+        """Compare the bounds."""
+        if self.backoff > self.max_backoff:
+            yield at["backoff"].refuse("must not be longer than max_backoff")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoscale(Section):
+    """How many replicas a pool may have, and what makes it grow."""
+
+    min: int = key(_replicas, 1)
+    max: int = key(whole(1, MOST_REPLICAS), example="Write max: 4")
+    #: queued messages per replica to aim for
+    target_length: int | None = key(fields.positive, None)
+    #: seconds the oldest message may wait
+    target_age: float | None = key(fields.span, None)
+    #: seconds between two changes
+    cooldown: float = key(fields.duration, 60.0)
+
+    def contradictions(self, at: Cursor) -> Iterator[Refused]:
+        """Compare the bounds."""
+        if self.min > self.max:
+            yield at["min"].refuse(f"is {self.min}, which is more than max, {self.max}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Healthcheck(Section):
+    """When a worker that lives counts as stuck."""
+
+    #: seconds without a sign of life
+    heartbeat_within: float = key(fields.span, 30.0)
+    #: seconds without consuming, though it should
+    consuming_within: float = key(fields.span, 60.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(Section):
+    """N identical workers."""
+
+    queues: tuple[str, ...] = key(fields.words, example="Write queues: [default]")
+    #: in which the queues are read: strictly in their order, or in turn
+    order: Literal["strict", "round_robin"] = key(choice("strict", "round_robin"), "strict")
+    replicas: int = key(_replicas, 1)
+    #: tasks at once in one worker; auto: the processors this process may use
+    concurrency: int | Literal["auto"] = key(whole(1, 100_000, "auto"), 1)
+    pool: Literal["prefork", "threads", "gevent", "eventlet", "solo"] = key(
+        choice("prefork", "threads", "gevent", "eventlet", "solo"), "prefork"
+    )
+    #: messages taken ahead for each task at once; None: Celery's default, 0: no limit
+    prefetch_multiplier: int | None = key(whole(0, 1_000_000), None)
+    max_tasks_per_child: int | None = key(fields.positive, None)
+    #: bytes
+    max_memory_per_child: int | None = key(fields.size, None)
+    #: seconds
+    time_limit: float | None = key(fields.span, None)
+    #: seconds
+    soft_time_limit: float | None = key(fields.span, None)
+    #: seconds from the warm stop to the cold one
+    stop_grace_period: float = key(fields.duration, 60.0)
+    restart: Restart = key(section(Restart), Restart())
+    autoscale: Autoscale | None = key(section(Autoscale), None)
+    healthcheck: Healthcheck = key(section(Healthcheck), Healthcheck())
+    env: dict[str, str] = key(mapping_of(fields.variable, names.variable_problem), {})
+    #: Celery settings of these workers alone
+    celery: dict[str, Any] = key(celery_settings, {})
+    #: it runs only if one of them is asked for; none: always
+    profiles: tuple[str, ...] = key(fields.words, ())
+    #: task events and heartbeats, for Flower and its like
+    events: bool = key(fields.flag, False)
+
+    def contradictions(self, at: Cursor) -> Iterator[Refused]:
+        """Compare the limits, and the replicas with those that the autoscaler may choose."""
+        hard, soft, scale = self.time_limit, self.soft_time_limit, self.autoscale
+        if hard is not None and soft is not None and soft >= hard:
+            yield at["soft_time_limit"].refuse("must be less than time_limit, or no task would see it")
+        replicas = at["replicas"]
+        if scale and replicas.written and not scale.min <= self.replicas <= scale.max:
+            yield replicas.refuse(f"is {self.replicas}, but autoscale keeps it from {scale.min} to {scale.max}")
+
+
+# --- The whole --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broker(Section):
     """Where messages go."""
 
     #: `embedded`, or an URL; with its credentials
-    url: Url = "embedded"
+    url: str = key(names.url, "embedded")
     #: seconds after which an unacknowledged message comes back; None: kombu's default
-    visibility_timeout: Span | None = None
+    visibility_timeout: float | None = key(fields.span, None)
     #: path of the program for `embedded`; None: the one that is found
-    server: Word | None = None
+    server: str | None = key(fields.word, None)
 
 
-class Entry(Model):
+@dataclass(frozen=True, kw_only=True)
+class Entry(Section):
     """A task that beat sends; exactly one of crontab and every is set."""
 
-    task: TaskName
+    task: str = key(names.task, example="Write task: shop.tasks.report")
     #: minute, hour, day of month, month, day of week
-    crontab: Word | None = None
+    crontab: str | None = key(names.crontab, None)
     #: seconds between two
-    every: Span | None = None
-    args: Annotated[tuple[Free, ...], ListSection] = ()
-    kwargs: Arguments = {}
+    every: float | None = key(fields.span, None)
+    args: tuple[Any, ...] = key(list_of(fields.free), ())
+    kwargs: dict[str, Any] = key(arguments, {})
     #: of `apply_async`: queue, priority, expires…
-    options: Arguments = {}
+    options: dict[str, Any] = key(arguments, {})
 
-    @model_validator(mode="after")
-    def _one_schedule(self) -> Self:
+    def contradictions(self, at: Cursor) -> Iterator[Refused]:
+        """Find a task that has no schedule, or two."""
         if self.crontab is not None and self.every is not None:
-            raise refuse("cannot stand beside crontab", "Keep one of them.", at="every")
+            yield at["every"].refuse("cannot stand beside crontab", "Keep one of them.")
         if self.crontab is None and self.every is None:
-            raise refuse("does not say when.", 'Give it crontab: "0 3 * * *" or every: 10m')
-        if self.crontab is not None and not crontab_is_valid(self.crontab):
-            raise refuse(
-                f'is "{self.crontab}", which is no crontab',
-                "Write minute, hour, day of month, month and day of week, such as 0 3 * * *",
-                at="crontab",
-            )
-        return self
+            yield at.refuse("does not say when.", 'Give it crontab: "0 3 * * *" or every: 10m')
 
 
-class Beat(Model):
+@dataclass(frozen=True, kw_only=True)
+class Beat(Section):
     """The one `celery beat` of the fleet."""
 
-    schedule: Annotated[dict[str, Entry], MappingSection] = {}
+    schedule: dict[str, Entry] = key(mapping_of(section(Entry)), {})
 
 
-class Logs(Model):
+@dataclass(frozen=True, kw_only=True)
+class Logs(Section):
     """How workers write their logs."""
 
-    format: Annotated[Literal["text", "json"], choice("text", "json")] = "text"
+    format: Literal["text", "json"] = key(choice("text", "json"), "text")
     #: bytes per file
-    max_size: Size = 50_000_000
+    max_size: int = key(fields.size, 50_000_000)
     #: files per worker, the current one included
-    max_files: Annotated[int, whole(1, 1000)] = 5
+    max_files: int = key(whole(1, 1000), 5)
 
 
-class TaskAlias(Model):
+@dataclass(frozen=True, kw_only=True)
+class TaskAlias(Section):
     """A short name for `celeryfleet send`."""
 
-    task: TaskName
+    task: str = key(names.task, example="Write task: shop.tasks.report")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a fleet was read."""
-
-    #: as given, absolute if `load.read` read it
-    file: str = "fleet.yaml"
-    #: all the files, merged and interpolated
-    root: tree.Node = field(default_factory=lambda: tree.Block({}, tree.Mark("fleet.yaml")))
-    #: what env files defined and the process's environment did not
-    variables: dict[str, str] = field(default_factory=dict)
-
-
-class Fleet(Model):
+@dataclass(frozen=True, kw_only=True)
+class Fleet(Section):
     """All that one fleet.yaml declares."""
 
-    name: FleetName
-    app: App = DEMO_APP
+    #: by default, made of the folder's name
+    name: str = key(names.fleet, "")
+    app: str = key(names.module, DEMO_APP)
     #: DJANGO_SETTINGS_MODULE
-    django: Module | None = None
-    env_file: Annotated[Words, OneOrMore, ListSection] = ()
-    broker: Annotated[Broker, short("url")] = Broker()
+    django: str | None = key(names.module, None)
+    env_file: tuple[str, ...] = key(fields.one_or_more(fields.word), ())
+    broker: Broker = key(section(Broker, short="url"), Broker())
     #: `embedded` (the broker, where it can serve as one), `none`, or a result backend; with its credentials
-    results: Results = "embedded"
-    celery: Arguments = {}
-    queues: Annotated[dict[str, Annotated[Queue, MappingSection]], MappingSection]
-    default_queue: Word
-    routes: Annotated[tuple[Route, ...], ListSection] = ()
-    pools: Annotated[dict[str, Pool], MappingSection] = {}
-    preload: Preload = "auto"
-    beat: Annotated[Beat, MappingSection] | None = None
-    logs: Annotated[Logs, MappingSection] = Logs()
-    tasks: Annotated[dict[str, Annotated[TaskAlias, short("task")]], MappingSection] = {}
-    canvases: Annotated[dict[str, Word], MappingSection] = {}
+    results: str = key(names.results, "embedded")
+    celery: dict[str, Any] = key(celery_settings, {})
+    queues: dict[str, Queue] = key(mapping_of(section(Queue, optional=True), names.queue_problem), {})
+    #: by default, the queue of that name, else the first
+    default_queue: str = key(fields.word, "")
+    routes: tuple[Route, ...] = key(list_of(section(Route)), ())
+    pools: dict[str, Pool] = key(
+        mapping_of(section(Pool, example="Write queues: [default] under it."), names.pool_problem), {}
+    )
+    preload: Literal["auto", "true", "false"] = key(fields.preload, "auto")
+    beat: Beat | None = key(section(Beat, optional=True), None)
+    logs: Logs = key(section(Logs, optional=True), Logs())
+    tasks: dict[str, TaskAlias] = key(mapping_of(section(TaskAlias, short="task"), names.alias_problem), {})
+    canvases: dict[str, str] = key(mapping_of(fields.word, names.alias_problem), {})
 
-    _source: Source = PrivateAttr(default_factory=Source)
+    #: path of fleet.yaml, absolute if `load.read` read it
+    file: str = field(default="fleet.yaml", compare=False)
+    #: what env files defined and the process's environment did not
+    variables: dict[str, str] = field(default_factory=dict, compare=False)
+    #: all the files, merged and interpolated
+    root: tree.Node = field(default=tree.Block({}, tree.Mark("fleet.yaml")), compare=False, repr=False)
 
-    @property
-    def file(self) -> str:
-        """Return the path of fleet.yaml."""
-        return self._source.file
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """Return what env files defined, but for what the process's environment defines too."""
-        return self._source.variables
+    @classmethod
+    def guess(cls, name: str) -> str:
+        """Say of an unknown key what it could be: a key of a pool, perhaps, which stands too far to the left."""
+        homes = [home for home, kind in (("pool", Pool), ("queue", Queue)) if name in kind.known()]
+        return f"It is a key of a {homes[0]}." if homes and not did_you_mean(name, cls.known()) else super().guess(name)
 
     def where(self, *path: str | int) -> str:
         """Say where a key or list item is: `fleet.yaml:5:20`; the nearest above it if it was not written."""
-        return str(tree.key_mark(self._source.root, path))
+        cursor = Cursor.of(self.root)
+        for step in path:
+            cursor = cursor[step]
+        return str(cursor.key)
 
     def wrote(self, *path: str | int) -> bool:
-        """Tell whether a key or list item is in the file, be it null."""
-        return tree.at(self._source.root, path) is not None
+        """Tell whether a key or list item is in the file, with a value or without."""
+        return tree.at(self.root, path) is not None
 
     def origin(self, *path: str | int) -> str | None:
         """Return the text at a path as written, if it held a `${VAR}`; it may be shown where the value may not."""
-        node = tree.at(self._source.root, path)
+        node = tree.at(self.root, path)
         return node.written if isinstance(node, tree.Scalar) else None
-
-    def read_from(self, source: Source) -> Self:
-        """Return the fleet with its places, and so its routes."""
-        self._source = source
-        for index, route in enumerate(self.routes):
-            node = tree.at(source.root, ("routes", index))
-            route._line = tree.key_mark(source.root, ("routes", index)).line
-            route._text = _one_line(node) if node else ""
-        return self
-
-
-def _one_line(node: tree.Node) -> str:
-    return ", ".join(f"{key}: {_shown(entry.node)}" for key, entry in tree.entries(node))
-
-
-def _shown(node: tree.Node) -> Any:
-    if isinstance(node, tree.Block):
-        return f"{{{_one_line(node)}}}"
-    return node.shown if isinstance(node, tree.Scalar) else tree.plain(node)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from celeryfleet.errors import Problem
-from celeryfleet.fleetfile import codes, units
-from celeryfleet.fleetfile.celery_names import BOOLEANS, INTEGERS, KNOWN, NUMBERS, OLD
-from celeryfleet.fleetfile.fields import kind, number, truth
-from celeryfleet.fleetfile.subjects import subject
+from celeryfleet.fleetfile import units
+from celeryfleet.fleetfile.celery_names import BOOLEANS, INTEGERS, KNOWN, NUMBERS
+from celeryfleet.fleetfile.cursor import Cursor
+from celeryfleet.fleetfile.fields import mapping_of, number
 from celeryfleet.fleetfile.suggest import did_you_mean
-from celeryfleet.fleetfile.tree import Block, Entry, Node, Path, Scalar, at, child, entries, is_null
+from celeryfleet.fleetfile.tree import Scalar, plain, truth
 
-#: returns the settings that the installed Celery knows; a newer one may know more than the table
-Names = Callable[[], Collection[str]]
+#: returns the name of today for every name that the installed Celery knows
+Names = Callable[[], Mapping[str, str]]
 
 _DEFAULT_QUEUE = "It is the exchange and routing_key of the default queue: write them in queues."
 #: settings that would contradict what fleet.yaml says → where it says so
@@ -44,71 +43,28 @@ _TWINS: Final[Mapping[str, str]] = {
     "worker_send_task_events": "events",
 }
 
-
-def sections(root: Node) -> Iterator[Path]:
-    """Go through the paths of every `celery:`."""
-    yield ("celery",)
-    for name, _ in entries(child(root, "pools")):
-        yield ("pools", name, "celery")
+# --- Values -----------------------------------------------------------------------------------------------
 
 
-def problems(root: Node, newer: Names) -> Iterator[Problem]:
-    """Find what is wrong under every `celery:`; `newer` is asked about a name that the table does not know."""
-    for path in sections(root):
-        for name, entry in entries(at(root, path)):
-            holder = subject((*path, name))
-            if misnamed := _name_problem(name, newer):
-                what, hint, code = misnamed
-                yield Problem(f"{holder} {what}", str(entry.mark), hint, code)
-            elif wrong := _twin_problem(root, path, name):
-                yield Problem(f"{holder} {wrong[0]}", str(entry.mark), wrong[1])
-            elif wrong := _type_problem(name, entry.node):
-                yield Problem(f"{holder} {wrong[0]}", str(entry.node.mark), wrong[1])
-
-
-def _name_problem(name: str, newer: Names) -> tuple[str, str, str] | None:
-    if name in _OWNED:
-        return "is for the fleet to set.", _OWNED[name], codes.OWNED_SETTING
-    if name in KNOWN:
-        return None
-    new = _new_name(name)
-    if new is not None:
-        return f"is called {new} now.", _OWNED.get(new, f"Write {new}"), codes.OLD_SETTING
-    if name in newer():
-        return None
-    return "is no setting of Celery's.", did_you_mean(name, KNOWN), codes.UNKNOWN_SETTING
-
-
-def _new_name(name: str) -> str | None:
-    upper = name.upper()
-    lower = upper.lower()
-    for candidate in (OLD.get(upper), lower, lower.removeprefix("celery_")):
-        if candidate != name and candidate in KNOWN:
-            return candidate
-    return None
-
-
-def _twin_problem(root: Node, path: Path, name: str) -> tuple[str, str] | None:
-    in_pool = len(path) > 1
-    twin = (_TWINS if in_pool else _TOP_TWINS).get(name)
-    if in_pool and name in _TOP_TWINS:
-        return "is the same for all pools.", f"Write {_TOP_TWINS[name]}: at the top instead."
-    if twin is None or child(at(root, path[:-1]), twin) is None:
-        return None
-    return f"says what {subject((*path[:-1], twin))} says too.", "Keep one of them."
-
-
-def _type_problem(name: str, node: Node) -> tuple[str, str] | None:
-    if not isinstance(node, Scalar) or node.failed or is_null(node):
-        return None
-    found = number(node)
-    if name in BOOLEANS and truth(node) is None:
-        return f"must be true or false, but it is {kind(node)}.", ""
-    if name in INTEGERS and (not isinstance(found, int) or isinstance(found, bool)):
-        return f"must be a whole number, but it is {kind(node)}.", ""
-    if name in NUMBERS and (not isinstance(found, int | float) or isinstance(found, bool)):
-        return f"must be a number, but it is {kind(node)}.", _in_seconds(node.text)
-    return None
+def _value(at: Cursor) -> Any:
+    """Read a value as Celery wants it: `off` is false where it must be."""
+    if not isinstance(at.node, Scalar) or not at.written:
+        return plain(at.node)
+    found = number(at.node)
+    is_number = isinstance(found, int | float) and not isinstance(found, bool)
+    if at.name in BOOLEANS:
+        if truth(at.text) is None:
+            raise at.refuse(f"must be true or false, but it is {at.shown}")
+        return truth(at.text)
+    if at.name in INTEGERS:
+        if not isinstance(found, int) or not is_number:
+            raise at.refuse(f"must be a whole number, but it is {at.shown}")
+        return found
+    if at.name in NUMBERS:
+        if not is_number:
+            raise at.refuse(f"must be a number, but it is {at.shown}", _in_seconds(at.node.text))
+        return found
+    return at.node.value
 
 
 def _in_seconds(text: str) -> str:
@@ -118,40 +74,50 @@ def _in_seconds(text: str) -> str:
         return ""
 
 
-def installed() -> Collection[str]:
-    """Name the settings that the installed Celery knows; imported only to ask about a name that 5.7 does not have."""
-    from celery.app.defaults import SETTING_KEYS
+celery_settings = mapping_of(_value)
 
-    return frozenset(SETTING_KEYS)
+# --- Names ------------------------------------------------------------------------------------------------
 
 
-# --- Values -----------------------------------------------------------------------------------------------
+def problems(root: Cursor, newer: Names) -> Iterator[Problem]:
+    """Find the names that may not stand under a `celery:`; `newer` is asked about one that the table does not know."""
+    for setting in root["celery"]:
+        yield from _problem(setting, root, _TOP_TWINS, newer)
+    for pool in root["pools"]:
+        for setting in pool["celery"]:
+            yield from _problem(setting, pool, _TWINS, newer)
 
 
-def typed(root: Node) -> Node:
-    """Return the tree with the scalars under every `celery:` as Celery wants them: `off` is false where it must be."""
-    for path in sections(root):
-        section = at(root, path)
-        if isinstance(section, Block):
-            changed = {name: Entry(entry.mark, _typed(name, entry.node)) for name, entry in section.entries.items()}
-            root = _replaced(root, path, replace(section, entries=changed))
-    return root
+def _problem(setting: Cursor, holder: Cursor, twins: Mapping[str, str], newer: Names) -> Iterator[Problem]:
+    name = setting.name
+    what, hint, code = _name_problem(name, newer)
+    if not what and holder.path and name in _TOP_TWINS:
+        what, hint = "is the same for all pools", f"Write {_TOP_TWINS[name]}: at the top instead."
+    elif not what and name in twins and holder[twins[name]].written:
+        what, hint = f"says what {holder[twins[name]].subject} says too", "Keep one of them."
+    if what:
+        yield Problem(f"{setting.subject} {what}.", str(setting.key), hint, code)
 
 
-def _typed(name: str, node: Node) -> Node:
-    if not isinstance(node, Scalar) or node.failed:
-        return node
-    if name in BOOLEANS and (found := truth(node)) is not None:
-        return replace(node, text=str(found).lower(), plain=True)
-    if name in INTEGERS | NUMBERS and isinstance(number(node), int | float):
-        return replace(node, plain=True)
-    return node
+def _name_problem(name: str, newer: Names) -> tuple[str, str, str]:
+    if name in _OWNED:
+        return "is for the fleet to set", _OWNED[name], "CF004"
+    if name in KNOWN:
+        return "", "", ""
+    names = newer()
+    lower = name.lower()
+    candidates = (names.get(name.upper()), lower, lower.removeprefix("celery_"))
+    today = next((new for new in candidates if new in KNOWN or new in names), None)
+    if today == name:
+        return "", "", ""
+    if today:
+        return f"is called {today} now", _OWNED.get(today, f"Write {today}"), "CF003"
+    return "is no setting of Celery's", did_you_mean(name, KNOWN), "CF002"
 
 
-def _replaced(node: Node, path: Path, new: Node) -> Node:
-    if not path or not isinstance(node, Block):
-        return new
-    key = str(path[0])
-    entry = node.entries[key]
-    changed = Entry(entry.mark, _replaced(entry.node, path[1:], new))
-    return replace(node, entries={**node.entries, key: changed})
+def installed() -> Mapping[str, str]:
+    """Ask the installed Celery; imported only where the table does not know a name."""
+    from celery.app.defaults import NAMESPACES, flatten
+
+    options = dict(flatten(NAMESPACES))
+    return {old.upper(): name for name, option in options.items() for old in option.old} | {n: n for n in options}

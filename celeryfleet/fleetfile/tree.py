@@ -23,6 +23,7 @@ _WORDS: Mapping[str, Plain] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _BASES = {"0o": 8, "0x": 16}
+_TRUTHS = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,8 @@ class Scalar:
     @property
     def shown(self) -> str:
         """Return it for a message, as written, and not at length."""
-        text = self.text if self.written is None else self.written
-        text = cut(text, 60)
-        return text if self.plain and text and text.isprintable() else f'"{visible(text)}"'
+        text = cut(self.text if self.written is None else self.written, 60)
+        return text if self.plain and text and text.isprintable() else quoted(text)
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,6 @@ def plain(node: Node) -> Any:
             return {key: plain(entry.node) for key, entry in node.entries.items()}
 
 
-def raw(node: Node) -> Any:
-    """Return dicts and lists whose leaves are still scalars: what the models validate."""
-    match node:
-        case Scalar():
-            return node
-        case Listing():
-            return [raw(item) for item in node.items]
-        case Block():
-            return {key: raw(entry.node) for key, entry in node.entries.items()}
-
-
 def at(root: Node, path: Path) -> Node | None:
     """Return the node at a path."""
     node = root
@@ -147,27 +136,6 @@ def at(root: Node, path: Path) -> Node | None:
             case _:
                 return None
     return node
-
-
-def key_mark(root: Node, path: Path) -> Mark:
-    """Return where the key or list item of a path stands, or the deepest part of the path that is there."""
-    mark, node = root.mark, root
-    for step in path:
-        match node:
-            case Block() if step in node.entries:
-                mark, node = node.entries[str(step)].mark, node.entries[str(step)].node
-            case Listing() if isinstance(step, int) and 0 <= step < len(node.items):
-                node = node.items[step]
-                mark = node.mark
-            case _:
-                break
-    return mark
-
-
-def value_mark(root: Node, path: Path) -> Mark:
-    """Return where the value of a path stands, or the key of the deepest part of the path that is there."""
-    node = at(root, path)
-    return key_mark(root, path) if node is None or is_null(node) else node.mark
 
 
 def is_null(node: Node | None) -> bool:
@@ -190,3 +158,35 @@ def child(node: Node | None, key: str) -> Node | None:
 def text(node: Node | None) -> str | None:
     """Return a scalar's text; null has none, nor has one whose `${VAR}` could not be replaced."""
     return node.text if isinstance(node, Scalar) and not node.failed and not is_null(node) else None
+
+
+def truth(text: str | None) -> bool | None:
+    """Return a boolean however it is written, `yes` and `off` too; None if it is none."""
+    return _TRUTHS.get((text or "").strip().lower())
+
+
+def described(node: Node) -> str:
+    """Name what was written, for a message."""
+    match node:
+        case Scalar():
+            return "empty" if is_null(node) else node.shown
+        case Listing():
+            return "a list"
+        case Block():
+            return "a mapping"
+
+
+def on_one_line(node: Node) -> str:
+    """Return a mapping as it might be written on one line, without its braces."""
+    return ", ".join(f"{key}: {_on_one_line(entry.node)}" for key, entry in entries(node))
+
+
+def _on_one_line(node: Node) -> Any:
+    if isinstance(node, Block):
+        return f"{{{on_one_line(node)}}}"
+    return node.shown if isinstance(node, Scalar) else plain(node)
+
+
+def quoted(name: str) -> str:
+    """Put a name in quotes for a message."""
+    return f'"{visible(cut(name, 60))}"'

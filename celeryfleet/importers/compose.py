@@ -8,10 +8,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile.fields import truth
 from celeryfleet.fleetfile.merge import compose, overridden
 from celeryfleet.fleetfile.names import fleet_problem
-from celeryfleet.fleetfile.tree import Block, Entry, Listing, Mark, Node, Scalar, at, child, entries, is_null, text
+from celeryfleet.fleetfile.tree import (
+    Block,
+    Entry,
+    Listing,
+    Mark,
+    Node,
+    Scalar,
+    at,
+    child,
+    entries,
+    is_null,
+    text,
+    truth,
+)
 from celeryfleet.importers import shell, variables, yamltext
 from celeryfleet.importers.found import Fate, Line, Note, Program, Reading
 
@@ -210,7 +222,7 @@ class _Service:
         match key:
             case "healthcheck":
                 return "`healthcheck`: a worker that is silent or does not consume is replaced anyway"
-            case "restart" if value in ("no", "false") or truth(node) is False:
+            case "restart" if value in ("no", "false") or truth(value) is False:
                 return "`restart: no`: a fleet starts a worker again, up to `max_restarts`"
             case "stop_signal" if value not in ("SIGTERM", "TERM", "15"):
                 return f"`stop_signal: {value}`: a stop is warm, and cold after `stop_grace_period`"

@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
-
-from celeryfleet.fleetfile.names import Results, Url
+from celeryfleet.fleetfile.names import results_problem, url_problem
 from celeryfleet.importers import variables
 from celeryfleet.importers.found import Fate, Note, Program, Worker
 from celeryfleet.plan.secrets import MASK, is_secret, masked, masked_origin
@@ -84,9 +82,8 @@ def _candidates(key: str, workers: Sequence[Worker], programs: Sequence[Program]
 def _fits(key: str, name: str, value: str, where: str, notes: list[Note]) -> bool:
     """Tell whether fleet.yaml would take a value; it is not shown, since it may hold a credential."""
     tried = variables.settled(variables.tried(key, value), {}) if variables.readable(value) else None
-    try:
-        TypeAdapter[str](Url if key == "broker" else Results).validate_python(tried)
-    except ValidationError:
+    problem = url_problem if key == "broker" else results_problem
+    if not (tried or "").strip() or problem(str(tried)):
         notes.append(Note(Fate.LOST, where, f"{name} is nothing that fleet.yaml takes as `{key}:`"))
         return False
     return True

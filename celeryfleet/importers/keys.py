@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
-
-from pydantic import ValidationError
 
 from celeryfleet.fleetfile import names
+from celeryfleet.fleetfile.cursor import Cursor, Refused
+from celeryfleet.fleetfile.fields import section
 from celeryfleet.fleetfile.interpolate import interpolated
 from celeryfleet.fleetfile.merge import compose
-from celeryfleet.fleetfile.pool import Pool
-from celeryfleet.fleetfile.tree import raw
+from celeryfleet.fleetfile.model import Pool
 from celeryfleet.importers import variables, yamltext
 from celeryfleet.importers.found import Fate, Line, Worker
 from celeryfleet.importers.workers import BEAT, LOGS
@@ -187,14 +186,13 @@ def _refused(found: Sequence[Line]) -> dict[str, str]:
         return problems
     text = "\n".join(f"{line.key}: {variables.tried(line.key, line.value)}" for line in found)
     root, _ = compose(text, "")
-    try:
-        Pool.model_validate({} if root is None else raw(interpolated(root, {}, [])))
-    except ValidationError as error:
-        for one in error.errors():
-            context: Any = one.get("ctx", {})
-            key = one["loc"][0] if one["loc"] else context.get("at")
-            problems[str(key)] = context.get("what", one["msg"])
-    return problems
+    if root is None:
+        return {}
+    pool = Cursor.of(interpolated(root, {}, []))
+    with suppress(Refused):
+        section(Pool)(pool)
+    wrong = [(str(refused.path[0]), refused.problem) for refused in pool.refused if refused.problem]
+    return {key: problem.what.removeprefix(f"{key} ").rstrip(".") for key, problem in wrong}
 
 
 # --- What a pool has no key for ---------------------------------------------------------------------------

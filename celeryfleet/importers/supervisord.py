@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile.fields import truth
+from celeryfleet.fleetfile.tree import truth
 from celeryfleet.importers import shell, variables, yamltext
 from celeryfleet.importers.found import Fate, Line, Note, Program, Reading
 

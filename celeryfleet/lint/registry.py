@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from celeryfleet.fleetfile import codes
 from celeryfleet.lint import app, broker, capacity, content, pools, queues, results, routes
 from celeryfleet.lint.values import Level, Rule
 
@@ -13,13 +12,13 @@ CANVAS = Rule("CF072", "canvas-invalid", "A named canvas that cannot be run", Le
 #: found where fleet.yaml is read, or by `check` itself
 _FOUND_ELSEWHERE = (
     INVALID,
-    Rule(codes.UNKNOWN_QUEUE, "unknown-queue", "A queue that is not declared", Level.ERROR),
-    Rule(codes.UNKNOWN_SETTING, "unknown-setting", "A setting that Celery does not have", Level.ERROR),
-    Rule(codes.OLD_SETTING, "old-setting", "A setting by its old name", Level.ERROR),
-    Rule(codes.OWNED_SETTING, "owned-setting", "A setting that fleet.yaml has a key for", Level.ERROR),
-    Rule(codes.UNKNOWN_KEY, "unknown-key", "A key that fleet.yaml does not have", Level.ERROR),
-    Rule(codes.UNKNOWN_EXCHANGE, "unknown-exchange", "An exchange that no queue declares", Level.ERROR),
-    Rule(codes.DEFINITION_DIFFERS, "definition-differs", "A definition that RabbitMQ has otherwise", Level.ERROR),
+    Rule("CF001", "unknown-queue", "A queue that is not declared", Level.ERROR),
+    Rule("CF002", "unknown-setting", "A setting that Celery does not have", Level.ERROR),
+    Rule("CF003", "old-setting", "A setting by its old name", Level.ERROR),
+    Rule("CF004", "owned-setting", "A setting that fleet.yaml has a key for", Level.ERROR),
+    Rule("CF005", "unknown-key", "A key that fleet.yaml does not have", Level.ERROR),
+    Rule("CF006", "unknown-exchange", "An exchange that no queue declares", Level.ERROR),
+    Rule("CF045", "definition-differs", "A definition that RabbitMQ has otherwise", Level.ERROR),
     CANVAS,
     UNUSED_IGNORE,
 )

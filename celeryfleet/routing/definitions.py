@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from celeryfleet.errors import Exit, FleetError, Problem
-from celeryfleet.fleetfile.codes import DEFINITION_DIFFERS
 from celeryfleet.text import counted, listed
 
 #: keys of fleet.yaml that are queue arguments, by the argument
@@ -114,7 +113,7 @@ def _typed(text: str, kind: str) -> Any:
 
 def problem(conflict: Conflict, where: Callable[..., str] = lambda *_: "") -> Problem:
     """Say what differs, where it is written and what to do; `where` finds a path of fleet.yaml (`Fleet.where`)."""
-    return Problem(_what(conflict), _where(conflict, where), _hint(conflict), DEFINITION_DIFFERS)
+    return Problem(_what(conflict), _where(conflict, where), _hint(conflict), "CF045")
 
 
 def error(conflicts: Sequence[Conflict], where: Callable[..., str] = lambda *_: "") -> FleetError:

@@ -174,7 +174,7 @@ class RoutingTable:
             return f'the queue "{key}"'
         if self.type_of(exchange) != "headers":
             return f'the exchange "{exchange}" with the routing key "{key}"'
-        from celeryfleet.fleetfile.header_names import OWN  # producers need none of it
+        from celeryfleet.fleetfile.headers import OWN  # producers need none of it
 
         given = headers_text({name: value for name, value in headers.items() if name not in OWN})
         return f'the headers exchange "{exchange}" with {given or "no headers of its own"}'

@@ -11,7 +11,7 @@ from celeryfleet.client.bulk.items import OWN, Args, Kwargs
 from celeryfleet.client.bulk.publishers import BatchPublisher, Copy, Recording
 from celeryfleet.client.bulk.template import Made, Template
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile.header_names import unfit
+from celeryfleet.fleetfile.headers import unfit
 from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.routing.table import HIGHEST, LOWEST, broker_kind, wire
 from celeryfleet.text import listed

@@ -16,11 +16,11 @@ from celeryfleet.fleetfile.model import Entry, Fleet, Pool, Queue, Route
 
 _KEYS = sorted(
     {
-        *Fleet.model_fields,
-        *Pool.model_fields,
-        *Queue.model_fields,
-        *Route.model_fields,
-        *Entry.model_fields,
+        *Fleet.known(),
+        *Pool.known(),
+        *Queue.known(),
+        *Route.known(),
+        *Entry.known(),
         "schedule",
         "url",
         "web",
@@ -42,7 +42,7 @@ _VALUES = st.recursive(
 )
 _FLEETS = st.fixed_dictionaries(
     {"queues": st.just({"a": None}) | _VALUES},
-    optional={key: _VALUES for key in Fleet.model_fields if key != "queues"},
+    optional={key: _VALUES for key in Fleet.known() if key != "queues"},
 )
 _WORDS = [
     "queues",

@@ -274,7 +274,7 @@ NAMES = {
     "An URL names no module: write celery: {broker_transport: shop.Transport} too.",
     "celery: {broker_url: 'foo://h'}": '2:22: celery.broker_url is an URL of the unknown kind "foo://". '
     "Common kinds are redis://, rediss://, sentinel://, amqp://, amqps:// and sqs://.",
-    "celery: {broker_url: }": "2:22: celery.broker_url is empty. Remove it, or write broker: at the top.",
+    "celery: {broker_url: }": "2:10: celery.broker_url is empty. Remove it, or write broker: at the top.",
     "broker: {url: redis://h, visibility_timeout: 3}": "2:46: broker.visibility_timeout is 3, which has no unit. "
     "Write ms, s, m, h, d or w after the number, as in 30s or 1h30m.",
     "results: djangodb": '2:10: results is no result backend. Did you mean "django-db"?',

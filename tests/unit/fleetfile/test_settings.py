@@ -91,6 +91,8 @@ def test_every_old_name_leads_to_its_new_one() -> None:
 
 def test_what_a_newer_celery_knows_is_taken() -> None:
     text = "queues: {a: }\ncelery: {task_of_tomorrow: 1}\n"
-    assert parse(text, "fleet.yaml", {}, newer=lambda: ["task_of_tomorrow"]).celery == {"task_of_tomorrow": 1}
+    assert parse(text, "fleet.yaml", {}, newer=lambda: {"task_of_tomorrow": "task_of_tomorrow"}).celery == {
+        "task_of_tomorrow": 1
+    }
     with pytest.raises(FleetError, match=r"celery\.task_of_tomorrow is no setting of Celery's"):
         parse(text, "fleet.yaml", {})

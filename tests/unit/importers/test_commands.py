@@ -10,8 +10,7 @@ from celery.apps.multi import MultiParser, NamespacedOptionParser
 
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.load import parse
-from celeryfleet.fleetfile.model import Fleet
-from celeryfleet.fleetfile.pool import Pool
+from celeryfleet.fleetfile.model import Fleet, Pool
 from celeryfleet.importers import celery_options
 from celeryfleet.importers.document import Ask, Result
 from celeryfleet.importers.formats import convert
