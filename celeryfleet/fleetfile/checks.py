@@ -9,7 +9,7 @@ from celeryfleet.errors import Problem
 from celeryfleet.fleetfile import names, settings
 from celeryfleet.fleetfile.cursor import Cursor
 from celeryfleet.fleetfile.suggest import did_you_mean
-from celeryfleet.fleetfile.tree import Block, Listing, Scalar, plain, quoted
+from celeryfleet.fleetfile.tree import MappingNode, ScalarNode, SequenceNode, plain, quoted
 
 _TOP_PRIORITY = 9
 #: arguments that have a key of their own in a queue
@@ -38,7 +38,7 @@ def _empty_sections(root: Cursor) -> Iterator[Problem]:
     example = "Declare one, such as queues: {default: {}}"
     if "queues" not in root:
         yield Problem("fleet.yaml declares no queues.", str(root.key), example)
-    elif not queues.written or queues.node == Block({}, queues.node.mark):
+    elif not queues.written or queues.node == MappingNode({}, queues.node.mark):
         yield Problem("queues is empty.", str(queues.key), example)
     if "pools" in root and not pools.written:
         yield Problem("pools is empty.", str(pools.key), "Describe one, such as pools: {web: {queues: [default]}}")
@@ -48,7 +48,7 @@ def _broker(root: Cursor) -> Iterator[Problem]:
     """A transport that is named by itself goes before the URL's own."""
     celery = root["celery"]
     url = celery["broker_url"]
-    if "broker_url" in celery and isinstance(url.node, Scalar) and not url.node.text.strip():
+    if "broker_url" in celery and isinstance(url.node, ScalarNode) and not url.node.text.strip():
         refused = url.refuse("is empty", "Remove it, or write broker: at the top.")
         yield from (refused.problem,) if refused.problem else ()
     if celery["broker_transport"].written:
@@ -115,7 +115,7 @@ def _pools(pools: Cursor) -> Iterator[Problem]:
             what = f"{pool.subject} is named as a worker of pool {quoted(match[1])} is."
             yield Problem(what, str(pool.key), "Give one of the two pools another name.")
         queues = pool["queues"]
-        if isinstance(queues.node, Listing) and not queues.node.items:
+        if isinstance(queues.node, SequenceNode) and not queues.node.items:
             yield Problem(f"{pool.subject} reads no queue.", str(queues.node.mark), "Write queues: [default]")
         seen: set[str] = set()
         for queue in queues.items():

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from celeryfleet.errors import Problem
-from celeryfleet.fleetfile.tree import Block, Listing, Mark, Node, Path, Scalar, described, is_null, quoted, text
+from celeryfleet.fleetfile.tree import (
+    MappingNode,
+    Mark,
+    Node,
+    Path,
+    ScalarNode,
+    SequenceNode,
+    described,
+    is_null,
+    quoted,
+    text,
+)
 from celeryfleet.text import listed
 
 #: sections whose keys are names that the user gives
@@ -44,24 +55,24 @@ class Cursor:
 
     def __getitem__(self, step: str | int) -> Cursor:
         match self.node:
-            case Block(entries=entries) if step in entries:
+            case MappingNode(entries=entries) if step in entries:
                 entry = entries[str(step)]
                 return Cursor(entry.node, entry.mark, (*self.path, step), self.refused)
-            case Listing(items=items) if isinstance(step, int) and 0 <= step < len(items):
+            case SequenceNode(items=items) if isinstance(step, int) and 0 <= step < len(items):
                 return Cursor(items[step], items[step].mark, (*self.path, step), self.refused)
             case _:
-                return Cursor(Scalar("", self.key), self.key, (*self.path, step), self.refused)
+                return Cursor(ScalarNode("", self.key), self.key, (*self.path, step), self.refused)
 
     def __contains__(self, name: str) -> bool:
-        return isinstance(self.node, Block) and name in self.node.entries
+        return isinstance(self.node, MappingNode) and name in self.node.entries
 
     def __iter__(self) -> Iterator[Cursor]:
         """Go through a mapping; anything else has no entries."""
-        return (self[name] for name in (self.node.entries if isinstance(self.node, Block) else ()))
+        return (self[name] for name in (self.node.entries if isinstance(self.node, MappingNode) else ()))
 
     def items(self) -> Iterator[Cursor]:
         """Go through a list; anything else has no items."""
-        return (self[index] for index in range(len(self.node.items) if isinstance(self.node, Listing) else 0))
+        return (self[index] for index in range(len(self.node.items) if isinstance(self.node, SequenceNode) else 0))
 
     @property
     def name(self) -> str:
@@ -90,7 +101,7 @@ class Cursor:
 
     def refuse(self, what: str, hint: str = "", code: str = "") -> Refused:
         """Make the error of this value; `what` goes on after its name."""
-        if isinstance(self.node, Scalar) and self.node.failed:
+        if isinstance(self.node, ScalarNode) and self.node.failed:
             return Refused(self.path)
         what, hint = self._emptied() or (what, hint)
         place = self.node.mark if self.written else self.key
@@ -98,7 +109,7 @@ class Cursor:
 
     def _emptied(self) -> tuple[str, str] | None:
         """Say of a value that is empty since its variables are, and what to do; None: it is not."""
-        if not isinstance(self.node, Scalar) or self.node.written is None or self.node.text.strip():
+        if not isinstance(self.node, ScalarNode) or self.node.written is None or self.node.text.strip():
             return None
         found = list(dict.fromkeys(_VARIABLE.findall(self.node.written)))
         if len(found) == 1:

@@ -14,7 +14,7 @@ from celeryfleet.errors import Problem
 from celeryfleet.fleetfile import units
 from celeryfleet.fleetfile.cursor import Cursor, Refused
 from celeryfleet.fleetfile.suggest import did_you_mean
-from celeryfleet.fleetfile.tree import Block, Listing, Node, Scalar, plain, quoted, resolve, truth
+from celeryfleet.fleetfile.tree import MappingNode, Node, ScalarNode, SequenceNode, plain, quoted, resolve, truth
 from celeryfleet.text import listed
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ Reader = Callable[[Cursor], T]
 
 def text(at: Cursor) -> str:
     """Read any text, the empty one too."""
-    if not isinstance(at.node, Scalar) or not at.written:
+    if not isinstance(at.node, ScalarNode) or not at.written:
         raise at.refuse(f"must be text, but it is {at.shown}")
     return at.node.text
 
@@ -53,7 +53,7 @@ def choice(*known: str) -> Reader[Any]:
     """Accept one of a few words."""
 
     def read(at: Cursor) -> str:
-        found = at.node.text if isinstance(at.node, Scalar) else None
+        found = at.node.text if isinstance(at.node, ScalarNode) else None
         if found not in known:
             hint = did_you_mean(found, known) if found else ""
             raise at.refuse(f"must be {listed(known, 'or')}, but it is {at.shown}", hint)
@@ -67,7 +67,7 @@ def choice(*known: str) -> Reader[Any]:
 
 def number(node: Node) -> Any:
     """Return what a scalar means where a number or boolean is wanted: a variable's value counts without quotes."""
-    if not isinstance(node, Scalar):
+    if not isinstance(node, ScalarNode):
         return None
     return node.value if node.written is None else resolve(node.text.strip())
 
@@ -115,7 +115,7 @@ positive = whole(1, 2**31 - 1)
 
 
 def _unquoted(node: Node, found: Any) -> str:
-    if not isinstance(node, Scalar) or not isinstance(found, str):
+    if not isinstance(node, ScalarNode) or not isinstance(found, str):
         return ""
     if not node.plain and isinstance(resolve(found), int):
         return f"Write {found} without the quotes."
@@ -125,7 +125,7 @@ def _unquoted(node: Node, found: Any) -> str:
 
 def _measured(measure: Callable[[str], T], wanted: str, zero: bool = False) -> Reader[T]:
     def read(at: Cursor) -> T:
-        if not isinstance(at.node, Scalar) or not at.written:
+        if not isinstance(at.node, ScalarNode) or not at.written:
             raise at.refuse(f"must be {wanted}, but it is {at.shown}")
         try:
             found = measure(at.node.text)
@@ -161,8 +161,10 @@ def list_of(read: Reader[T], example: bool = False) -> Reader[tuple[T, ...]]:
     """Accept a list; of a mere text the message shows how to write it as one, where that text is no credential."""
 
     def read_list(at: Cursor) -> tuple[T, ...]:
-        if at.written and not isinstance(at.node, Listing):
-            words = (at.node.written or at.node.text).replace(",", " ").split() if isinstance(at.node, Scalar) else ()
+        if at.written and not isinstance(at.node, SequenceNode):
+            words = (
+                (at.node.written or at.node.text).replace(",", " ").split() if isinstance(at.node, ScalarNode) else ()
+            )
             hint = f"Write {at.name}: [{', '.join(words)}]" if example and words else ""
             raise at.refuse(f"must be a list, but it is {at.shown}", hint)
         return tuple(found for _, found in _each(at.items(), read))
@@ -172,7 +174,7 @@ def list_of(read: Reader[T], example: bool = False) -> Reader[tuple[T, ...]]:
 
 def one_or_more(read: Reader[T]) -> Reader[tuple[T, ...]]:
     """Accept a list, or one of its items alone."""
-    return lambda at: (read(at),) if isinstance(at.node, Scalar) and at.written else list_of(read)(at)
+    return lambda at: (read(at),) if isinstance(at.node, ScalarNode) and at.written else list_of(read)(at)
 
 
 def mapping_of(
@@ -181,7 +183,7 @@ def mapping_of(
     """Accept a mapping of the user's names; `naming` returns what is wrong with a name, or nothing."""
 
     def read_mapping(at: Cursor) -> dict[str, T]:
-        if at.written and not isinstance(at.node, Block):
+        if at.written and not isinstance(at.node, MappingNode):
             raise at.refuse(f"must be a mapping, but it is {at.shown}", example or _as_keys(at))
         for inner in at:
             if wrong := naming(inner.name):
@@ -194,7 +196,7 @@ def mapping_of(
 def _as_keys(at: Cursor) -> str:
     """Show how to write as keys what was listed; only of names, since anything else might be a credential."""
     match at.node:
-        case Listing(items=(Scalar(plain=True) as first, *_)) if at.path in (("queues",), ("pools",)):
+        case SequenceNode(items=(ScalarNode(plain=True) as first, *_)) if at.path in (("queues",), ("pools",)):
             return f"Write {first.text}: and what belongs to it, without the hyphen or bracket."
         case _:
             return ""
@@ -243,10 +245,10 @@ def section(kind: type[S], *, short: str = "", optional: bool = False, example: 
     """
 
     def read(at: Cursor) -> S:
-        if short and isinstance(at.node, Scalar) and at.written:
+        if short and isinstance(at.node, ScalarNode) and at.written:
             return kind(**{short: kind.known()[short].metadata["read"](at)})
-        if not isinstance(at.node, Block) and (at.written or not optional):
-            hint = example if isinstance(at.node, Scalar) else ""
+        if not isinstance(at.node, MappingNode) and (at.written or not optional):
+            hint = example if isinstance(at.node, ScalarNode) else ""
             raise at.refuse(f"must be a mapping, but it is {at.shown}", hint)
         return _section(kind, at)
 

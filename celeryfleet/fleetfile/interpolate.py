@@ -10,7 +10,7 @@ from typing import Any
 from celeryfleet.errors import Problem
 from celeryfleet.fleetfile.cursor import subject
 from celeryfleet.fleetfile.suggest import did_you_mean
-from celeryfleet.fleetfile.tree import Block, Entry, Listing, Node, Path, Scalar
+from celeryfleet.fleetfile.tree import Entry, MappingNode, Node, Path, ScalarNode, SequenceNode
 
 _OPEN = "holds a ${ that is not closed"
 _FORMS = "Write ${VAR}, ${VAR:-default}, ${VAR-default} or ${VAR:?message}, and $$ for a dollar."
@@ -96,12 +96,12 @@ def _how_to_set(name: str, variables: Mapping[str, str]) -> str:
 def interpolated(node: Node, variables: Mapping[str, str], problems: list[Problem], path: Path = ()) -> Node:
     """Return the tree with its texts interpolated; a key is never touched."""
     match node:
-        case Scalar():
+        case ScalarNode():
             return _scalar(node, variables, problems, path)
-        case Listing():
+        case SequenceNode():
             items = (interpolated(item, variables, problems, (*path, i)) for i, item in enumerate(node.items))
             return replace(node, items=tuple(items))
-        case Block():
+        case MappingNode():
             entries = {
                 key: Entry(entry.mark, interpolated(entry.node, variables, problems, (*path, key)))
                 for key, entry in node.entries.items()
@@ -109,7 +109,7 @@ def interpolated(node: Node, variables: Mapping[str, str], problems: list[Proble
             return replace(node, entries=entries)
 
 
-def _scalar(node: Scalar, variables: Mapping[str, str], problems: list[Problem], path: Path) -> Scalar:
+def _scalar(node: ScalarNode, variables: Mapping[str, str], problems: list[Problem], path: Path) -> ScalarNode:
     if "$" not in node.text:
         return node
     try:

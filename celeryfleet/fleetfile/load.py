@@ -13,10 +13,20 @@ from celeryfleet.fleetfile.checks import check
 from celeryfleet.fleetfile.cursor import Cursor
 from celeryfleet.fleetfile.fields import section
 from celeryfleet.fleetfile.interpolate import interpolated
-from celeryfleet.fleetfile.merge import LIMIT, compose, decoded, overridden
 from celeryfleet.fleetfile.model import Fleet
+from celeryfleet.fleetfile.parser import LIMIT, decoded, overridden, parse_yaml
 from celeryfleet.fleetfile.settings import Names, installed
-from celeryfleet.fleetfile.tree import Block, Listing, Scalar, child, described, entries, on_one_line, plain, text
+from celeryfleet.fleetfile.tree import (
+    MappingNode,
+    ScalarNode,
+    SequenceNode,
+    child,
+    described,
+    entries,
+    on_one_line,
+    plain,
+    text,
+)
 
 NAME = "fleet.yaml"
 _INIT = "`celeryfleet init` writes one that runs as it is."
@@ -116,7 +126,7 @@ def parse(
     if root is None:
         raise FleetError.of(_in_order(problems))
     merged = overridden(root, over) if over else root
-    whole = Block({k: e for k, e in entries(merged) if not k.startswith("x-")}, merged.mark)
+    whole = MappingNode({k: e for k, e in entries(merged) if not k.startswith("x-")}, merged.mark)
     variables = {**_env_file(whole, {**(given or {}), **environ}, opened, problems), **(given or {})}
     ready = interpolated(whole, {**variables, **environ}, problems)
     cursor = Cursor.of(ready)
@@ -139,27 +149,27 @@ def parse(
     )
 
 
-def _block(text: str, shown: str, problems: list[Problem], may_be_empty: bool = False) -> Block | None:
-    root, found = compose(text.removeprefix("\ufeff"), shown)
+def _block(text: str, shown: str, problems: list[Problem], may_be_empty: bool = False) -> MappingNode | None:
+    root, found = parse_yaml(text.removeprefix("\ufeff"), shown)
     problems += found
-    if isinstance(root, Block) or found:
-        return root if isinstance(root, Block) else None
+    if isinstance(root, MappingNode) or found:
+        return root if isinstance(root, MappingNode) else None
     if root is None or plain(root) is None:
         if may_be_empty:
             return None
         problems.append(Problem("the file is empty.", f"{shown}:1:1", _EMPTY))
         return None
-    what = "text" if isinstance(root, Scalar) else described(root)
+    what = "text" if isinstance(root, ScalarNode) else described(root)
     problems.append(Problem(f"the file must be a mapping, but it is {what}.", str(root.mark), _EMPTY))
     return None
 
 
-def _env_file(root: Block, environ: Mapping[str, str], opened: Opener, problems: list[Problem]) -> dict[str, str]:
+def _env_file(root: MappingNode, environ: Mapping[str, str], opened: Opener, problems: list[Problem]) -> dict[str, str]:
     """Read what `env_file` names, later files over earlier ones; names that are wrong are left to the validation."""
     written = child(root, "env_file")
     variables: dict[str, str] = {}
-    for node in written.items if isinstance(written, Listing) else (written,):
-        if not isinstance(node, Scalar):
+    for node in written.items if isinstance(written, SequenceNode) else (written,):
+        if not isinstance(node, ScalarNode):
             continue
         name = text(interpolated(node, environ, [], ("env_file",)))
         if not name or not name.strip() or "\0" in name:

@@ -291,7 +291,7 @@ class Fleet(Section):
     #: what env files defined and the process's environment did not
     variables: dict[str, str] = field(default_factory=dict, compare=False)
     #: all the files, merged and interpolated
-    root: tree.Node = field(default=tree.Block({}, tree.Mark("fleet.yaml")), compare=False, repr=False)
+    root: tree.Node = field(default=tree.MappingNode({}, tree.Mark("fleet.yaml")), compare=False, repr=False)
 
     @classmethod
     def guess(cls, name: str) -> str:
@@ -313,4 +313,4 @@ class Fleet(Section):
     def origin(self, *path: str | int) -> str | None:
         """Return the text at a path as written, if it held a `${VAR}`; it may be shown where the value may not."""
         node = tree.at(self.root, path)
-        return node.written if isinstance(node, tree.Scalar) else None
+        return node.written if isinstance(node, tree.ScalarNode) else None

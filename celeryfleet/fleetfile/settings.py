@@ -11,7 +11,7 @@ from celeryfleet.fleetfile.celery_names import BOOLEANS, INTEGERS, KNOWN, NUMBER
 from celeryfleet.fleetfile.cursor import Cursor
 from celeryfleet.fleetfile.fields import mapping_of, number
 from celeryfleet.fleetfile.suggest import did_you_mean
-from celeryfleet.fleetfile.tree import Scalar, plain, truth
+from celeryfleet.fleetfile.tree import ScalarNode, plain, truth
 
 #: returns the name of today for every name that the installed Celery knows
 Names = Callable[[], Mapping[str, str]]
@@ -48,7 +48,7 @@ _TWINS: Final[Mapping[str, str]] = {
 
 def _value(at: Cursor) -> Any:
     """Read a value as Celery wants it: `off` is false where it must be."""
-    if not isinstance(at.node, Scalar) or not at.written:
+    if not isinstance(at.node, ScalarNode) or not at.written:
         return plain(at.node)
     found = number(at.node)
     is_number = isinstance(found, int | float) and not isinstance(found, bool)

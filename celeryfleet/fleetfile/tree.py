@@ -42,7 +42,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Scalar:
+class ScalarNode:
     """A value that is not a mapping or a list."""
 
     text: str
@@ -70,7 +70,7 @@ class Scalar:
 
 
 @dataclass(frozen=True)
-class Listing:
+class SequenceNode:
     """A list."""
 
     items: tuple[Node, ...]
@@ -88,7 +88,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Block:
+class MappingNode:
     """A mapping; its keys are text."""
 
     entries: dict[str, Entry]
@@ -97,7 +97,7 @@ class Block:
     depth: int = field(default=1, repr=False)
 
 
-Node = Scalar | Listing | Block
+Node = ScalarNode | SequenceNode | MappingNode
 
 
 def resolve(text: str) -> Plain:
@@ -116,11 +116,11 @@ def resolve(text: str) -> Plain:
 def plain(node: Node) -> Any:
     """Return JSON's types."""
     match node:
-        case Scalar():
+        case ScalarNode():
             return node.value
-        case Listing():
+        case SequenceNode():
             return [plain(item) for item in node.items]
-        case Block():
+        case MappingNode():
             return {key: plain(entry.node) for key, entry in node.entries.items()}
 
 
@@ -129,9 +129,9 @@ def at(root: Node, path: Path) -> Node | None:
     node = root
     for step in path:
         match node:
-            case Block() if step in node.entries:
+            case MappingNode() if step in node.entries:
                 node = node.entries[str(step)].node
-            case Listing() if isinstance(step, int) and 0 <= step < len(node.items):
+            case SequenceNode() if isinstance(step, int) and 0 <= step < len(node.items):
                 node = node.items[step]
             case _:
                 return None
@@ -140,24 +140,24 @@ def at(root: Node, path: Path) -> Node | None:
 
 def is_null(node: Node | None) -> bool:
     """Tell whether nothing, or null, was written."""
-    return isinstance(node, Scalar) and node.value is None
+    return isinstance(node, ScalarNode) and node.value is None
 
 
 def entries(node: Node | None) -> Iterator[tuple[str, Entry]]:
     """Go through a mapping; anything else has no entries."""
-    if isinstance(node, Block):
+    if isinstance(node, MappingNode):
         yield from node.entries.items()
 
 
 def child(node: Node | None, key: str) -> Node | None:
     """Return a mapping's value; null counts as not written."""
-    found = node.entries.get(key) if isinstance(node, Block) else None
+    found = node.entries.get(key) if isinstance(node, MappingNode) else None
     return None if found is None or is_null(found.node) else found.node
 
 
 def text(node: Node | None) -> str | None:
     """Return a scalar's text; null has none, nor has one whose `${VAR}` could not be replaced."""
-    return node.text if isinstance(node, Scalar) and not node.failed and not is_null(node) else None
+    return node.text if isinstance(node, ScalarNode) and not node.failed and not is_null(node) else None
 
 
 def truth(text: str | None) -> bool | None:
@@ -168,11 +168,11 @@ def truth(text: str | None) -> bool | None:
 def described(node: Node) -> str:
     """Name what was written, for a message."""
     match node:
-        case Scalar():
+        case ScalarNode():
             return "empty" if is_null(node) else node.shown
-        case Listing():
+        case SequenceNode():
             return "a list"
-        case Block():
+        case MappingNode():
             return "a mapping"
 
 
@@ -182,9 +182,9 @@ def on_one_line(node: Node) -> str:
 
 
 def _on_one_line(node: Node) -> Any:
-    if isinstance(node, Block):
+    if isinstance(node, MappingNode):
         return f"{{{on_one_line(node)}}}"
-    return node.shown if isinstance(node, Scalar) else plain(node)
+    return node.shown if isinstance(node, ScalarNode) else plain(node)
 
 
 def quoted(name: str) -> str:

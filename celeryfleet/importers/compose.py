@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile.merge import compose, overridden
 from celeryfleet.fleetfile.names import fleet_problem
+from celeryfleet.fleetfile.parser import overridden, parse_yaml
 from celeryfleet.fleetfile.tree import (
-    Block,
     Entry,
-    Listing,
+    MappingNode,
     Mark,
     Node,
-    Scalar,
+    ScalarNode,
+    SequenceNode,
     at,
     child,
     entries,
@@ -43,14 +43,14 @@ _OF_THE_SHELL = re.compile(r"\$\$([A-Za-z_]\w*|\{[^{}]*\})")
 
 def read(source: str, file: str) -> Reading:
     """Read a compose file. Raises FleetError."""
-    root, problems = compose(source, file)
+    root, problems = parse_yaml(source, file)
     problems = [problem for problem in problems if problem.hint != _TAG_HINT]  # !reset, !override
     if problems:
         raise FleetError.of(problems)
     services = child(root, "services")
     if services is None and _is_version_1(root):
         services = root
-    if not isinstance(services, Block):
+    if not isinstance(services, MappingNode):
         raise FleetError("this is no compose file: it has no services.", file, _HINT)
     notes = [
         Note(Fate.LOST, _place(entry.mark), f"`include` is not followed: {_resolved(file)}")
@@ -77,7 +77,7 @@ def _place(mark: Mark) -> str:
     return f"{mark.file}:{mark.line}"
 
 
-def _extended(name: str, entry: Entry, services: Block, notes: list[Note], file: str) -> Node:
+def _extended(name: str, entry: Entry, services: MappingNode, notes: list[Note], file: str) -> Node:
     """Lay a service over the one in the same file that it extends."""
     node, seen = entry.node, [entry.node]
     while (extends := child(seen[-1], "extends")) is not None:
@@ -92,7 +92,7 @@ def _extended(name: str, entry: Entry, services: Block, notes: list[Note], file:
     return node
 
 
-def _brokers(services: Block) -> Iterator[tuple[str, str]]:
+def _brokers(services: MappingNode) -> Iterator[tuple[str, str]]:
     for name, entry in services.entries.items():
         image = (text(child(entry.node, "image")) or "").rpartition("/")[2].partition(":")[0]
         if image in _BROKERS:
@@ -134,15 +134,15 @@ class _Service:
 
     def _words(self, node: Node | None) -> list[str]:
         match node:
-            case Scalar():
+            case ScalarNode():
                 try:
                     return list(map(self._shell, shlex.split(node.text.replace("\\\n", " "))))
                 except ValueError as error:
                     what = f"no shell could read this: {error}"
                     self.notes.append(Note(Fate.LOST, _place(node.mark), what, self.name))
                     return []
-            case Listing():
-                return [self._shell(item.text) for item in node.items if isinstance(item, Scalar)]
+            case SequenceNode():
+                return [self._shell(item.text) for item in node.items if isinstance(item, ScalarNode)]
             case _:
                 return []
 
@@ -157,11 +157,11 @@ class _Service:
 
     def _environment(self) -> Iterator[tuple[str, str]]:
         match child(self.node, "environment"):
-            case Block() as block:
+            case MappingNode() as block:
                 for key, entry in block.entries.items():
                     if (value := text(entry.node)) is not None:
                         yield key, variables.normal(value)
-            case Listing() as listing:
+            case SequenceNode() as listing:
                 for item in listing.items:
                     name, equals, value = (text(item) or "").partition("=")
                     if equals:
@@ -172,8 +172,8 @@ class _Service:
     def _texts(self, key: str) -> Iterator[str]:
         """Go through a list of texts, or of mappings with a `path`; a mere text is a list of one."""
         node = child(self.node, key)
-        for item in node.items if isinstance(node, Listing) else (node,):
-            found = text(item) if isinstance(item, Scalar) else text(child(item, "path"))
+        for item in node.items if isinstance(node, SequenceNode) else (node,):
+            found = text(item) if isinstance(item, ScalarNode) else text(child(item, "path"))
             if found and found.strip():
                 yield found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.fleetfile.load import parse
-from celeryfleet.fleetfile.merge import compose
+from celeryfleet.fleetfile.parser import parse_yaml
 from celeryfleet.importers import apps, environment, variables, yamltext
 from celeryfleet.importers import workers as started_by
 from celeryfleet.importers.environment import DJANGO, Setting
@@ -262,7 +262,7 @@ def _verify(writer: Writer) -> None:
     """Read the result as `celeryfleet` will. Raises FleetError: a fault here must not leave a broken file behind."""
     try:
         parse("\n".join(writer.trial), "/fleet.yaml", {}, shown="the result", opened=lambda name: "")
-        if problems := compose(writer.text(), "the result")[1]:
+        if problems := parse_yaml(writer.text(), "the result")[1]:
             raise FleetError.of(problems)
     except FleetError as error:
         made = "\n".join(f"{number:>4}  {line}" for number, line in enumerate(writer.trial, 1))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile.merge import compose as yaml_compose
-from celeryfleet.fleetfile.tree import Block, child
+from celeryfleet.fleetfile.parser import parse_yaml
+from celeryfleet.fleetfile.tree import MappingNode, child
 from celeryfleet.importers import compose, procfile, script, supervisord
 from celeryfleet.importers.document import Ask, Result, fleet
 from celeryfleet.importers.found import Reading
@@ -48,8 +48,8 @@ def _plain_format(text: str, file: str) -> str:
     """Name the format of a file that can be no other; empty: it may be any."""
     if _PROGRAM.search(text):
         return "supervisord"
-    root, problems = yaml_compose(text, file)
-    return "compose" if not problems and isinstance(child(root, "services"), Block) else ""
+    root, problems = parse_yaml(text, file)
+    return "compose" if not problems and isinstance(child(root, "services"), MappingNode) else ""
 
 
 def _by(name: str, file: str) -> str:

@@ -12,8 +12,8 @@ from celeryfleet.fleetfile import names
 from celeryfleet.fleetfile.cursor import Cursor, Refused
 from celeryfleet.fleetfile.fields import section
 from celeryfleet.fleetfile.interpolate import interpolated
-from celeryfleet.fleetfile.merge import compose
 from celeryfleet.fleetfile.model import Pool
+from celeryfleet.fleetfile.parser import parse_yaml
 from celeryfleet.importers import variables, yamltext
 from celeryfleet.importers.found import Fate, Line, Worker
 from celeryfleet.importers.workers import BEAT, LOGS
@@ -185,7 +185,7 @@ def _refused(found: Sequence[Line]) -> dict[str, str]:
     if problems:
         return problems
     text = "\n".join(f"{line.key}: {variables.tried(line.key, line.value)}" for line in found)
-    root, _ = compose(text, "")
+    root, _ = parse_yaml(text, "")
     if root is None:
         return {}
     pool = Cursor.of(interpolated(root, {}, []))

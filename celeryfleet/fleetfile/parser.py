@@ -10,7 +10,7 @@ from typing import Any, Final
 import yaml
 
 from celeryfleet.errors import FleetError, Problem
-from celeryfleet.fleetfile.tree import Block, Entry, Listing, Mark, Node, Scalar, is_null
+from celeryfleet.fleetfile.tree import Entry, MappingNode, Mark, Node, ScalarNode, SequenceNode, is_null
 
 #: characters; the largest fleets need a hundredth of it
 LIMIT: Final = 1024 * 1024
@@ -50,7 +50,7 @@ class _Frame:
     items: list[Node] = field(default_factory=list)
 
 
-def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
+def parse_yaml(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     """Read one document; None if there is nothing in it, or if it cannot be read to its end."""
     reader = _Reader(file)
     if len(text) > LIMIT:
@@ -131,7 +131,7 @@ class _Reader:
                 self._open(event, mark)
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
                 frame = self._stack.pop()
-                self._add(self._listing(frame) if frame.kind is Listing else self._block(frame), frame.anchor)
+                self._add(self._listing(frame) if frame.kind is SequenceNode else self._block(frame), frame.anchor)
             case yaml.DocumentStartEvent() if self.root is not None:
                 self._stop("a second document starts here.", mark, "Keep one document in a file: remove the ---")
             case _:
@@ -146,12 +146,12 @@ class _Reader:
 
     # --- Nodes --------------------------------------------------------------------------------------------
 
-    def _scalar(self, event: Any, mark: Mark) -> Scalar:
+    def _scalar(self, event: Any, mark: Mark) -> ScalarNode:
         plain = event.style in (None, "")
         if event.tag in (None, "!"):
-            return Scalar(event.value, mark, plain and event.tag is None)
+            return ScalarNode(event.value, mark, plain and event.tag is None)
         name = self._tag(event.tag, mark)
-        return Scalar(event.value, mark, name not in ("str", ""))
+        return ScalarNode(event.value, mark, name not in ("str", ""))
 
     def _tag(self, tag: str, mark: Mark) -> str:
         if tag not in _TAGS:
@@ -165,7 +165,7 @@ class _Reader:
         if len(self._stack) >= DEEPEST:
             self.problems.append(_too_deep(mark))
             raise _StoppedError
-        kind = Listing if isinstance(event, yaml.SequenceStartEvent) else Block
+        kind = SequenceNode if isinstance(event, yaml.SequenceStartEvent) else MappingNode
         self._stack.append(_Frame(kind, mark, event.anchor))
 
     def _alias(self, name: str, mark: Mark) -> Node:
@@ -173,7 +173,7 @@ class _Reader:
             self._stop(f"*{name} stands within &{name} itself.", mark)
         if name not in self._anchors:
             self._problem(f"*{name} refers to no anchor &{name} above it.", mark)
-            return Scalar("", mark)
+            return ScalarNode("", mark)
         return self._anchors[name]
 
     def _add(self, node: Node, anchor: str | None) -> None:
@@ -188,14 +188,14 @@ class _Reader:
         else:
             self.root = node
 
-    def _listing(self, frame: _Frame) -> Listing:
-        return Listing(tuple(frame.items), frame.mark, *_measure(frame.items))
+    def _listing(self, frame: _Frame) -> SequenceNode:
+        return SequenceNode(tuple(frame.items), frame.mark, *_measure(frame.items))
 
-    def _block(self, frame: _Frame) -> Block:
+    def _block(self, frame: _Frame) -> MappingNode:
         own: dict[str, Entry] = {}
         merged: dict[str, Entry] = {}
         for key, node in zip(frame.items[::2], frame.items[1::2], strict=True):
-            if not isinstance(key, Scalar):
+            if not isinstance(key, ScalarNode):
                 self._problem("a key must be text.", key.mark, "Put it in quotes if it holds a { or [")
             elif key.plain and key.text == "<<":
                 self._merge(node, merged)
@@ -209,12 +209,12 @@ class _Reader:
             else:
                 own[key.text] = Entry(key.mark, node)
         entries = merged | own
-        return Block(entries, frame.mark, *_measure(entry.node for entry in entries.values()))
+        return MappingNode(entries, frame.mark, *_measure(entry.node for entry in entries.values()))
 
     def _merge(self, node: Node, merged: dict[str, Entry]) -> None:
         """Take the keys of `<<`: of a list of mappings the first that has a key gives it."""
-        for source in node.items if isinstance(node, Listing) else (node,):
-            if not isinstance(source, Block):
+        for source in node.items if isinstance(node, SequenceNode) else (node,):
+            if not isinstance(source, MappingNode):
                 if not is_null(source):
                     self._problem("<< merges mappings only.", source.mark, "Write <<: *anchor")
                 continue
@@ -241,19 +241,19 @@ def overridden(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
     Mappings are merged, key by key; everything else is replaced, but that the override's routes go before the base's,
     and nothing written under a key changes nothing where the base has a mapping.
     """
-    if isinstance(base, Listing) and isinstance(over, Listing) and path == ("routes",):
+    if isinstance(base, SequenceNode) and isinstance(over, SequenceNode) and path == ("routes",):
         return replace(over, items=over.items + base.items)
-    if path == ("broker",) and isinstance(over, Block) != isinstance(base, Block):
+    if path == ("broker",) and isinstance(over, MappingNode) != isinstance(base, MappingNode):
         base, over = _as_broker(base), _as_broker(over)
-    if not isinstance(base, Block):
+    if not isinstance(base, MappingNode):
         return over
-    if not isinstance(over, Block):
+    if not isinstance(over, MappingNode):
         return base if is_null(over) else over
     entries = dict(base.entries)
     for key, entry in over.entries.items():
         if key in entries:
             merged = overridden(entries[key].node, entry.node, (*path, key))
-            mark = entries[key].mark if merged is entries[key].node or isinstance(merged, Block) else entry.mark
+            mark = entries[key].mark if merged is entries[key].node or isinstance(merged, MappingNode) else entry.mark
             entries[key] = Entry(mark, merged)
         else:
             entries[key] = entry
@@ -262,6 +262,6 @@ def overridden(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
 
 def _as_broker(node: Node) -> Node:
     """A broker that is mere text is its URL."""
-    if isinstance(node, Scalar) and not is_null(node):
-        return Block({"url": Entry(node.mark, node)}, node.mark)
+    if isinstance(node, ScalarNode) and not is_null(node):
+        return MappingNode({"url": Entry(node.mark, node)}, node.mark)
     return node
