@@ -19,8 +19,6 @@ from celery.utils.log import get_logger
 from celery.worker import state
 
 from celeryfleet.protocol import Lines, encode
-from celeryfleet.worker import connecting, failures, refusals
-from celeryfleet.worker.restore import bring_back
 
 if TYPE_CHECKING:
     from celeryfleet.protocol import Message
@@ -55,8 +53,6 @@ class Heartbeat:
         self._sending = threading.RLock()
         self.failed = 0
         self.paused: set[str] = set()
-        #: weak references to the tasks that go on though the connection was lost
-        self.handed_over: set[Any] = set()
         self.connecting = True
         self.stopping = False
         self._listening = False
@@ -195,6 +191,8 @@ class Heartbeat:
                 self._last, self._last_at = self.beat(), time.monotonic()
                 self.say({**self._last, "poke": message["poke"]})
             case "restore":
+                from celeryfleet.worker.redis_channel import bring_back
+
                 self.say({"t": "restored", "nodes": bring_back(self.app, message["nodes"])})
             case "pause":
                 for queue in message["queues"]:
@@ -210,15 +208,10 @@ class Heartbeat:
         return task_consumer is not None and not self.connecting
 
 
-def install(
-    app: Any, channel: socket.socket, restore: Sequence[str], keepalive: float, paused: Sequence[str] = ()
-) -> None:
-    """Make the app's worker tell the supervisor how it is, over this socket, at least every `keepalive` seconds.
-
-    Whenever it connects to the broker, it first brings back what the dead nodes of `restore` had taken.
-    """
-    heart = Heartbeat(app, channel, keepalive)
-    heart.paused = set(paused)
+def install(app: Any, channel: socket.socket, keepalive: float, paused: Sequence[str] = ()) -> Heartbeat:
+    """Make the app's worker tell the supervisor how it is, over this socket, at least every `keepalive` seconds."""
+    heartbeat = Heartbeat(app, channel, keepalive)
+    heartbeat.paused = set(paused)
 
     class FleetHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
         """Beats from the consumer's loop; started anew with each connection, whose loss empties the loop."""
@@ -226,34 +219,32 @@ def install(
         requires = ("celery.worker.consumer.connection:Connection",)
 
         def start(self, consumer: Any) -> None:
-            heart.consumer = consumer
+            heartbeat.consumer = consumer
             hub = consumer.hub
             if hub is not None:
-                hub.add_reader(channel, heart.listen)
-                heart.keep_beating(hub.call_later)
+                hub.add_reader(channel, heartbeat.listen)
+                heartbeat.keep_beating(hub.call_later)
                 return
-            heart.hear_without_loop(green=app.conf.worker_pool in ("gevent", "eventlet"))
-            heart.keep_beating(consumer.timer.call_after)
+            heartbeat.hear_without_loop(green=app.conf.worker_pool in ("gevent", "eventlet"))
+            heartbeat.keep_beating(consumer.timer.call_after)
 
     app.steps["consumer"].add(FleetHeartbeat)
-    failures.count(heart.task_failed)
-    connecting.watch(heart, restore)
-    refusals.explain()
 
     def on_ready(**_: Any) -> None:
-        heart.say({"t": "ready", "tasks": sorted(name for name in app.tasks if not name.startswith("celery."))})
-        heart.beat_if_changed()
+        heartbeat.say({"t": "ready", "tasks": sorted(name for name in app.tasks if not name.startswith("celery."))})
+        heartbeat.beat_if_changed()
 
     def on_prerun(**_: Any) -> None:
-        heart.task_starts_here()
+        heartbeat.task_starts_here()
 
     def on_postrun(**_: Any) -> None:
-        heart.task_ended_here()
+        heartbeat.task_ended_here()
 
     signals.worker_ready.connect(on_ready, weak=False)
-    if heart.pool_blocks:
+    if heartbeat.pool_blocks:
         signals.task_prerun.connect(on_prerun, weak=False)
         signals.task_postrun.connect(on_postrun, weak=False)
+    return heartbeat
 
 
 def orphaned_when_closed(channel: socket.socket) -> None:

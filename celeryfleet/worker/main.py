@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,9 @@ def run_exec(heartbeat_fd: int, spec_fd: int) -> None:
     greet(channel, start)
     from celeryfleet import app as fleet_app
     from celeryfleet.app.routers import import_routers
+    from celeryfleet.worker import seam
 
+    seam.use_redis_channel()
     app = fleet_app.load(start["app"], start["django"], start["folder"])
     fleet_app.apply(app, start["settings"])
     import_routers(start["settings"])
@@ -89,48 +92,29 @@ def run(app: Any, start: Message, channel: socket.socket) -> None:
     from celery.worker import state
 
     from celeryfleet.app import apply
-    from celeryfleet.worker import heartbeat, jsonlog, order
+    from celeryfleet.worker import jsonlog, seam
+    from celeryfleet.worker.heartbeat import install
 
     spec = start["spec"]
-    if spec["options"]["pool"] == "beat":
+    options = dict(spec["options"])
+    pool = options.pop("pool")
+    if app.loader.worker_initialized:  # the fork server has done the rest of `loader.init_worker()`
+        app.loader.on_worker_init()
+    if pool == "beat":
         from celeryfleet.worker.beat import run_beat
 
         apply(app, spec["conf"])
         run_beat(app, start, channel)
         return
-    apply(app, {**spec["conf"], "worker_pool": spec["options"]["pool"]})
+    apply(app, {**spec["conf"], "worker_pool": pool})
+    if app.conf.broker_transport_options.get("queue_order_strategy") == "priority":  # on Redis
+        apply(app, {"broker_transport_options": {"reading_order": options["queues"]}})
     state.revoked.update(start["revoked"])
-    heartbeat.install(app, channel, start["restore"], start["keepalive"], start["paused"])
-    strategy = app.conf.broker_transport_options.get("queue_order_strategy")
-    if strategy is not None:  # on Redis
-        order.read_by_queue(spec["options"]["queues"], strict=strategy == "priority")
+    heartbeat = install(app, channel, start["keepalive"], start["paused"])
     if start["log_format"] == "json":
         jsonlog.log_as_json()
-    options = dict(spec["options"])
-    options["pool_cls"] = _pool_class(options.pop("pool"))
-    worker = _worker_class(app, spec["argv"])(**options)
+    worker = seam.worker_class(app, heartbeat, start["restore"], partial(title, spec["argv"]))(**options)
     worker.start()
     scratch.leave(Path(start["scratch"]))
     sys.stdout.flush()
     sys.exit(worker.exitcode)
-
-
-def _pool_class(kind: str) -> Any:
-    from celery import concurrency
-
-    return concurrency.get_implementation(kind)
-
-
-def _worker_class(app: Any, argv: list[str]) -> Any:
-    """Derive a worker that keeps the fleet's process title and leaves SIGHUP to the supervisor."""
-
-    class FleetWorker(app.Worker):  # type: ignore[misc]
-        def set_process_status(self, info: str) -> None:
-            title(argv)
-
-        def install_platform_tweaks(self, worker: Any) -> None:
-            super().install_platform_tweaks(worker)
-            # Celery would exec sys.argv again on SIGHUP, which is not a worker's command line here.
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    return FleetWorker

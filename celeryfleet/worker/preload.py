@@ -52,7 +52,8 @@ _WARM = (
     "celery.worker.strategy",
     "celeryfleet.worker.heartbeat",
     "celeryfleet.worker.jsonlog",
-    "celeryfleet.worker.restore",
+    "celeryfleet.worker.redis_channel",
+    "celeryfleet.worker.seam",
     "billiard.heap",
     "billiard.popen_fork",
     "billiard.queues",
@@ -77,6 +78,9 @@ def serve(channel_fd: int, supervisor: int) -> None:
     worker_main.die_with(supervisor, signal.SIGKILL)  # it may hang in an import, and has nothing to finish
     for name in _WARM:
         importlib.import_module(name)
+    from celeryfleet.worker.seam import use_redis_channel
+
+    use_redis_channel()
     message, _ = wire.receive_with_fds(channel)
     if message is None:
         return
@@ -108,6 +112,7 @@ def _preload(message: Message) -> Any:
     if message["settings"]["broker_url"].startswith(("amqp", "pyamqp")):
         importlib.import_module("kombu.transport.pyamqp")
     fleet_app.import_tasks(app)
+    app.loader.worker_initialized = True  # or each worker would send `import_modules` again
     app.finalize()
     connections.close()
     _remember_redis_version()

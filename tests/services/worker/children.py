@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 
 from celeryfleet.plan.broker import socket_url
 from celeryfleet.protocol import Lines, encode
+from celeryfleet.supervise import process
+from celeryfleet.supervise.forkserver import ForkServer
 from tests.fakes import eventually
 
 NODE = "web-1@shop.host"
@@ -70,11 +73,20 @@ class Line:
         self.socket.sendall(encode({"do": do, **fields}))
 
 
-def start_message(folder: Path, settings: dict[str, Any], pool: str, **more: Any) -> dict[str, Any]:
+def start_message(
+    folder: Path, settings: dict[str, Any], pool: str, concurrency: int = 2, **more: Any
+) -> dict[str, Any]:
     """Return what a worker of this app is started with."""
     queues = [queue["name"] for queue in settings["task_queues"]]
     keys = {f"{key}_key": f"{key}:{NODE}" for key in ("unacked", "unacked_index", "unacked_mutex")}
-    options = {"hostname": NODE, "queues": queues, "concurrency": 2, "pool": pool, "loglevel": "INFO", "quiet": True}
+    options = {
+        "hostname": NODE,
+        "queues": queues,
+        "concurrency": concurrency,
+        "pool": pool,
+        "loglevel": "INFO",
+        "quiet": True,
+    }
     lean = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
     (folder / "settings.json").write_text(json.dumps(settings))
     return {
@@ -122,3 +134,41 @@ def worker(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def forked_worker(
+    folder: Path, settings: dict[str, Any], pool: str = "prefork", **more: Any
+) -> Iterator[tuple[Line, int]]:
+    """Run one worker that a fork server has forked; this process is its parent meanwhile. Give its pid."""
+    start = start_message(folder, settings, pool, **more)
+    ours, theirs = socket.socketpair()
+    assert process.become_subreaper()
+    server = ForkServer.start(str(folder / "server.log"))
+    pids = [server.pid]
+    try:
+        preload = {key: start[key] for key in ("app", "django", "folder", "settings", "settings_file", "log")}
+        server.send({**preload, "env": {}, "generation": 0}, [])
+        eventually(lambda: _answer(server))
+        server.send(start, [theirs.detach()])
+        with ours:
+            line = Line(ours)
+            pids.append(line.first("hello")["pid"])
+            yield line, pids[-1]
+    finally:
+        server.close()
+        for pid in pids:
+            process.tell(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
+
+
+def _answer(server: ForkServer) -> list[Any]:
+    try:
+        message = server.receive()
+    except BlockingIOError:
+        return []
+    assert message is not None
+    assert message["t"] == "preloaded", message
+    return [message]

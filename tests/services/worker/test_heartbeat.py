@@ -16,7 +16,7 @@ from celery import Celery
 from celeryfleet.app import apply
 from tests.fakes import eventually, forget_pools
 from tests.servers import redis_server
-from tests.services.worker.children import NODE, settings_of, worker
+from tests.services.worker.children import NODE, forked_worker, settings_of, worker
 
 APP = """
 import os, pathlib, time
@@ -67,6 +67,23 @@ def until(name):
         trace.write(f"start {name}\\n")
     while not (here / name).exists():
         time.sleep(0.01)
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True)
+def dies_when_told():
+    with (here / "trace").open("a") as trace:
+        trace.write("start\\n")
+    while not (here / "die").exists():
+        time.sleep(0.01)
+    if not (here / "died").exists():
+        (here / "died").touch()
+        os._exit(9)
+
+
+@app.task
+def channel():
+    with app.connection_for_write() as connection:
+        return type(connection.default_channel).__module__
 
 
 @app.task
@@ -206,6 +223,19 @@ def test_a_task_that_goes_on_over_a_lost_connection_is_not_done_twice(
             assert connection.default_channel.client.hlen(f"unacked:{NODE}") == 0
 
 
+def test_a_task_that_is_given_back_after_its_connection_was_lost_is_done_again(
+    server: Path, folder: Path, producer: Celery
+) -> None:
+    with worker(folder, settings_of(server, "web", "mail")) as (line, _):
+        line.first("ready")
+        send(producer, "dies_when_told")
+        eventually(lambda: trace(folder))
+        cut(producer, line)
+        (folder / "die").touch()
+        eventually(lambda: len(trace(folder)) == 2)
+        assert line.beat(active=0, reserved=0)["failed"] == 0
+
+
 def test_a_worker_waits_for_a_broker_that_is_away_for_long(folder: Path) -> None:
     with redis_server() as path, worker(folder, settings_of(path, "web")) as (line, process):
         line.first("ready")
@@ -236,6 +266,13 @@ def test_nothing_of_the_worker_reaches_the_programs_that_a_task_starts(
     with worker(folder, settings_of(server, "web", "mail")) as (line, _):
         line.first("ready")
         assert send(producer, "inherited").get(timeout=20) == []
+
+
+@pytest.mark.parametrize("run", [worker, forked_worker])
+def test_a_worker_has_our_redis_channel(server: Path, folder: Path, producer: Celery, run: Any) -> None:
+    with run(folder, settings_of(server, "web", "mail"), "solo") as (line, _):
+        line.first("ready")
+        assert send(producer, "channel").get(timeout=20) == "celeryfleet.worker.redis_channel"
 
 
 def test_a_worker_stops_warmly_when_its_supervisor_hangs_up(server: Path, folder: Path, producer: Celery) -> None:

@@ -1,21 +1,81 @@
-"""Bringing back the messages that a dead worker had taken but not acknowledged; Redis only.
+"""The Redis channel of a worker: what it does otherwise than kombu's, as a subclass of it.
 
 Each worker keeps what it has taken under a key of its own (`unacked:<node>`), and the supervisor knows when a worker
 is dead. So its messages need not wait for the visibility timeout: its successor puts them back, in front, at once.
+No other module of the worker leans on private names of kombu's. Seen in kombu 5.7.0; tests/unit/worker/test_seam.py
+and tests/services/worker fail when they change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from celery.utils.log import get_logger
+from kombu.transport import redis
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
 logger = get_logger(__name__)
 
 KEY_OPTIONS = ("unacked_key", "unacked_index_key", "unacked_mutex_key")
+
+
+class Channel(redis.Channel):  # type: ignore[misc]
+    """Reads queue by queue, and outlives its connection: the messages of a lost one can still be acknowledged."""
+
+    from_transport_options = (*redis.Channel.from_transport_options, "reading_order")
+
+    #: the queues that are read in this order, rather than by turns
+    reading_order: Sequence[str] = ()
+    #: what is done with (delivery tag, requeue) once the connection is lost
+    settle: Callable[[str, bool], None] | None = None
+
+    def lose(self, settle: Callable[[str, bool], None]) -> None:
+        """Have tasks that go on settle their messages elsewhere, and put none back when this channel is closed.
+
+        kombu would requeue all that was taken, and raise an AttributeError, which ends the worker, when a task of a
+        closed channel acknowledges.
+        """
+        self.do_restore = False
+        self.settle = settle
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """Acknowledge a message, by another connection if ours is lost."""
+        if self.settle is None:
+            super().basic_ack(delivery_tag, multiple)
+        else:
+            self.settle(delivery_tag, False)
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Give a message back or drop it, by another connection if ours is lost."""
+        if self.settle is None:
+            super().basic_reject(delivery_tag, requeue)
+        else:
+            self.settle(delivery_tag, requeue)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Ask for all of one queue, most urgent first, before anything of the next: as RabbitMQ counts priorities.
+
+        kombu goes through the priority steps first and through the queues within each: an urgent message of the last
+        queue would overtake a plain one of the first. And a queue that was paused would come back as the last one.
+        """
+        rank = {name: number for number, name in enumerate(self.reading_order)}
+        names = self._queue_cycle.consume(len(self.active_queues))
+        names = sorted(names, key=lambda name: rank.get(name, len(rank)))
+        lists = iter([self._q_for_pri(name, step) for name in names for step in self.priority_steps])
+        # It names its lists one by one in its own order, and is given them in ours.
+        self.__dict__["_q_for_pri"] = lambda name, step: next(lists)
+        try:
+            super()._brpop_start(timeout)
+        finally:
+            del self.__dict__["_q_for_pri"]
+
+
+class Transport(redis.Transport):  # type: ignore[misc]
+    """kombu's, with our channel."""
+
+    Channel = Channel
 
 
 def bring_back(app: Any, nodes: Sequence[str], running: Collection[str] = (), own: Any = None) -> list[str]:
@@ -99,3 +159,12 @@ def _put_back(channel: Any, client: Any, tag: str, mine: set[str]) -> bool:
         return True
 
     return bool(client.transaction(move, channel.unacked_key, value_from_callable=True))
+
+
+def settle(channel: Any, delivery_tag: str, requeue: bool, mine: set[str]) -> None:
+    """Acknowledge or requeue a message that another channel with our keys, which is lost, had taken."""
+    if requeue:
+        with channel.conn_or_acquire() as client:
+            _put_back(channel, client, delivery_tag, mine)
+    else:
+        channel.qos._remove_from_indices(delivery_tag).execute()

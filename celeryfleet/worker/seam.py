@@ -1,0 +1,247 @@
+"""What is changed of Celery's own worker, by subclasses of its Worker, Consumer and Request.
+
+No other module of this room leans on private names of Celery's. What is so leaned on was seen in Celery 5.7.0;
+tests/unit/worker/test_seam.py fails when it changes. kombu's part of it is redis_channel.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Ignore, Reject, Retry
+from celery.utils.imports import symbol_by_name
+from celery.utils.log import get_logger
+from celery.worker import state
+from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.request import Request as CeleryRequest
+from kombu.transport import TRANSPORT_ALIASES
+
+from celeryfleet.routing.definitions import explained
+
+if TYPE_CHECKING:
+    from celeryfleet.worker.heartbeat import Heartbeat
+
+logger = get_logger(__name__)
+
+
+def use_redis_channel() -> None:
+    """Have kombu open our Redis channels; to be called before anything asks kombu for its own."""
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = "celeryfleet.worker.redis_channel:Transport"
+
+
+def worker_class(app: Any, heartbeat: Heartbeat, restore: Sequence[str], set_title: Callable[[], None]) -> Any:
+    """Derive from the app's worker and consumer those of a fleet.
+
+    Whenever it connects to the broker, it first brings back what the dead nodes of `restore` had taken.
+    """
+    theirs = symbol_by_name(app.conf.worker_consumer)
+    consumer = type("FleetConsumer", (Consumer, theirs), {"heartbeat": heartbeat, "restore": restore})
+
+    class FleetWorker(app.Worker):  # type: ignore[misc]
+        def setup_defaults(self, **options: Any) -> None:
+            super().setup_defaults(**options, consumer_cls=consumer)
+
+        def set_process_status(self, info: str) -> None:
+            set_title()
+
+        def install_platform_tweaks(self, worker: Any) -> None:
+            super().install_platform_tweaks(worker)
+            # Celery would exec sys.argv again on SIGHUP, which is not a worker's command line here.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    return FleetWorker
+
+
+class Consumer(CeleryConsumer):  # type: ignore[misc]
+    """Goes on beating while it looks for the broker, and brings back what it had taken."""
+
+    heartbeat: Heartbeat
+    #: the nodes whose messages are brought back, this one first; none on RabbitMQ, which does so by itself
+    restore: Sequence[str]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        #: weak references to the tasks that go on though their connection was lost
+        self._handed_over: set[Any] = set()
+        #: delivery tags of tasks that ended after their connection was lost: to be acknowledged, to be requeued
+        self._done: set[str] = set()
+        self._returned: set[str] = set()
+        #: by which channel that is done; none while there is no connection
+        self._channel: Any = None
+        super().__init__(*args, **options)
+
+    def start(self) -> None:
+        """End the worker with one line, not a traceback, if RabbitMQ refuses a queue since it has become another."""
+        try:
+            super().start()
+        except self.channel_errors as error:
+            told = explained(str(error))
+            if told is None:
+                raise
+            logger.critical("%s", told)
+            raise SystemExit(1) from error
+
+    def update_strategies(self) -> None:
+        """Have the failures of all tasks counted."""
+        for task in self.app.tasks.values():
+            theirs = symbol_by_name(task.Request)
+            if not issubclass(theirs, Request):
+                task.Request = type("FleetRequest", (Request, theirs), {"__slots__": (), "heartbeat": self.heartbeat})
+        super().update_strategies()
+
+    def connect(self) -> Any:
+        """Connect, settle what tasks of a lost connection owe, and put back what does not run."""
+        self.heartbeat.connecting = True
+        self.heartbeat.beat_if_changed()
+        if not self.first_connection_attempt:
+            self._try_quickly()
+        connection = super().connect()
+        self.heartbeat.connecting = False
+        self.heartbeat.beat_if_changed()
+        if self.restore:
+            self._bring_back(connection)
+        self.app.amqp.queues.deselect(self.heartbeat.paused)
+        return connection
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Beat while Celery tries to reach the broker, when its event loop does not run."""
+        ensure = conn.ensure_connection
+
+        def ensure_and_beat(*args: Any, callback: Callable[[], None], **options: Any) -> Any:
+            def beat() -> None:
+                self.heartbeat.tick()
+                callback()
+
+            return ensure(*args, callback=beat, **options)
+
+        conn.ensure_connection = ensure_and_beat
+        try:
+            return super().ensure_connected(conn)
+        finally:
+            del conn.ensure_connection
+
+    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+        """Keep what goes on running from being requeued as the lost connection is closed."""
+        self._channel = None
+        if self.restore:
+            for channel in tuple(self.connection.transport.channels or ()):
+                channel.lose(self._settle)
+        else:
+            _give_up_acknowledging(set(state.reserved_requests.data))
+        # Celery explains a setting at length, at each loss. Its filter for that is newer than an earlier one of ours.
+        warnings.filterwarnings("ignore", r"\s*In Celery 5\.1 we introduced an optional breaking change", Warning)
+        super().on_connection_error_after_connected(exc)
+
+    def on_close(self) -> None:
+        """Remember which tasks go on."""
+        if self.app.conf.worker_pool != "prefork":
+            # Only prefork takes back what it was given and has not started; elsewhere it will run.
+            self._handed_over = {known for known in self._handed_over if known() is not None}
+            self._handed_over |= set(state.reserved_requests.data)
+        super().on_close()
+
+    def _bring_back(self, connection: Any) -> None:
+        """Put back what was taken by a lost connection, or by who was killed, and does not run any more."""
+        from celeryfleet.worker.redis_channel import bring_back
+
+        with contextlib.suppress(*connection.connection_errors):
+            self._channel = connection.default_channel
+            self._settle_all()
+        running = _tags(self._handed_over | set(state.active_requests.data))
+        bring_back(self.app, self.restore, running, own=connection)
+
+    def _settle(self, delivery_tag: str, requeue: bool) -> None:
+        """Acknowledge or requeue a message of a lost connection, now or once there is another connection."""
+        (self._returned if requeue else self._done).add(delivery_tag)
+        if self._channel is not None:
+            self._settle_all()
+
+    def _settle_all(self) -> None:
+        from celeryfleet.worker.redis_channel import settle
+
+        mine = set(self.app.amqp.queues.consume_from)
+        for tags, requeue in ((self._done, False), (self._returned, True)):
+            for tag in tuple(tags):
+                with contextlib.suppress(*self.connection_errors):  # the next connection tries again
+                    settle(self._channel, tag, requeue, mine)
+                    tags.discard(tag)
+
+    def _try_quickly(self) -> None:
+        """Give the broker a second to come back: the fleet's own does so in 50 ms, and Celery first waits for 2 s."""
+
+        def beat() -> None:
+            self.heartbeat.tick()
+            state.maybe_shutdown()
+
+        connection = self.app.connection_for_read()
+        with contextlib.suppress(*connection.recoverable_connection_errors):
+            connection.ensure_connection(
+                max_retries=8,
+                interval_start=0.01,
+                interval_step=0.04,
+                callback=beat,
+                reraise_as_library_errors=False,  # a kombu OperationalError would end the worker here
+            )
+        connection.release()
+
+
+class Request(CeleryRequest):  # type: ignore[misc]
+    """Counts tasks that fail where Celery handles that: in the worker's main process, whichever pool ran them."""
+
+    __slots__ = ()
+    heartbeat: Heartbeat
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        """Count a task that has failed for good: not one that is retried, given back or revoked."""
+        if self._is_failure(exc_info.exception):
+            self.heartbeat.task_failed()
+        return super().on_failure(exc_info, *args, **kwargs)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:
+        """Count a task whose child is killed; a soft limit is an exception in the task, and comes by `on_failure`."""
+        if not soft:
+            self.heartbeat.task_failed()
+        return super().on_timeout(soft, timeout)
+
+    def _is_failure(self, error: Any) -> bool:
+        """Sort what has ended a task as Celery's `on_failure` does."""
+        if isinstance(error, ExceptionWithTraceback):  # as it comes from pools that share our process
+            error = error.exc
+        if isinstance(error, Reject):
+            return not error.requeue
+        if isinstance(error, WorkerLostError):
+            return not (self.task.acks_late and self.task.reject_on_worker_lost)
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            return not (self._already_cancelled or self._already_revoked)
+        # The hard time limit is counted by on_timeout.
+        return not isinstance(error, Retry | Ignore | Terminated | TimeLimitExceeded)
+
+
+def _tags(requests: Iterable[Callable[[], Any]]) -> set[str]:
+    """Return the delivery tags of requests that weak references lead to."""
+    return {request.message.delivery_tag for reference in requests if (request := reference()) is not None}
+
+
+def _give_up_acknowledging(requests: Iterable[Callable[[], Any]]) -> None:
+    """Say in a line, not in a traceback, that a task of a lost connection ended too late to be acknowledged.
+
+    A RabbitMQ hands out anew, at once, what was not acknowledged when the connection was lost.
+    """
+    names: dict[Any, str] = {}
+    channels = set()
+    for request in (found for reference in requests if (found := reference()) is not None):
+        names[request.message.delivery_tag] = f"{request.name}[{request.id}]"
+        channels.add(request.message.channel)
+
+    def too_late(delivery_tag: Any, *_: Any, **__: Any) -> None:
+        name = names.get(delivery_tag, "a task")
+        logger.warning("%s ended after its connection was lost; the broker has handed it out again", name)
+
+    for channel in channels:
+        channel.basic_ack = channel.basic_reject = too_late

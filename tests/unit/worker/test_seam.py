@@ -1,0 +1,261 @@
+"""What the worker leans on of Celery and kombu, 5.7.0: these tests fail when a newer one has it otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from amqp.exceptions import ChannelError
+from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery import Celery
+from celery.app.task import Task
+from celery.exceptions import Ignore, Reject, Retry
+from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.request import Request as CeleryRequest
+from kombu.transport import redis
+from kombu.utils.scheduling import cycle_by_name
+
+from celeryfleet.worker import redis_channel, seam
+
+
+class Heartbeat:
+    """Counts what it is told."""
+
+    def __init__(self) -> None:
+        self.ticks = self.failed = 0
+        self.connecting = False
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+    def task_failed(self) -> None:
+        self.failed += 1
+
+
+@pytest.fixture
+def app() -> Iterator[Celery]:
+    app = Celery("shop", set_as_current=False, broker="memory://")
+    yield app
+    app.close()
+
+
+def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
+    """Return a consumer of ours that has not been set up by Celery."""
+    made: Any = object.__new__(
+        type("Made", (seam.Consumer, base), {"heartbeat": Heartbeat(), "restore": ["web-1@host"]})
+    )
+    made.app = app
+    made.channel_errors = (ChannelError,)
+    made.connection_errors = (ConnectionError,)
+    made._done, made._returned, made._channel = set(), set(), None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "overridden"),
+    [
+        (
+            seam.Consumer,
+            CeleryConsumer,
+            {
+                *("start", "update_strategies", "connect", "ensure_connected"),
+                *("on_connection_error_after_connected", "on_close"),
+            },
+        ),
+        (seam.Request, CeleryRequest, {"on_failure", "on_timeout"}),
+        (
+            redis_channel.Channel,
+            redis.Channel,
+            {"from_transport_options", "basic_ack", "basic_reject", "_brpop_start"},
+        ),
+        (redis_channel.Transport, redis.Transport, {"Channel"}),
+    ],
+)
+def test_our_classes_override_what_they_mean_to_and_nothing_else(
+    ours: type, theirs: type, overridden: set[str]
+) -> None:
+    same = {name for name in vars(ours) if name in dir(theirs) and not name.startswith("__")}
+    assert same == overridden
+
+
+def test_what_our_consumer_remembers_has_names_that_celery_does_not_use(app: Celery) -> None:
+    consumer = CeleryConsumer(lambda request: None, app=app, controller=SimpleNamespace(use_eventloop=False))
+    names = set(vars(consumer))
+    assert "heart" in names
+    assert names.isdisjoint({"heartbeat", "restore", "_handed_over", "_done", "_returned", "_channel"})
+
+
+def test_a_consumer_of_the_apps_own_stays_and_is_derived_from(app: Celery) -> None:
+    app.conf.worker_consumer = f"{__name__}:TheirConsumer"
+    heartbeat: Any = Heartbeat()
+    made: list[Any] = []
+
+    class Settled(seam.worker_class(app, heartbeat, [], lambda: None)):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.app = app
+            self.setup_defaults()
+            made.append(self.consumer_cls)
+
+    Settled()
+    assert [kind.__name__ for kind in made[0].__mro__[1:4]] == ["Consumer", "TheirConsumer", "Consumer"]
+    assert made[0].heartbeat is heartbeat
+
+
+class TheirConsumer(CeleryConsumer):  # type: ignore[misc]
+    """Of an app."""
+
+
+def test_it_beats_while_celery_looks_for_the_broker(app: Celery) -> None:
+    class Connection:
+        def ensure_connection(self, errback: object, retries: object, callback: Callable[[], None]) -> Any:
+            callback()
+            callback()
+            return self
+
+    consumer, connection = consumer_of(app), Connection()
+    assert consumer.ensure_connected(connection) is connection
+    assert consumer.heartbeat.ticks == 2
+    assert "ensure_connection" not in vars(connection)
+
+
+def test_a_queue_that_rabbitmq_refuses_ends_the_worker_with_a_line(
+    app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "inequivalent arg 'x-max-priority' for queue 'mail' in vhost '/': received none but current is the value '9'"
+
+    class Refused(CeleryConsumer):  # type: ignore[misc]
+        def start(self) -> None:
+            raise ChannelError(f"PRECONDITION_FAILED - {text}", (50, 10), "Queue.declare", 406)
+
+    with pytest.raises(SystemExit) as ended:
+        consumer_of(app, Refused).start()
+    assert ended.value.code == 1
+    assert "mail" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_any_other_error_of_a_channel_is_celerys_to_handle(app: Celery) -> None:
+    class Broken(CeleryConsumer):  # type: ignore[misc]
+        def start(self) -> None:
+            raise ChannelError("of another kind")
+
+    with pytest.raises(ChannelError):
+        consumer_of(app, Broken).start()
+
+
+class Taken:
+    """A channel of the new connection, which is lost as well for so many calls."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.removed: list[str] = []
+        self.qos = self
+
+    def _remove_from_indices(self, tag: str) -> Any:
+        def execute() -> None:
+            if self.failures:
+                self.failures -= 1
+                raise ConnectionError
+            self.removed.append(tag)
+
+        return SimpleNamespace(execute=execute)
+
+
+def test_what_ends_without_a_connection_is_acknowledged_by_the_next_that_works(app: Celery) -> None:
+    consumer = consumer_of(app)
+    consumer._settle("first", False)
+    consumer._channel = lost = Taken(failures=99)
+    consumer._settle("second", False)
+    assert lost.removed == []
+    consumer._channel = found = Taken(failures=0)
+    consumer._settle("third", False)
+    assert sorted(found.removed) == ["first", "second", "third"]
+    assert consumer._done == set()
+
+
+def test_a_message_of_a_lost_channel_is_settled_elsewhere() -> None:
+    settled: list[tuple[str, bool]] = []
+    channel: Any = object.__new__(redis_channel.Channel)
+    channel.lose(lambda tag, requeue: settled.append((tag, requeue)))
+    channel.basic_ack("one")
+    channel.basic_reject("two", requeue=True)
+    assert settled == [("one", False), ("two", True)]
+    assert channel.do_restore is False
+
+
+@pytest.mark.parametrize(
+    ("strategy", "last", "lists"),
+    [
+        ("priority", "mail", ["web", "web:9", "mail", "mail:9", "late", "late:9"]),
+        ("round_robin", "mail", ["late", "late:9", "web", "web:9", "mail", "mail:9"]),
+    ],
+)
+def test_all_of_a_queue_is_read_before_anything_of_the_next(strategy: str, last: str, lists: list[str]) -> None:
+    sent: list[Any] = []
+    channel: Any = object.__new__(redis_channel.Channel)
+    connection = SimpleNamespace(send_command=lambda *words: sent.extend(words))
+    channel.client = SimpleNamespace(connection=connection)
+    channel.priority_steps, channel.sep = [0, 9], ":"
+    channel._active_queues, channel.active_fanout_queues = ["mail", "late", "web"], set()
+    channel._queue_cycle = cycle_by_name(strategy)()
+    channel.reading_order = ["web", "mail"] if strategy == "priority" else []
+    channel._update_queue_cycle()
+    channel._queue_cycle.rotate(last)
+    channel._brpop_start(1)
+    assert sent == ["BRPOP", *lists, 1]
+    assert channel._q_for_pri("mail", 9) == "mail:9"
+
+
+TASK = SimpleNamespace(acks_late=True, reject_on_worker_lost=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [
+        (ValueError(), True),
+        (Retry(), False),
+        (Ignore(), False),
+        (Reject(requeue=True), False),
+        (Reject(requeue=False), True),
+        (Terminated(), False),
+        (TimeLimitExceeded(1), False),
+        (WorkerLostError(), False),
+        (SystemExit(), True),
+    ],
+)
+def test_only_what_failed_for_good_is_counted(error: BaseException, failed: bool) -> None:
+    class Theirs(CeleryRequest):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._task = TASK
+
+        def on_failure(self, *_: Any, **__: Any) -> str:
+            return "handled"
+
+    made: Any = type("Made", (seam.Request, Theirs), {"__slots__": (), "heartbeat": Heartbeat()})()
+    assert made.on_failure(SimpleNamespace(exception=error)) == "handled"
+    assert made.heartbeat.failed == int(failed)
+
+
+def test_a_request_of_a_tasks_own_stays_and_is_derived_from(app: Celery) -> None:
+    class Theirs(CeleryRequest):  # type: ignore[misc]
+        """Of a task."""
+
+    class Strategies(CeleryConsumer):  # type: ignore[misc]
+        def update_strategies(self) -> None:
+            """Do what Celery does with them elsewhere."""
+
+    def nothing() -> None:
+        """Do nothing."""
+
+    task = app.task(name="shop.add", Request=Theirs, shared=False)(nothing)
+    plain = app.task(name="shop.plain", shared=False)(nothing)
+    consumer = consumer_of(app, Strategies)
+    consumer.update_strategies()
+    assert [kind.__name__ for kind in app.tasks[task.name].Request.__mro__[1:3]] == ["Request", "Theirs"]
+    first = app.tasks[plain.name].Request
+    assert issubclass(first, seam.Request)
+    consumer.update_strategies()
+    assert app.tasks[plain.name].Request is first
+    assert Task.Request == "celery.worker.request:Request"
