@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from celeryfleet.errors import FleetError
 from celeryfleet.importers import variables
-from celeryfleet.importers.environment import DJANGO
+from celeryfleet.importers.environment import DJANGO, fits
 from celeryfleet.importers.found import Fate, Note, Worker
 from celeryfleet.text import listed
 
-_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 _HINT = "Name it: --app shop.celery"
 
 
@@ -92,8 +91,7 @@ def _guessed(unnamed: Sequence[Worker], others: Sequence[str], notes: list[Note]
 
 
 def _check(app: str, where: str) -> None:
-    settled = variables.settled(app, dict.fromkeys(variables.required(app), "x")) if variables.readable(app) else None
-    if settled is None or not _DOTTED.fullmatch(settled):
+    if not fits("app", app):
         hint = f"Celery wants a module, perhaps with an attribute. {_HINT}"
         raise FleetError(f'the app is "{app}", which Python could not import.', where, hint)
 
@@ -108,4 +106,4 @@ def django(workers: Sequence[Worker], notes: list[Note]) -> tuple[str, str]:
         where = next(iter(found.values())).removesuffix(f" {DJANGO}")
         notes.append(Note(Fate.CHANGED, where, f"workers have different {DJANGO}s: each pool has its own"))
     value, origin = next(iter(found.items()), ("", ""))
-    return (value, origin) if len(found) == 1 and variables.readable(value) else ("", "")
+    return (value, origin) if len(found) == 1 and fits("django", value) else ("", "")

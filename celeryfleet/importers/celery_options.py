@@ -146,7 +146,8 @@ def _veiled(word: str) -> str:
 
 def from_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the options that the environment sets by way of click, as CELERY_WORKER_QUEUES."""
-    names = {f"CELERY_WORKER_{param.name.upper()}": param.name for param in _celery().commands["worker"].params}
+    params = (param for param in _celery().commands["worker"].params if not param.is_flag)
+    names = {f"CELERY_WORKER_{param.name.upper()}": param.name for param in params}
     return {names[variable]: value for variable, value in env.items() if value and variable in names}
 
 
@@ -156,47 +157,39 @@ _MOST_NODES = 1000
 _STARTS = ("start", "restart", "show")
 
 
-@dataclass(slots=True)
-class Nodes:
-    """What one `celery multi` starts."""
-
-    #: (name, arguments) of each
-    nodes: list[tuple[str, Words]] = field(default_factory=list)
-    #: what was not understood, each a sentence
-    doubts: list[str] = field(default_factory=list)
-
-
 def starts(words: Words) -> bool:
     """Tell whether these arguments of `celery multi` start nodes: its command is the first word that is no option."""
     return next((word for word in words if not word.startswith("-") and not varies(word)), "") in _STARTS
 
 
-def expand(words: Sequence[str], known: Mapping[str, str]) -> Nodes:
-    """Return the nodes of `celery multi start …`; `words` follow the command, `known` are variables."""
+def nodes(words: Sequence[str], known: Mapping[str, str], doubts: list[str]) -> list[tuple[str, Words]]:
+    """Return the name and the arguments of each node of `celery multi start …`.
+
+    `words` follow the command, `known` are variables, and what is not understood is added to `doubts`, as sentences.
+    """
     from celery.apps.multi import MultiParser, NamespacedOptionParser
     from celery.bin.multi import MultiTool
 
-    found = Nodes()
     end = words.index("--") if "--" in words else len(words)
     reserved = [option for option, _ in MultiTool.reserved_options]
-    own = [word for word in _with_values(words[:end], found.doubts) if word not in reserved]
+    own = [word for word in _with_values(words[:end], doubts) if word not in reserved]
     line, multi = NamespacedOptionParser(own), MultiParser()
     multi.Node = lambda name, cmd, append, options, settings: (name, options)
     try:
         line.parse()
-        line.values = _names(line.values, known, found.doubts)
+        line.values = _names(line.values, known, doubts)
         numbers = re.findall(r"[0-9]+", ",".join([*line.namespaces, *line.values[: len(line.values) == 1]]))
         if any(int(number) > _MOST_NODES for number in numbers):
             raise ValueError(f"more than {_MOST_NODES} nodes are too many")
-        _leave_out_others(line, found.doubts)
-        nodes = list(multi.parse(line))
+        _leave_out_others(line, doubts)
+        found = list(multi.parse(line))
     except (ValueError, KeyError, IndexError) as error:
-        found.doubts.append(f"the arguments of `celery multi` cannot be read: {error}")
-        return found
-    for name, options in nodes:
-        arguments = (part for option in options.items() for part in _written(*option))
-        found.nodes.append((name.partition("@")[0], (*arguments, *words[end:])))
-    return found
+        doubts.append(f"the arguments of `celery multi` cannot be read: {error}")
+        return []
+    return [
+        (name.partition("@")[0], (*(part for option in options.items() for part in _written(*option)), *words[end:]))
+        for name, options in found
+    ]
 
 
 def _leave_out_others(line: Any, doubts: list[str]) -> None:
@@ -229,13 +222,11 @@ def _with_values(words: Sequence[str], doubts: list[str]) -> Iterator[str]:
 
 def _names(written: Sequence[str], known: Mapping[str, str], doubts: list[str]) -> list[str]:
     """Return the nodes' names or their number; one node where the file does not tell."""
-    names: list[str] = []
-    for word in written:
-        value = settled(word, known)
-        if value is None:
-            doubts.append(f"`{word}`: the file does not tell what it holds, nodes or options")
-        names += (value or "").split()
-    return names or ["1"]
+    values = {word: settled(word, known) for word in written}
+    doubts += [
+        f"`{word}`: the file does not tell what it holds, nodes or options" for word in values if values[word] is None
+    ]
+    return " ".join(value or "" for value in values.values()).split() or ["1"]
 
 
 def _written(option: str, value: str | None) -> Words:

@@ -22,10 +22,9 @@ from celeryfleet.fleetfile.tree import (
     entries,
     is_null,
     text,
-    truth,
 )
 from celeryfleet.importers import shell, variables, yamltext
-from celeryfleet.importers.found import Fate, Line, Note, Program, Reading
+from celeryfleet.importers.found import FOLDER, USER, Fate, Line, Note, Program, Reading, leftovers
 
 _HINT = "A compose file has `services:` with a `command:` each."
 #: images of brokers → the URL of a service of that name
@@ -213,28 +212,21 @@ class _Service:
     def _leftovers(self) -> Iterator[Note]:
         """Say what a worker's service has that a fleet has not."""
         for key, entry in entries(self.node):
-            what = self._said(key, entry.node)
-            if what:
-                yield Note(Fate.LOST, _place(entry.mark), what, self.name)
+            where, value = _place(entry.mark), text(entry.node)
+            if value is not None:
+                yield from leftovers([(key, value, where)], _SAYINGS, ": ", self.name)
+            if key == "healthcheck":
+                what = "`healthcheck`: a worker that is silent or does not consume is replaced anyway"
+                yield Note(Fate.LOST, where, what, self.name)
+            if key in _LIMITS or (key == "deploy" and child(entry.node, "resources") is not None):
+                shown = "deploy.resources" if key == "deploy" else key
+                what = f"`{shown}`: it bounds the container; `max_memory_per_child` bounds a process of a worker"
+                yield Note(Fate.LOST, where, what, self.name)
 
-    def _said(self, key: str, node: Node) -> str:
-        value = text(node) or ""
-        match key:
-            case "healthcheck":
-                return "`healthcheck`: a worker that is silent or does not consume is replaced anyway"
-            case "restart" if value in ("no", "false") or truth(value) is False:
-                return "`restart: no`: a fleet starts a worker again, up to `max_restarts`"
-            case "stop_signal" if value not in ("SIGTERM", "TERM", "15"):
-                return f"`stop_signal: {value}`: a stop is warm, and cold after `stop_grace_period`"
-            case "working_dir":
-                return f"`working_dir: {value}`: fleet.yaml belongs in that folder, for the app is imported from there"
-            case "user":
-                return f"`user: {value}`: the fleet runs as the user who starts it"
-            case key if key in _LIMITS:
-                return f"`{key}`: it bounds the container; `max_memory_per_child` bounds a process of a worker"
-            case "deploy" if child(node, "resources") is not None:
-                return (
-                    "`deploy.resources`: they bound the container; `max_memory_per_child` bounds a process of a worker"
-                )
-            case _:
-                return ""
+
+_SAYINGS = {
+    "restart": ("(?!no|false).*", "a fleet starts a worker again, up to `max_restarts`"),
+    "stop_signal": ("(SIG)?TERM|15", "a stop is warm, and cold after `stop_grace_period`"),
+    "working_dir": ("", FOLDER),
+    "user": ("", USER),
+}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from celeryfleet.fleetfile.names import results_problem, url_problem
+from celeryfleet.fleetfile import names
+from celeryfleet.fleetfile.cursor import Cursor, Refused
+from celeryfleet.fleetfile.tree import Mark, ScalarNode
 from celeryfleet.importers import variables
 from celeryfleet.importers.found import Fate, Note, Program, Worker
 from celeryfleet.plan.secrets import MASK, is_secret, masked, masked_origin
@@ -45,7 +47,12 @@ class Setting:
 
 def setting(key: str, workers: Sequence[Worker], programs: Sequence[Program], notes: list[Note]) -> Setting | None:
     """Find `broker` or `results`: what a worker is told, else what another program is told."""
-    found = [candidate for candidate in _candidates(key, workers, programs) if _fits(key, *candidate, notes)]
+    found = []
+    for name, value, where in _candidates(key, workers, programs):
+        if fits(key, value):
+            found.append((name, value, where))
+        else:  # it is not shown, since it may hold a credential
+            notes.append(Note(Fate.LOST, where, f"{name} is nothing that fleet.yaml takes as `{key}:`"))
     if not found:
         return None
     name, value, where = found[0]
@@ -79,14 +86,22 @@ def _candidates(key: str, workers: Sequence[Worker], programs: Sequence[Program]
                 yield name, value, where
 
 
-def _fits(key: str, name: str, value: str, where: str, notes: list[Note]) -> bool:
-    """Tell whether fleet.yaml would take a value; it is not shown, since it may hold a credential."""
+def fits(key: str, value: str) -> bool:
+    """Tell whether fleet.yaml would take a value, once its variables are set."""
     tried = variables.settled(variables.tried(key, value), {}) if variables.readable(value) else None
-    problem = url_problem if key == "broker" else results_problem
-    if not (tried or "").strip() or problem(str(tried)):
-        notes.append(Note(Fate.LOST, where, f"{name} is nothing that fleet.yaml takes as `{key}:`"))
+    try:
+        _READERS[key](Cursor.of(ScalarNode(tried or "", Mark(""), plain=False)))
+    except Refused:
         return False
     return True
+
+
+_READERS: dict[str, Callable[[Cursor], str]] = {
+    "app": names.module,
+    "broker": names.url,
+    "django": names.module,
+    "results": names.results,
+}
 
 
 def _kept_out(variable: str, where: str) -> Note:
@@ -123,7 +138,7 @@ def environment(env: Mapping[str, str], where: str, notes: list[Note]) -> dict[s
         elif _is_credential(name, value):
             notes.append(_kept_out(name, where))
         else:
-            named = any(name in names for names in _VARIABLES.values())
+            named = any(name in known for known in _VARIABLES.values())
             kept[name] = f"${{{name}:-{value}}}" if named and "${" not in value else value
     return kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -35,6 +36,20 @@ class Note:
     def place(self) -> str:
         """Return where it is, and whose it is."""
         return f"{self.where} {self.who}".rstrip()
+
+
+#: what is to be said of a folder or a user that a worker is started in or as
+FOLDER = "fleet.yaml belongs there, for the app is imported from there"
+USER = "the fleet runs as the user who starts it"
+#: key → values that need no word, as a pattern, and what is to be said of others
+Sayings = Mapping[str, tuple[str, str]]
+
+
+def leftovers(values: Iterable[tuple[str, str, str]], sayings: Sayings, sign: str, who: str) -> Iterator[Note]:
+    """Say of keys, each with its value and place, what a fleet has not."""
+    for key, value, where in values:
+        if key in sayings and not re.fullmatch(sayings[key][0], value, re.IGNORECASE):
+            yield Note(Fate.LOST, where, f"`{key}{sign}{value}`: {sayings[key][1]}", who)
 
 
 def grouped(notes: Iterable[Note], fate: Fate) -> Iterator[str]:

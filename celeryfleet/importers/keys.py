@@ -15,7 +15,7 @@ from celeryfleet.fleetfile.interpolate import interpolated
 from celeryfleet.fleetfile.model import Pool
 from celeryfleet.fleetfile.parser import parse_yaml
 from celeryfleet.importers import variables, yamltext
-from celeryfleet.importers.found import Fate, Line, Worker
+from celeryfleet.importers.found import FOLDER, USER, Fate, Line, Worker
 from celeryfleet.importers.workers import BEAT, LOGS
 from celeryfleet.text import listed
 
@@ -197,8 +197,6 @@ def _refused(found: Sequence[Line]) -> dict[str, str]:
 
 # --- What a pool has no key for ---------------------------------------------------------------------------
 
-_PROCESS = ": a fleet knows its processes itself"
-_USER = ": the fleet runs as the user who starts it"
 _FATES: Mapping[str, tuple[Fate, str]] = {
     "beat": (Fate.LOST, f": {BEAT[0].lower()}{BEAT[1:]}"),
     "schedule_filename": (Fate.LOST, ": see -B"),
@@ -211,13 +209,13 @@ _FATES: Mapping[str, tuple[Fate, str]] = {
     "executable": (Fate.LOST, ": celeryfleet runs workers with its own Python"),
     "loader": (Fate.LOST, ": an app has the loader that it names itself"),
     "autoreload": (Fate.LOST, ": `celeryfleet reload` reads new code"),
-    "uid": (Fate.LOST, _USER),
-    "gid": (Fate.LOST, _USER),
-    "umask": (Fate.LOST, _USER),
+    "uid": (Fate.LOST, f": {USER}"),
+    "gid": (Fate.LOST, f": {USER}"),
+    "umask": (Fate.LOST, f": {USER}"),
     "pythonpath": (Fate.LOST, ": the app is imported from the folder of fleet.yaml"),
-    "workdir": (Fate.CHANGED, ": fleet.yaml belongs there, for the app is imported from its folder"),
+    "workdir": (Fate.CHANGED, f": {FOLDER}"),
     "logfile": (Fate.NEEDLESS, LOGS),
-    "pidfile": (Fate.NEEDLESS, _PROCESS),
+    "pidfile": (Fate.NEEDLESS, ": a fleet knows its processes itself"),
     "detach": (Fate.NEEDLESS, ": `celeryfleet up -d`"),
     "without_gossip": (Fate.NEEDLESS, ": a fleet's workers have none"),
     "without_mingle": (Fate.NEEDLESS, ": a fleet's workers have none"),

@@ -11,21 +11,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from celeryfleet.importers import shell, variables, wrappers
-from celeryfleet.importers.found import Command, Fate, Note, Program, Reading
-from celeryfleet.importers.workers import BEAT, mentions
+from celeryfleet.importers.found import FOLDER, USER, Command, Fate, Note, Program, Reading, leftovers
+from celeryfleet.importers.workers import BEAT
 
 _UNIT = re.compile(r"\s*ExecStart\s*=\s*[-@:+!]*(.*)", re.DOTALL)
-_TOLD = re.compile(r"\s*(EnvironmentFile|User|WorkingDirectory)\s*=\s*(.+)")
 #: what looks like a unit's key but is a variable of a script
 _ASSIGNED = re.compile(r"\s*[A-Z]+=")
 _ENVIRONMENT = re.compile(r"\s*Environment\s*=\s*(.*)", re.DOTALL)
-_IGNORED_UNIT = re.compile(r"\s*(?:\[|Exec[A-Z]\w*\s*=|[A-Z][A-Za-z]+\s*=)")
-#: keys of a systemd unit → what is to be said of them
-_OF_THE_UNIT = {
-    "EnvironmentFile": "`celeryfleet --env-file {} import multi …` reads what it sets",
-    "User": "the fleet runs as the user who starts it",
-    "WorkingDirectory": "fleet.yaml belongs there, for the app is imported from there",
+_OTHER_KEY = re.compile(r"\s*(?:\[|([A-Z][A-Za-z]+)\s*=\s*)(.*)", re.DOTALL)
+#: keys of a systemd unit and variables of the init script
+_SAYINGS = {
+    "EnvironmentFile": ("", "`celeryfleet --env-file FILE import multi …` reads what it sets"),
+    **dict.fromkeys(("User", "CELERYD_USER", "CELERYD_GROUP"), ("", USER)),
+    **dict.fromkeys(("WorkingDirectory", "CELERYD_CHDIR"), ("", FOLDER)),
 }
+#: variables of the init script: those whose line is that of the command, the first that there is…
+_TELLING = ("CELERYD_NODES", "CELERYD_OPTS", "CELERY_APP")
+#: …and those that say what a worker leaves behind
+_FILES = ("CELERYD_LOG_FILE", "CELERYD_PID_FILE", "CELERY_CREATE_DIRS", "CELERYD_PID_DIR", "CELERYD_LOG_DIR")
 
 
 @dataclass(slots=True)
@@ -44,10 +47,9 @@ class _Script:
     def line(self, line: str, where: str) -> None:
         """Take a logical line of a script or a unit."""
         unit, environment = _UNIT.fullmatch(line), _ENVIRONMENT.fullmatch(line)
-        if unit is None and environment is None and _IGNORED_UNIT.match(line) and not _ASSIGNED.match(line):
-            if match := _TOLD.match(line):
-                what = _OF_THE_UNIT[match[1]].format(match[2].strip().removeprefix("-"))
-                self.notes.append(Note(Fate.LOST, where, f"`{match[1]}={match[2].strip()}`: {what}"))
+        other = None if unit or environment or _ASSIGNED.match(line) else _OTHER_KEY.fullmatch(line)
+        if other:
+            self.notes += leftovers([(other[1], other[2].strip(), where)], _SAYINGS, "=", "")
             return
         text = unit[1] if unit else f"export {environment[1]}" if environment else line
         try:
@@ -67,7 +69,7 @@ class _Script:
     def program(self) -> Program | None:
         """Return what it starts: its own commands, or what the init script makes of its variables."""
         env = {name: value for name, value in self.values.items() if name in self.exported}
-        if any(map(mentions, self.commands)):
+        if any(map(_mentions, self.commands)):
             return Program("", self.file, tuple(self.commands), env)
         return self._init_script(env) if any(name.startswith("CELERYD_") for name in self.places) else None
 
@@ -85,9 +87,9 @@ class _Script:
         return Program("", where, (command,), {**env, **config}, leftovers=tuple(self._leftovers()))
 
     def _leftovers(self) -> Iterator[Note]:
-        for names, fate, what in _OF_THE_INIT_SCRIPT:
-            for name in (name for name in names.split() if name in self.places):
-                yield Note(fate, self.places[name], what.format(name=name, value=self.values[name]))
+        yield from leftovers(((name, self.values[name], self.places[name]) for name in self.places), _SAYINGS, "=", "")
+        for name in (name for name in _FILES if name in self.places):
+            yield Note(Fate.NEEDLESS, self.places[name], f"`{name}`: a fleet keeps its files in .celeryfleet/")
 
 
 def read(source: str, file: str, known: Mapping[str, str]) -> Reading:
@@ -102,26 +104,15 @@ def read(source: str, file: str, known: Mapping[str, str]) -> Reading:
     return Reading(() if program is None else (program,), tuple(script.notes))
 
 
-#: variables whose line is that of the command, the first that there is
-_TELLING = ("CELERYD_NODES", "CELERYD_OPTS", "CELERY_APP")
-#: variables of the init script that say what a worker runs in and leaves behind, and what is to be said of them
-_OF_THE_INIT_SCRIPT = (
-    (
-        "CELERYD_CHDIR",
-        Fate.LOST,
-        "`{name}={value}`: fleet.yaml belongs there, for the app is imported from there",
-    ),
-    ("CELERYD_USER CELERYD_GROUP", Fate.LOST, "`{name}={value}`: the fleet runs as the user who starts it"),
-    (
-        "CELERYD_LOG_FILE CELERYD_PID_FILE CELERY_CREATE_DIRS CELERYD_PID_DIR CELERYD_LOG_DIR",
-        Fate.NEEDLESS,
-        "`{name}`: a fleet keeps its files in .celeryfleet/",
-    ),
-)
-
-
 def _split(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError:
         return text.split()
+
+
+def _mentions(command: Command) -> bool:
+    try:
+        return wrappers.mentions(command.words)
+    except ValueError:
+        return True  # which will be said

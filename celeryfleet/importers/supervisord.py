@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile.tree import truth
 from celeryfleet.importers import shell, variables, yamltext
-from celeryfleet.importers.found import Fate, Line, Note, Program, Reading
+from celeryfleet.importers.found import FOLDER, USER, Fate, Line, Note, Program, Reading, leftovers
 
 _SECTION = re.compile(r"\[([^\]]+)\]")
 _KEY = re.compile(r"([^=:\s;#][^=:]*?)\s*[=:]")
@@ -131,28 +130,20 @@ class _Program:
 
     def _leftovers(self) -> Iterator[Note]:
         """Say what a worker's program has that a fleet has not."""
-        for key, value in self.keys.items():
-            if what := _said(key, self._expanded(value)):
-                yield Note(Fate.LOST, self.places[key], what, self.name)
+        values = ((key, self._expanded(value), self.places[key]) for key, value in self.keys.items())
+        return leftovers(values, _SAYINGS, "=", self.name)
 
 
-def _said(key: str, value: str) -> str:
-    match key:
-        case "directory":
-            return f"`directory={value}`: fleet.yaml belongs in that folder, for the app is imported from there"
-        case "user":
-            return f"`user={value}`: the fleet runs as the user who starts it"
-        case "autostart" if truth(value) is False:
-            return "`autostart=false`: a fleet starts every pool; give this one `profiles` or `replicas: 0`"
-        case "autorestart" if truth(value) is not True:
-            return f"`autorestart={value}`: a fleet starts a worker again, up to `max_restarts`"
-        case "stopsignal" if value not in ("TERM", "SIGTERM"):
-            return f"`stopsignal={value}`: a stop is warm, and cold after `stop_grace_period`"
-        case "stopasgroup" if truth(value):
-            return "`stopasgroup=true`: it kills the children of a worker in mid-task; a fleet tells the worker alone"
-        case "priority":
-            return f"`priority={value}`: all pools start at once"
-        case "umask":
-            return f"`umask={value}`: set it before `celeryfleet up`"
-        case _:
-            return ""
+_SAYINGS = {
+    "directory": ("", FOLDER),
+    "user": ("", USER),
+    "autostart": ("true|yes|on|1", "a fleet starts every pool; give this one `profiles` or `replicas: 0`"),
+    "autorestart": ("true|yes|on|1", "a fleet starts a worker again, up to `max_restarts`"),
+    "stopsignal": ("(SIG)?TERM", "a stop is warm, and cold after `stop_grace_period`"),
+    "stopasgroup": (
+        "false|no|off|0",
+        "it kills the children of a worker in mid-task; a fleet tells the worker alone",
+    ),
+    "priority": ("", "all pools start at once"),
+    "umask": ("", "set it before `celeryfleet up`"),
+}

@@ -31,15 +31,6 @@ def readable(text: str) -> bool:
     return "$(" not in text and "`" not in text
 
 
-def alone(text: str) -> bool:
-    """Tell whether a text is one `${…}`, which may stand where fleet.yaml wants a number."""
-    return text.startswith("${") and text.endswith("}") and readable(text) and len(list(segments(text))) == _ALONE
-
-
-#: what comes before the variable, the variable, and what comes after it
-_ALONE = 3
-
-
 def required(text: str) -> set[str]:
     """Name the variables of a readable text that must be set."""
     found: set[str] = set()

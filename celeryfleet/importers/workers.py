@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from posixpath import basename
 
 from celeryfleet.importers import celery_options, wrappers
-from celeryfleet.importers.found import Command, Fate, Note, Program, Words, Worker
+from celeryfleet.importers.found import FOLDER, Command, Fate, Note, Program, Words, Worker
 from celeryfleet.importers.wrappers import Call
 from celeryfleet.text import listed
 
@@ -62,6 +62,8 @@ class _Script:
     known: Mapping[str, str]
     env: dict[str, str]
     folder: str = ""
+    #: of the command that this script is a word of
+    prefix: Words = ()
     #: within the `else` of an `if` whose first branch started something
     otherwise: bool = False
     #: commands that start nothing of Celery's
@@ -69,42 +71,46 @@ class _Script:
 
     def run(self, command: Command) -> None:
         """Follow one command."""
-        head = basename(command.words[0])
+        words, where = command.words, command.where or self.found.program.where
+        head = basename(words[0])
         if head in ("else", "elif", "fi"):
             self.otherwise = head != "fi" and self.found.celery
         try:
-            calls = list(wrappers.calls(command))
+            if call := wrappers.call(words):
+                self._take(replace(call, prefix=self.prefix + call.prefix), command, where)
+            elif wrappers.mentions(words):
+                for before, script in wrappers.scripts(words, where):
+                    self._within(self.prefix + before, script, where)
+            else:
+                self._step(words)
         except ValueError as error:
-            what = f"`{shown(command.words)}` is no command that a shell could read: {error}"
-            self._note(command.where, Fate.LOST, what)
-            calls = []
-        if not calls:
-            self._step(command)
-            return
-        env, folder = dict(self.env), self.folder  # what a script in the command assigns ends with that script
-        for call in calls:
-            for step in call.before:
-                self._step(step)
-            self._take(call, command.where or self.found.program.where)
-            for step in call.after:
-                self._step(step)
-        self.env, self.folder = env, folder
+            self._note(where, Fate.LOST, f"`{shown(words)}` is no command that a shell could read: {error}")
+
+    def _within(self, prefix: Words, script: Iterable[Command], where: str) -> None:
+        """Follow a script in a command; what it assigns ends with it."""
+        inner = replace(self, env=self.env | wrappers.assigned(prefix), prefix=prefix)
+        commands, joined = _joined(script)
+        if joined:
+            lines = listed(f"`{word}`" for word in joined)
+            what = f"to the shell a new line is a new command, as at {lines}: they are taken as options, as was meant"
+            self._note(where, Fate.CHANGED, what)
+        for command in commands:
+            inner.run(command)
 
     def _note(self, where: str, fate: Fate, what: str) -> None:
-        program = self.found.program
-        self.found.notes.append(Note(fate, where or program.where, what, program.name))
+        self.found.notes.append(Note(fate, where, what, self.found.program.name))
 
-    def _step(self, command: Command) -> None:
+    def _step(self, words: Words) -> None:
         """Follow a command that starts nothing of Celery's."""
-        assigned = wrappers.assignments(command.words)
+        assigned = wrappers.assignments(words)
         if assigned:
             self.env.update(assigned)
-        elif basename(command.words[0]) == "cd" and len(command.words) > 1:
-            self.folder = command.words[1]
-        elif _is_step(command.words):
-            self.beside.append(shown(command.words))
+        elif basename(words[0]) == "cd" and len(words) > 1:
+            self.folder = words[1]
+        elif _is_step(words):
+            self.beside.append(shown(words))
 
-    def _take(self, call: Call, where: str) -> None:
+    def _take(self, call: Call, command: Command, where: str) -> None:
         """Take one Celery command, and say what of it a fleet does not."""
         if call.name not in ("worker", "beat", "flower", "multi"):
             return
@@ -115,29 +121,22 @@ class _Script:
             self._note(where, Fate.LOST, what)
             return
         self.found.celery = True
-        for fate, what in (*wrappers.said(call), *self._around(call)):
+        for fate, what in wrappers.said(call):
             self._note(where, fate, what)
+        for file in command.files:
+            self._note(where, Fate.NEEDLESS, f"`{file}`{LOGS}")
+        if self.folder:
+            self._note(where, Fate.CHANGED, f"it runs in {self.folder}: {FOLDER}")
         if call.name == "worker":
             self._worker(self.found.program.name or "worker", call.args, call, where)
         elif call.name == "multi":
-            expanded = celery_options.expand(call.args[1:], self.known)
-            for doubt in expanded.doubts:
-                self._note(where, Fate.CHANGED, doubt)
-            for name, rest in expanded.nodes:
+            doubts: list[str] = []
+            for name, rest in celery_options.nodes(call.args[1:], self.known, doubts):
                 self._worker(name, rest, call, where)
+            for doubt in doubts:
+                self._note(where, Fate.CHANGED, doubt)
         else:
             self._note(where, Fate.LOST, self._other(call, where))
-
-    def _around(self, call: Call) -> Iterator[tuple[Fate, str]]:
-        if call.joined:
-            lines = listed(f"`{word}`" for word in call.joined)
-            what = f"to the shell a new line is a new command, as at {lines}: they are taken as options, as was meant"
-            yield Fate.CHANGED, what
-        for file in call.files:
-            yield Fate.NEEDLESS, f"`{file}`{LOGS}"
-        if self.folder:
-            what = f"it runs in {self.folder}: fleet.yaml belongs there, for the app is imported from there"
-            yield Fate.CHANGED, what
 
     def _other(self, call: Call, where: str) -> str:
         """Remember beat or Flower, and say what becomes of it."""
@@ -162,6 +161,22 @@ class _Script:
         self.found.workers.append(Worker(name, where, app, options, env, self.found.program, django))
 
 
+def _joined(commands: Iterable[Command]) -> tuple[list[Command], Words]:
+    """Give a command the options on the lines after it, and return those that began a line.
+
+    The next line of `command: >`, which is indented, is a new line to the shell.
+    """
+    found: list[Command] = []
+    joined: Words = ()
+    for command in commands:
+        if found and command.words[0].startswith("-"):
+            found[-1] = replace(found[-1], words=found[-1].words + command.words)
+            joined += command.words[:1]
+        else:
+            found.append(command)
+    return found, joined
+
+
 # --- What starts nothing that is known --------------------------------------------------------------------
 
 #: what a name says of a program that may start workers
@@ -175,8 +190,11 @@ _SERVERS = frozenset(["apache2", "caddy", "daphne", "granian", "gunicorn", "hype
 
 def unseen(program: Program, brokers: Iterable[str]) -> Note | None:
     """Say of a program that starts nothing known that it was not looked into, if its name or its script's tells so."""
-    if any(mentions(command) for command in program.commands):
-        return None
+    try:
+        if any(wrappers.mentions(command.words) for command in program.commands):
+            return None
+    except ValueError:
+        return None  # which was said already
     named = bool(_TELLING.search(program.name)) and not _WATCHES.search(program.name)
     named = named and not any(f"//{program.name}:" in url for url in brokers)
     what = ""
@@ -190,14 +208,6 @@ def unseen(program: Program, brokers: Iterable[str]) -> Note | None:
         if named and _is_step(words) and basename(words[0]) not in _SERVERS:
             what = f"`{shown(words)}` is not looked into: whether it starts Celery is not known"
     return Note(Fate.LOST, program.where, what, program.name) if what else None
-
-
-def mentions(command: Command) -> bool:
-    """Tell whether a command is one of Celery's, such as `celery inspect`."""
-    try:
-        return any(True for _ in wrappers.calls(command))
-    except ValueError:
-        return True  # which is said elsewhere
 
 
 def _is_step(words: Words) -> bool:

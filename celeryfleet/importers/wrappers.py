@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from posixpath import basename
 
 from celeryfleet.importers import celery_options, shell
-from celeryfleet.importers.found import Command, Fate, Words
+from celeryfleet.importers.found import USER, Command, Fate, Words
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 #: they name Celery without starting it
 TALKERS = re.compile(
     r"\[|\[\[|cat|chmod|chown|echo|grep|kill|killall|logger|ls|mkdir|pgrep|pip|pkill|printf|ps|rm|test|touch|trap|which"
 )
-#: levels of `sh -c "bash -c '…'"`
-_DEEPEST = 5
 #: the programs of Celery 3 and older, each a command of its own
 _PROGRAMS = {
     "celeryd": "worker",
@@ -39,69 +37,56 @@ class Call:
     prefix: Words = ()
     #: global options between `celery` and the name
     options: Words = ()
-    #: `VAR=value` before it
-    env: dict[str, str] = field(default_factory=dict)
     #: the word that is Celery, such as /srv/venv/bin/celery
     program: str = ""
-    #: options that stood on lines of their own, without a backslash before them
-    joined: Words = ()
-    #: commands of the script around it that start nothing of Celery's: those before it, and those after the last call
-    before: tuple[Command, ...] = ()
-    after: tuple[Command, ...] = ()
-    #: its redirections into files, as `>> worker.log`
-    files: Words = ()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Return what `VAR=value` before it assigns."""
+        return assigned(self.prefix)
 
 
-def calls(command: Command, depth: int = 0) -> Iterator[Call]:
-    """Find the Celery calls of one simple command, those of a script in it, such as `sh -c "…"`, too.
+def call(words: Words) -> Call | None:
+    """Find the Celery call among the words of a simple command. Raises ValueError."""
+    start = _start(words)
+    return next((found for index in range(start, len(words)) if (found := _call(words, index))), None)
 
-    Raises ValueError where a quote of that script is not closed.
+
+def scripts(words: Words, where: str) -> Iterator[tuple[Words, tuple[Command, ...]]]:
+    """Take apart the scripts among the words, as in `sh -c "…"`, that speak of Celery; yield the words before each too.
+
+    Raises ValueError where a quote of a script is not closed.
     """
-    words = command.words
-    start = next((i for i, word in enumerate(words) if not _ASSIGNMENT.fullmatch(word)), len(words))
-    if start == len(words) or TALKERS.fullmatch(basename(words[start])):
-        return
-    for index in range(start, len(words)):
-        call = _call(words, index)
-        if call is not None:
-            yield replace(call, files=command.files)
-            return
-    for index, word in enumerate(words):
-        if depth < _DEEPEST and any(c.isspace() for c in word) and "celery" in word.lower():
-            yield from _within(words[:index], word, depth)
+    for index in range(_start(words), len(words)):
+        if any(c.isspace() for c in words[index]) and "celery" in words[index].lower():
+            commands = shell.commands(words[index], where)
+            if [command.words for command in commands] != [(words[index],)]:
+                yield words[:index], commands
 
 
-def _within(prefix: Words, script: str, depth: int) -> Iterator[Call]:
-    found: list[Call] = []
-    idle: list[Command] = []
-    for inner in shell.commands(script):
-        if inner.words[0].startswith("-") and found:
-            # The next line of `command: >`, which is indented, is a new line to the shell.
-            last = found[-1]
-            found[-1] = replace(last, args=last.args + inner.words, joined=(*last.joined, inner.words[0]))
-            continue
-        inside = list(calls(inner, depth + 1))
-        for call in inside:
-            env, steps = assigned(prefix) | call.env, (*idle, *call.before)
-            found.append(replace(call, prefix=prefix + call.prefix, env=env, before=steps))
-            idle = []
-        idle += [] if inside else [inner]
-    if found and idle:
-        found[-1] = replace(found[-1], after=(*found[-1].after, *idle))
-    yield from found
+def mentions(words: Words) -> bool:
+    """Tell whether a command is one of Celery's, such as `celery inspect`. Raises ValueError."""
+    inner = (command.words for _, commands in scripts(words, "") for command in commands)
+    return call(words) is not None or any(map(mentions, inner))
+
+
+def _start(words: Words) -> int:
+    """Return where the program stands, after assignments; behind the end if it cannot start Celery."""
+    start = next((index for index, word in enumerate(words) if not _ASSIGNMENT.fullmatch(word)), len(words))
+    return len(words) if TALKERS.fullmatch(basename("".join(words[start : start + 1]))) else start
 
 
 def _call(words: Words, index: int) -> Call | None:
     word, name = words[index], basename(words[index]).removesuffix(".exe")
     prefix, rest = words[:index], words[index + 1 :]
     if name in _PROGRAMS and (name != "flower" or index == 0 or words[index - 1] == "-m"):
-        return Call(_PROGRAMS[name], rest, prefix, (), assigned(prefix), word)
+        return Call(_PROGRAMS[name], rest, prefix, (), word)
     if name == "celery.__main__.main":  # watchfiles celery.__main__.main --args '-A shop worker'
         rest = _watched(rest)
     elif name != "celery":
         return None
     options, command, args = celery_options.split(rest)
-    return Call(command, args, prefix, options, assigned(prefix), word) if command else None
+    return Call(command, args, prefix, options, word) if command else None
 
 
 def _watched(words: Words) -> Words:
@@ -136,14 +121,8 @@ _SAID: dict[str, tuple[Fate, str]] = {
         Fate.LOST,
         "instruments a process from outside: have the app do it, or try to start `celeryfleet up` under it",
     ),
-    "gosu|su-exec|su|sudo|runuser|chpst|setuidgid": (
-        Fate.LOST,
-        "changes the user: the fleet runs as the user who starts it",
-    ),
-    "nice|ionice|chrt|taskset|numactl|timeout": (
-        Fate.LOST,
-        "sets limits for a process: start celeryfleet under it",
-    ),
+    "gosu|su-exec|su|sudo|runuser|chpst|setuidgid": (Fate.LOST, f"changes the user: {USER}"),
+    "nice|ionice|chrt|taskset|numactl|timeout": (Fate.LOST, "sets limits for a process: start celeryfleet under it"),
     "dumb-init|tini|catatonit|docker-init": (Fate.NEEDLESS, "reaps processes: the supervisor does"),
     r"wait-for-it(\.sh)?|wait-for(\.sh)?|wait|dockerize": (
         Fate.LOST,
@@ -153,10 +132,7 @@ _SAID: dict[str, tuple[Fate, str]] = {
         Fate.CHANGED,
         "runs it in an environment of its own: install celeryfleet there and start `celeryfleet up` under it",
     ),
-    "docker|docker-compose|podman|kubectl": (
-        Fate.LOST,
-        "runs it in a container: celeryfleet runs where fleet.yaml is",
-    ),
+    "docker|docker-compose|podman|kubectl": (Fate.LOST, "runs it in a container: celeryfleet runs where fleet.yaml is"),
 }
 _SILENT = re.compile(
     r"!|\(|\{|(ba|da|k|z|a)?sh|command|do|elif|else|env|exec|if|manage\.py|nohup|setsid|stdbuf|then|time|while|"

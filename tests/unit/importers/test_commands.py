@@ -285,10 +285,11 @@ def test_nodes_are_those_of_celery_s_own_parser(words: str, tmp_path: Path) -> N
     for _, options_ in theirs:
         for own in ("-n", "--pidfile", "--logfile", "--executable"):
             del options_[own]
-    ours = celery_options.expand(words.split(), {})
-    assert ours.doubts == []
-    assert [name for name, _ in ours.nodes] == [name for name, _ in theirs]
-    for (_, mine), (_, theirs_) in zip(ours.nodes, theirs, strict=True):
+    doubts: list[str] = []
+    ours = celery_options.nodes(words.split(), {}, doubts)
+    assert doubts == []
+    assert [name for name, _ in ours] == [name for name, _ in theirs]
+    for (_, mine), (_, theirs_) in zip(ours, theirs, strict=True):
         flat = [
             f"{key}{'=' if key.startswith('--') else ' '}{value}" if value else key for key, value in theirs_.items()
         ]

@@ -85,6 +85,13 @@ def test_an_app_may_be_named_where_no_worker_does() -> None:
     assert parse(result.text, "/fleet.yaml", {}).app == "shop.celery"
 
 
+def test_a_settings_module_that_python_could_not_import_stays_in_the_environment() -> None:
+    """It was written as `django:`, which fleet.yaml refuses."""
+    result = convert("w: DJANGO_SETTINGS_MODULE='a b' celery -A shop worker\n", Ask("procfile", "FILE"))
+    (pool,) = parse(result.text, "/fleet.yaml", {}).pools.values()
+    assert pool.env == {"DJANGO_SETTINGS_MODULE": "a b"}
+
+
 def test_a_missing_env_file_is_left_out_and_said() -> None:
     text = "services: {w: {command: celery -A shop worker, env_file: [.env, more.env]}}\n"
     result = convert(text, Ask("compose", "FILE", exists=lambda path: path == ".env"))
