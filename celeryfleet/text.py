@@ -94,7 +94,7 @@ def middle(text: str, width: int) -> str:
         return text
     if width < 5:
         return cut(text, width)
-    tail = cut(text[::-1], (width - 1) // 2 + 1)[-2::-1]
+    tail = cut(text[::-1], width // 2 + 1)[-2::-1]
     return cut(text, width - columns(tail)) + tail
 
 

@@ -84,6 +84,7 @@ def page(word: str) -> str:
 def _write(verdict: Verdict, form: Form) -> None:
     from celeryfleet.cli import findings
     from celeryfleet.lint import Level
+    from celeryfleet.render.paint import has_colour
 
     if verdict.note:
         print(verdict.note, file=sys.stderr)
@@ -98,13 +99,9 @@ def _write(verdict: Verdict, form: Form) -> None:
         case Form.TEXT:
             for found in verdict.told:
                 stream = sys.stderr if found.level is Level.ERROR else sys.stdout
-                print(findings.as_text(found, _colored(stream), _width(stream)), file=stream)
+                print(findings.as_text(found, has_colour(stream), _width(stream)), file=stream)
             sys.stdout.flush()  # what is found stands before what is said of it
             print(_summary(verdict), file=sys.stderr)
-
-
-def _colored(stream: TextIO) -> bool:
-    return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _width(stream: TextIO) -> int | None:

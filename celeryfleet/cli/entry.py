@@ -58,8 +58,9 @@ def _settle_streams() -> None:
 
 def complain(error: FleetError) -> None:
     """Show what is wrong on stderr, a problem a line."""
-    color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    sign = "\x1b[31merror:\x1b[0m" if color else "error:"
+    from celeryfleet.render.paint import RED, has_colour, paint
+
+    sign = paint("error:", RED, has_colour(sys.stderr))
     for problem in error.problems:
         place = f"{problem.where}: " if problem.where else ""
         code = f" [{problem.code}]" if problem.code else ""

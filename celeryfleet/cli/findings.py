@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.lint import Level
+from celeryfleet.render.paint import AMBER, CYAN, RED, paint
 
 if TYPE_CHECKING:
     from celeryfleet.lint import Finding
 
-_COLORS = {Level.ERROR: "31", Level.WARNING: "33", Level.INFO: "36"}
+_COLORS = {Level.ERROR: RED, Level.WARNING: AMBER, Level.INFO: CYAN}
 _NOTICES = {Level.ERROR: "error", Level.WARNING: "warning", Level.INFO: "notice"}
 
 
@@ -21,8 +22,7 @@ def as_text(finding: Finding, color: bool, width: int | None) -> str:
     place = f"{finding.where}: " if finding.where else ""
     sign = f"{finding.level}:"
     first, *others = _filled(f"{sign} {place}{finding.what} [{finding.code}]", width, "")
-    if color:
-        first = first.replace(sign, f"\x1b[{_COLORS[finding.level]}m{sign}\x1b[0m", 1)
+    first = first.replace(sign, paint(sign, _COLORS[finding.level], color), 1)
     hint = [line for said in finding.hint.splitlines() for line in _filled(said, width, "  ")]
     return "\n".join([first, *others, *hint])
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +15,6 @@ from celeryfleet.text import listed
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
-    from celeryfleet.render.graph.live import Live
     from celeryfleet.render.graph.topology import Topology
 
 PANEL = "Write and check fleet.yaml"
@@ -40,20 +38,6 @@ _BY_SUFFIX = {
     ".gv": Form.DOT,
     ".svg": Form.SVG,
 }
-#: numbers of an ANSI sequence, by the style of a span
-_PAINT = {
-    "": "",
-    "strong": "1",
-    "faint": "2",
-    "well": "32",
-    "late": "33",
-    "bad": "31",
-    "line-1": "36",
-    "line-2": "35",
-    "line-3": "34",
-}
-#: what a terminal must know for lines to be drawn with
-_LINES = "─│▶★×"
 
 
 def register(app: typer.Typer) -> None:
@@ -76,29 +60,24 @@ def graph(
 
     Examples: [bold]celeryfleet graph[/] · [bold]celeryfleet graph --live[/] · [bold]celeryfleet graph -o fleet.svg[/]
     """
-    from celeryfleet.render.graph.survey import survey
-
     if as_json and form:
         raise FleetError("--json and --format exclude each other.", hint="--json is a format of its own.")
     if output:
         _refuse(output)
-    form = form or _meant(output, as_json)
-    session = context.obj
-    topology = survey(session.fleet, session.plan)
-    found = _live(session) if live else None
+    form = form or _form(output, as_json)
+    topology = _topology(context.obj, live)
     if as_json:
-        from celeryfleet.render.graph.document import document
+        _put(json.dumps(topology.to_json(), indent=2) + "\n", output)
+    elif form is Form.TEXT and output is None:
+        from celeryfleet.render.graph.drawing import show
 
-        _put(json.dumps(document(topology, found), indent=2) + "\n", output)
-        return Exit.OK
-    if form is Form.TEXT:
-        _text(topology, found, output)
+        show(topology, sys.stdout)
     else:
-        _put(_drawn(form, topology, found), output)
+        _put(_drawn(form, topology), output)
     return Exit.OK
 
 
-def _meant(output: Path | None, as_json: bool) -> Form:
+def _form(output: Path | None, as_json: bool) -> Form:
     """Return the form that a file's name asks for. Raises FleetError for an ending that stands for none."""
     suffix = output.suffix.lower() if output and not as_json else ""
     if suffix and suffix not in _BY_SUFFIX:
@@ -107,58 +86,35 @@ def _meant(output: Path | None, as_json: bool) -> Form:
     return _BY_SUFFIX.get(suffix, Form.TEXT)
 
 
-def _drawn(form: Form, topology: Topology, live: Live | None) -> str:
-    match form:
-        case Form.MERMAID:
-            from celeryfleet.render.graph.mermaid import mermaid
+def _topology(session: Session, live: bool) -> Topology:
+    """Survey the fleet, and ask the running one for its numbers; one that is down is drawn as such."""
+    from celeryfleet.render.graph.survey import survey, with_numbers
 
-            return mermaid(topology, live)
-        case Form.DOT:
-            from celeryfleet.render.graph.dot import dot
-
-            return dot(topology, live)
-        case _:
-            from celeryfleet.render.graph.svg import svg
-
-            return svg(topology, live)
-
-
-def _live(session: Session) -> Live:
-    """Ask the running fleet; one that is down is drawn as such."""
+    topology = survey(session.fleet, session.plan)
+    if not live:
+        return topology
     from celeryfleet.cli.insight import found
-    from celeryfleet.render.graph.live import live
 
     report = found(session)
     if report["state"] == "down":
         print(f"{report['fleet']} is down, and drawn as such. Start it: celeryfleet up -d --wait", file=sys.stderr)
     elif report["broker"]["trouble"]:
         print(f"The broker cannot be reached: {report['broker']['trouble']}.", file=sys.stderr)
-    return live(report)
+    return with_numbers(topology, report)
 
 
-# --- Where it goes ----------------------------------------------------------------------------------------
+def _drawn(form: Form, topology: Topology) -> str:
+    from celeryfleet.render.graph import dot, drawing, mermaid, svg
 
-
-def _text(topology: Topology, live: Live | None, output: Path | None) -> None:
-    from celeryfleet.render.graph.terminal import draw, plain
-    from celeryfleet.render.grid import paint
-    from celeryfleet.render.tables import screen
-
-    if output:
-        _put(plain(draw(topology, live)), output)
-        return
-    color, width = screen(sys.stdout, os.environ)
-    lines = draw(topology, live, width, not _draws_lines(sys.stdout))
-    print("".join("".join(paint(text, _PAINT[style], color) for text, style in line) + "\n" for line in lines), end="")
-
-
-def _draws_lines(stream: TextIO) -> bool:
-    """Tell whether a stream's encoding has the characters that lines are drawn with."""
-    try:
-        _LINES.encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+    match form:
+        case Form.MERMAID:
+            return mermaid.mermaid(topology)
+        case Form.DOT:
+            return dot.dot(topology)
+        case Form.SVG:
+            return svg.svg(topology)
+        case Form.TEXT:
+            return drawing.as_text(drawing.draw(topology))
 
 
 def _refuse(output: Path) -> None:

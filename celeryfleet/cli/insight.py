@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -85,6 +84,7 @@ def logs(
 
     Examples: [bold]celeryfleet logs -n 20[/] · [bold]celeryfleet logs mail -f[/]
     """
+    from celeryfleet.render.paint import has_colour
     from celeryfleet.supervise.logs import Follower, Prefixes
     from celeryfleet.supervise.logs import follow as follow_lines
     from celeryfleet.supervise.stamps import parse_since
@@ -102,8 +102,7 @@ def logs(
     except PermissionError as error:
         what = f"{error.filename} cannot be read: {error.strerror}."
         raise FleetError(what, hint="Is it the fleet of another user?", code=Exit.FAILURE) from None
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    prefixes = Prefixes([name for name, _ in backlog], color, prefix)
+    prefixes = Prefixes([name for name, _ in backlog], has_colour(sys.stdout), prefix)
     shown = _as_json if as_json else prefixes
     for name, line in backlog:
         print(shown(name, line))
@@ -166,8 +165,9 @@ def _watch(session: Session) -> int:
     with _second_screen():
         while True:
             from celeryfleet.render import tables as table
+            from celeryfleet.render.paint import screen
 
-            color, width = table.screen(sys.stdout, os.environ)
+            color, width = screen(sys.stdout)
             text = table.status(found(session), time.time(), color, width)
             sys.stdout.write("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J")
             sys.stdout.flush()

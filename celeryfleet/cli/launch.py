@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import selectors
 import signal
 import socket
@@ -186,14 +185,14 @@ def _troubles(status: dict[str, Any]) -> Iterator[str]:
 
 def foreground(plan: Plan, fleet: Fleet | None = None) -> int:
     """Show the logs until the fleet has stopped; signals to us are wishes for it."""
+    from celeryfleet.render.paint import has_colour
     from celeryfleet.supervise.logs import Follower, Prefixes
 
     names = [pool.worker_name(n) for pool in plan.pools for n in range(1, pool.replicas + 1)]
     shown = {"supervisor", *names}
     pools = {pool.name for pool in plan.pools}
     follower = Follower(Path(plan.state_dir) / "logs", lambda name: name in shown or name.rpartition("-")[0] in pools)
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    prefixes = Prefixes(["supervisor", *names], color)
+    prefixes = Prefixes(["supervisor", *names], has_colour(sys.stdout))
     signals = _Signals()
     client, ran = start(plan, fleet)
     with client:

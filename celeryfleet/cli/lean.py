@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
@@ -66,8 +65,9 @@ def show(found: Report, command: str, as_json: bool) -> None:
         print(json.dumps(report.document(found, command), indent=2))
         return
     from celeryfleet.render import tables as table
+    from celeryfleet.render.paint import screen
 
-    color, width = table.screen(sys.stdout, os.environ)
+    color, width = screen(sys.stdout)
     if command == "queues":
         print(table.queues(found, color, width), end="")
     elif command == "ps":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,10 +147,11 @@ def _lines(
     session: Session, decision: Decision, workers: Mapping[str, list[str]] | None, verbose: bool
 ) -> Iterable[str]:
     """Write a decision for people."""
-    from celeryfleet.render.grid import AMBER, BOLD, DIM, clean, paint, wrapped
-    from celeryfleet.render.tables import screen
+    from celeryfleet.render.grid import wrapped
+    from celeryfleet.render.paint import AMBER, BOLD, DIM, paint, screen
+    from celeryfleet.text import clean
 
-    color, width = screen(sys.stdout, os.environ)
+    color, width = screen(sys.stdout)
     target = ", ".join(decision.queues)
     shown = paint(clean(target), BOLD, color) if target else paint(f"nowhere: {_nowhere(session)}", AMBER, color)
     yield f"{clean(decision.task)} → {shown}"
@@ -237,7 +237,7 @@ def _passed(place: str, decision: Decision, verbose: bool) -> Iterable[str]:
 
 
 def _show_all(session: Session, app: Any, facts: AppFacts, as_json: bool) -> int:
-    from celeryfleet.render.tables import screen
+    from celeryfleet.render.paint import screen
 
     found = _decide_all(session, app, facts)
     if as_json:
@@ -249,7 +249,7 @@ def _show_all(session: Session, app: Any, facts: AppFacts, as_json: bool) -> int
         bare = [{key: value for key, value in row.items() if key != "schema_version"} for row in routes]
         print(json.dumps({"schema_version": 1, "routes": bare}, indent=2))
         return Exit.OK
-    print("\n".join(_table(session, found, *screen(sys.stdout, os.environ))))
+    print("\n".join(_table(session, found, *screen(sys.stdout))))
     for error in dict.fromkeys(str(one) for one in found.values() if isinstance(one, FleetError)):
         print(error, file=sys.stderr)
     unread = sum(not isinstance(one, FleetError) and not one.pools for one in found.values())
@@ -280,17 +280,18 @@ _NOTHING = "–"
 
 def _table(session: Session, found: Mapping[str, Decision | FleetError], color: bool, width: int) -> Iterable[str]:
     """Write a line for each task: no column that says nothing, and short names where full ones are too long."""
-    from celeryfleet.render.grid import clean, grid, wide
+    from celeryfleet.render.grid import grid
+    from celeryfleet.text import clean, columns
 
     rows = [_cells(session, name, one) for name, one in found.items()]
     kept = [
         n for n, title in enumerate(_COLUMNS) if title in ("TASK", "QUEUE") or any(r[n][0] != _NOTHING for r in rows)
     ]
-    needed = sum(max([len(_COLUMNS[n]), *(wide(row[n][0]) for row in rows)]) + 2 for n in kept) - 2
+    needed = sum(max([len(_COLUMNS[n]), *(columns(row[n][0]) for row in rows)]) + 2 for n in kept) - 2
     if width and needed > width:
         short = _short(found)
         rows = [[(clean(short[name]), ""), *row[1:]] for name, row in zip(found, rows, strict=True)]
-    return grid([_COLUMNS[n] for n in kept], [([row[n] for n in kept], False) for row in rows], color, width)
+    return grid([_COLUMNS[n] for n in kept], [[row[n] for n in kept] for row in rows], color, width)
 
 
 def _short(names: Iterable[str]) -> dict[str, str]:
@@ -301,7 +302,8 @@ def _short(names: Iterable[str]) -> dict[str, str]:
 
 
 def _cells(session: Session, name: str, found: Decision | FleetError) -> list[tuple[str, str]]:
-    from celeryfleet.render.grid import AMBER, DIM, clean
+    from celeryfleet.render.paint import AMBER, DIM
+    from celeryfleet.text import clean
 
     nothing = (_NOTHING, DIM)
     missed = "NO_ROUTE" if session.plan.routing.gives_back else "lost"

@@ -71,6 +71,7 @@ def canvas(
     from celeryfleet.client.kinds import Names
     from celeryfleet.client.steps import with_options
     from celeryfleet.render import progress
+    from celeryfleet.render.paint import has_colour
 
     text = session.fleet.canvases.get(what, what)
     session.require_broker()
@@ -88,7 +89,7 @@ def canvas(
     if as_json:
         print(json.dumps(_canvas_document(text, outcome), indent=2, default=str))
         return outcomes.code(outcome)
-    print(progress.picture(running.step, records, progress.has_colour(sys.stderr)), file=sys.stderr)
+    print(progress.picture(running.step, records, has_colour(sys.stderr)), file=sys.stderr)
     outcomes.narrate(f"{client.count(running.step)} tasks in {outcome.runtime_s:.2f} s{_spread(records)}", outcome)
     return outcomes.show(outcome, limit)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,13 +10,7 @@ from typing import TextIO
 from celeryfleet.client.outcome import GOOD, READY, Progress, Record
 from celeryfleet.client.picture import draw
 from celeryfleet.client.steps import Leaf, Step
-
-_RED, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
-
-
-def has_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether colours may be written."""
-    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+from celeryfleet.render.paint import DIM, GREEN, RED, paint
 
 
 @contextmanager
@@ -59,9 +52,7 @@ def picture(step: Step, records: Mapping[str, Record] | None = None, colour: boo
 def _mark(leaf: Leaf, records: Mapping[str, Record], colour: bool) -> str:
     record = records.get(leaf.id)
     if record is None or record.state not in READY:
-        sign, tint = "·", _DIM
-    elif record.state in GOOD:
-        sign, tint = "✓", _GREEN
-    else:
-        sign, tint = "✗", _RED
-    return f"{tint}{sign}{_PLAIN}" if colour else sign
+        return paint("·", DIM, colour)
+    if record.state in GOOD:
+        return paint("✓", GREEN, colour)
+    return paint("✗", RED, colour)

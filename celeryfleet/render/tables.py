@@ -5,30 +5,22 @@ Pure: takes a report, gives lines; knows no supervisor and no broker.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 
-from celeryfleet.render.grid import (
-    AMBER,
-    BOLD,
-    CYAN,
-    DIM,
-    GREEN,
-    RED,
-    clean,
-    grid,
-    length,
-    middle,
-    pieces,
-    wrapped,
-)
+from celeryfleet.render.grid import across, grid, wrapped
+from celeryfleet.render.paint import AMBER, BOLD, CYAN, DIM, GREEN, RED
+from celeryfleet.text import age, clean, columns, duration, middle, size
 
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
 
-    from celeryfleet.cli.report import Report
-    from celeryfleet.render.grid import Cell, Row
+    from celeryfleet.render.paint import Span
+
+    #: the document of `status --json`, and what in it is a worker or a queue
+    Report: TypeAlias = Mapping[str, Any]
+    Part: TypeAlias = Mapping[str, Any]
 
 #: sign and style of a state, of workers, fleets and brokers
 _STATES = {
@@ -48,9 +40,6 @@ _QUEUES = ("QUEUE", "READY", "UNACKED", "OLDEST", "CONSUMERS")
 _PROCESSES = ("PROCESS", "PID", "STATE", "UPTIME", "MEMORY", "QUEUES")
 #: lines of a failed worker's log
 _LOG = 6
-_NOTHING = "-"
-#: of a terminal that does not know its width
-_COLUMNS = 80
 
 
 def status(report: Report, now: float, color: bool, width: int) -> str:
@@ -63,33 +52,25 @@ def status(report: Report, now: float, color: bool, width: int) -> str:
         for line in note.splitlines():
             lines += wrapped(clean(line), ("!", AMBER), color, width)
     if report["state"] != "down":
-        lines += ["", *grid(_WORKERS, list(_pool_rows(report, now)), color, width)]
+        lines += ["", *grid(_WORKERS, list(_workers(report, now, color, width)), color, width)]
     if report["queues"] and (report["state"] != "down" or report["broker"]["state"] == "up"):
-        lines += ["", *grid(_QUEUES, [(_queue_cells(queue), False) for queue in report["queues"]], color, width)]
-    advice = list(hints(report))
-    if advice:
-        lines += ["", *(line for text in advice for line in wrapped(text, ("→", CYAN), color, width))]
-    return "\n".join(lines) + "\n"
+        lines += ["", *_queues(report, color, width)]
+    advice = [line for text in hints(report) for line in wrapped(text, ("→", CYAN), color, width)]
+    return "\n".join([*lines, *([""] if advice else []), *advice]) + "\n"
 
 
 def ps(report: Report, color: bool, width: int) -> str:
     """Render `ps`: one line for each process of the fleet that is known by name."""
     supervisor = report["supervisor"]
-    rows: list[Row] = []
+    rows: list[list[Span] | str] = []
     if supervisor["pid"] is not None:
-        first = [("supervisor", ""), (str(supervisor["pid"]), ""), ("up", GREEN)]
-        rows.append(([*first, (span(supervisor["uptime_s"]), ""), (_NOTHING, DIM), ("", "")], False))
+        uptime, pid = _cell(supervisor["uptime_s"], age), _cell(supervisor["pid"])
+        rows.append([("supervisor", ""), pid, ("up", GREEN), uptime, _cell(None), ("", "")])
     for pool in report["pools"]:
         for worker in pool["workers"]:
-            cells = [
-                (worker["name"], ""),
-                _known(worker["pid"]),
-                (worker["state"], _STATES[worker["state"]][1]),
-                (span(worker["uptime_s"]) if worker["pid"] else _NOTHING, "" if worker["pid"] else DIM),
-                _known(worker["rss_bytes"], memory),
-                (",".join(pool["queues"]), DIM),
-            ]
-            rows.append((cells, False))
+            state = (worker["state"], _STATES[worker["state"]][1])
+            rest = _cell(worker["rss_bytes"], size), (",".join(pool["queues"]), DIM)
+            rows.append([(worker["name"], ""), _cell(worker["pid"]), state, _uptime(worker), *rest])
     if not rows:
         return f"{report['fleet']} is {report['state']}\n"
     return "\n".join(grid(_PROCESSES, rows, color, width)) + "\n"
@@ -97,7 +78,7 @@ def ps(report: Report, color: bool, width: int) -> str:
 
 def queues(report: Report, color: bool, width: int) -> str:
     """Render `queues`: the queues alone."""
-    return "\n".join(grid(_QUEUES, [(_queue_cells(queue), False) for queue in report["queues"]], color, width)) + "\n"
+    return "\n".join(_queues(report, color, width)) + "\n"
 
 
 def hints(report: Report) -> Iterator[str]:
@@ -120,123 +101,95 @@ def hints(report: Report) -> Iterator[str]:
         elif _late(queue):
             pool = next((pool for pool in report["pools"] if queue["name"] in pool["queues"]), None)
             more = f" More workers: celeryfleet scale {pool['name']}={pool['want'] + 1}" if pool else ""
-            late = f"waits {span(queue['oldest_age_s'])}, longer than max_age {span(queue['max_age'])}."
+            late = f"waits {age(queue['oldest_age_s'])}, longer than max_age {duration(queue['max_age'])}."
             yield f"The oldest message of {queue['name']} {late}{more}"
 
 
-def screen(stream: TextIO, environ: Mapping[str, str]) -> tuple[bool, int]:
-    """Tell whether to colour, and how wide a stream is; not a terminal: plain, and as wide as it takes."""
-    wanted = environ.get("COLUMNS", "")
-    if not stream.isatty():
-        return False, int(wanted) if wanted.isdecimal() else 0
-    columns = int(wanted) if wanted.isdecimal() else os.get_terminal_size(stream.fileno()).columns
-    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb", columns or _COLUMNS
-
-
-def span(seconds: float | None) -> str:
-    """Write a length of time in at most two units: 8s, 3m12s, 1h05m, 2d03h."""
-    if seconds is None:
-        return _NOTHING
-    whole = max(0, int(seconds))
-    for unit, size, part, small in (("d", 86400, 3600, "h"), ("h", 3600, 60, "m"), ("m", 60, 1, "s")):
-        if whole >= size:
-            return f"{whole // size}{unit}{whole % size // part:02d}{small}"
-    return f"{whole}s"
-
-
-def memory(size: int) -> str:
-    """Write bytes in the unit that leaves two or three digits."""
-    if size >= 1_000_000_000:
-        return f"{size / 1e9:.1f} GB"
-    return f"{size / 1e6:.0f} MB" if size >= 1_000_000 else f"{size / 1e3:.0f} kB"
-
-
 def _headline(report: Report, color: bool, width: int) -> Iterator[str]:
-    state = report["state"]
-    sign, style = _STATES[state]
-    want = sum(pool["want"] for pool in report["pools"])
-    ready = sum(pool["ready"] for pool in report["pools"])
-    parts = [(report["fleet"], BOLD), (f"{sign} {state}", style)]
+    sign, style = _STATES[report["state"]]
+    want, ready = (sum(pool[key] for pool in report["pools"]) for key in ("want", "ready"))
+    parts = [(report["fleet"], BOLD), (f"{sign} {report['state']}", style)]
     if report["supervisor"]["uptime_s"] is not None:
-        parts.append((f"up {span(report['supervisor']['uptime_s'])}", ""))
+        parts.append((f"up {age(report['supervisor']['uptime_s'])}", ""))
         parts.append((f"{ready} of {want} workers ready", ""))
     broker = report["broker"]
-    sign, style = _STATES[broker["state"]]
-    tail = [("broker", DIM), (clean(broker["label"]), ""), (f"{sign} {broker['state']}", style)]
     if not broker["shown"]:
-        tail = []
-    if width and length(parts) + length(tail) + 2 > width:
-        yield pieces(parts, color, width)
-        tail[1] = (middle(tail[1][0], width - length([tail[0], tail[2]]) - 2), "")
-        yield pieces(tail, color, width)
-    else:
-        yield pieces([*parts, *tail], color, width)
+        yield across(parts, color, width)
+        return
+    sign, style = _STATES[broker["state"]]
+    label, state = clean(broker["label"]), f"{sign} {broker['state']}"
+    whole = [*parts, ("broker", DIM), (label, ""), (state, style)]
+    if width and sum(columns(text) + 2 for text, _ in whole) - 2 > width:
+        yield across(parts, color, width)
+        whole = [("broker", DIM), (middle(label, width - columns(state) - len("broker") - 4), ""), (state, style)]
+    yield across(whole, color, width)
 
 
-def _pool_rows(report: Report, now: float) -> Iterator[Row]:
+def _workers(report: Report, now: float, color: bool, width: int) -> Iterator[list[Span] | str]:
     for pool in report["pools"]:
-        style = GREEN if pool["ready"] >= pool["want"] else AMBER
-        kind = f"{pool['kind']} x {pool['concurrency']}"
-        counts = (f"{pool['ready']}/{pool['want']}", style)
-        yield [(pool["name"], BOLD), counts, (", ".join(pool["queues"]), ""), (kind, DIM)], True
+        counts = (f"{pool['ready']}/{pool['want']}", GREEN if pool["ready"] >= pool["want"] else AMBER)
+        kind = (f"{pool['kind']} x {pool['concurrency']}", DIM)
+        yield across([(pool["name"], BOLD), counts, (", ".join(pool["queues"]), ""), kind], color, width)
         for worker in pool["workers"]:
-            yield _worker_cells(worker), False
-            yield from _trouble(worker, now)
+            sign, style = _STATES[worker["state"]]
+            yield [
+                (f"  {sign} {worker['name']}", style),
+                (worker["state"], style),
+                _cell(worker["pid"]),
+                _uptime(worker),
+                _count(worker["restarts"], AMBER),
+                _count(worker["active"]),
+                _count(worker["processed"]),
+                _count(worker["failed"], RED),
+                _cell(worker["rss_bytes"], size),
+            ]
+            for text, style in _trouble(worker, now):
+                yield across([(f"      {text}", style)], color, width)
 
 
-def _worker_cells(worker: Mapping[str, Any]) -> list[Cell]:
-    sign, style = _STATES[worker["state"]]
-    alive = worker["pid"] is not None
-    return [
-        (f"  {sign} {worker['name']}", style),
-        (worker["state"], style),
-        _known(worker["pid"]),
-        (span(worker["uptime_s"]), "") if alive else (_NOTHING, DIM),
-        (f"{worker['restarts']:,}", AMBER if worker["restarts"] else DIM),
-        (f"{worker['active']:,}", "" if worker["active"] else DIM),
-        (f"{worker['processed']:,}", "" if worker["processed"] else DIM),
-        (f"{worker['failed']:,}", RED if worker["failed"] else DIM),
-        _known(worker["rss_bytes"], memory),
-    ]
-
-
-def _trouble(worker: Mapping[str, Any], now: float) -> Iterator[Row]:
+def _trouble(worker: Part, now: float) -> Iterator[Span]:
     """Say why a worker is not ready, and what a failed one said last."""
     if worker["state"] == "ready":
         return
-    last = worker["last_exit"]
-    if worker.get("cause"):
-        first, _, _ = worker["cause"].partition("\n")  # an app that fails to import is told in full above the table
-        yield [(f"      {clean(first)}", "")], True
-    if last and last["reason"] not in worker.get("cause", ""):
-        yield [(f"      last exit {span(now - last['at'])} ago: {clean(last['reason'])}", "")], True
+    last, cause = worker["last_exit"], worker.get("cause", "")
+    if cause:
+        yield clean(cause.partition("\n")[0]), ""  # an app that fails to import is told in full above the table
+    if last and last["reason"] not in cause:
+        yield f"last exit {age(now - last['at'])} ago: {clean(last['reason'])}", ""
     if last and worker["state"] in ("failed", "backoff"):
         for line in last["log"][-_LOG if worker["state"] == "failed" else -1 :]:
-            yield [(f"      │ {clean(line)}", DIM)], True
+            yield f"│ {clean(line)}", DIM
 
 
-def _queue_cells(queue: Mapping[str, Any]) -> list[Cell]:
-    missing = bool(queue["ready"]) and not queue["consumers"]
-    return [
-        (queue["name"], ""),
-        _count(queue["ready"]),
-        _count(queue["unacked"]),
-        (span(queue["oldest_age_s"]), AMBER if _late(queue) else "" if queue["ready"] else DIM),
-        (str(queue["consumers"]), RED if missing else ""),
+def _queues(report: Report, color: bool, width: int) -> Iterator[str]:
+    rows = [
+        [
+            (queue["name"], ""),
+            _count(queue["ready"]),
+            _count(queue["unacked"]),
+            _cell(queue["oldest_age_s"], age, AMBER if _late(queue) else "" if queue["ready"] else DIM),
+            (str(queue["consumers"]), RED if queue["ready"] and not queue["consumers"] else ""),
+        ]
+        for queue in report["queues"]
     ]
+    return grid(_QUEUES, rows, color, width)
 
 
-def _known(value: int | None, write: Any = str) -> Cell:
-    return (_NOTHING, DIM) if value is None else (write(value), "")
+def _cell(value: Any, write: Callable[[Any], str] = str, style: str = "") -> Span:
+    return ("-", DIM) if value is None else (write(value), style)
 
 
-def _count(value: int | None) -> Cell:
-    return (_NOTHING, DIM) if value is None else (f"{value:,}", "" if value else DIM)
+def _count(value: int | None, style: str = "") -> Span:
+    return _cell(value, "{:,}".format, style if value else DIM)
 
 
-def _late(queue: Mapping[str, Any]) -> bool:
-    age, limit = queue["oldest_age_s"], queue.get("max_age")
-    return age is not None and limit is not None and age > limit
+def _uptime(worker: Part) -> Span:
+    return _cell(worker["uptime_s"] if worker["pid"] else None, age)
+
+
+def _late(queue: Part) -> bool:
+    oldest, limit = queue["oldest_age_s"], queue.get("max_age")
+    return oldest is not None and limit is not None and oldest > limit
 
 
 def _pools_with(report: Report, state: str) -> list[str]:

@@ -174,5 +174,5 @@ def test_a_running_fleet_is_drawn_with_its_numbers(home: Home) -> None:  # noqa:
     assert "paused" in found
     drawing = ElementTree.fromstring(home.run("graph", "--live", "--format", "svg").stdout)
     texts = ["".join(element.itertext()) for element in drawing.iter("{http://www.w3.org/2000/svg}text")]
-    assert "ready" in texts, "the fleet's state"
+    assert any(text.startswith("shop (ready)") for text in texts), "the fleet's state"
     assert any(text.startswith("3 ready") for text in texts)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from celeryfleet.render.graph.channel import Channel, Port
-from celeryfleet.render.graph.layout import arrange
+from celeryfleet.render.graph.channel import Channel, Port, untangled
 from celeryfleet.render.graph.topology import EdgeKind, ExchangeNode, PoolNode, QueueNode, Source, Topology
 
 
@@ -15,122 +14,82 @@ class Band:
     """What lies side by side: one queue, or an exchange with its queues."""
 
     exchange: ExchangeNode | None
-    queues: tuple[QueueNode, ...]
-    sources: tuple[Source, ...]
-
-    @property
-    def root(self) -> str:
-        """Return the id of what its sources lead to."""
-        return self.exchange.id if self.exchange else self.queues[0].id
+    queues: list[QueueNode]
+    sources: list[Source]
 
 
-@dataclass(slots=True)
-class Rows:
-    """The first row of each node, by its id."""
+def bands(topology: Topology) -> tuple[list[Band], list[Source]]:
+    """Cut a topology into bands, in the order in which few lines to the pools cross.
 
-    sources: dict[str, int] = field(default_factory=dict)
-    middle: dict[str, int] = field(default_factory=dict)
-    pools: dict[str, int] = field(default_factory=dict)
-    channel: Channel = field(default_factory=Channel)
-
-    #: the first row below everything
-    end: int = 0
-
-
-def bands(topology: Topology) -> list[Band]:
-    """Cut a topology into bands, in the order in which few lines to the pools cross."""
-    names = [queue.name for queue in topology.queues]
-    lines = [(queue, pool.id) for pool in topology.pools for queue in pool.queues]
-    order, _ = arrange([names, [pool.id for pool in topology.pools]], lines)
+    The sources beside them are in no band, and have no line: a router that may send to each of the queues would be
+    drawn over everything, so what it does is said in words.
+    """
+    order = untangled([queue.name for queue in topology.queues], {pool.id: pool.queues for pool in topology.pools})
     place = {name: at for at, name in enumerate(order)}
-    binders = {edge.target: edge.source for edge in topology.edges_of(EdgeKind.BINDS)}
+    roots = {edge.target: edge.source for edge in topology.edges_of(EdgeKind.BINDS)}
     exchanges = {exchange.id: exchange for exchange in topology.exchanges}
     groups: dict[str, list[QueueNode]] = {}
     for queue in sorted(topology.queues, key=lambda queue: place[queue.name]):
-        groups.setdefault(binders.get(queue.id, queue.id), []).append(queue)
-    leads = {edge.source: edge.target for edge in reversed(topology.edges) if _is_drawn(topology, edge.source)}
-    return [
-        Band(exchanges.get(root), tuple(queues), tuple(node for node in topology.sources if leads.get(node.id) == root))
+        groups.setdefault(roots.get(queue.id, queue.id), []).append(queue)
+    targets: dict[str, list[str]] = {}
+    for edge in topology.edges_of(EdgeKind.SENDS, EdgeKind.MAY_SEND):
+        targets.setdefault(edge.source, []).append(edge.target)
+    found = [
+        Band(exchanges.get(root), queues, [node for node in topology.sources if targets.get(node.id) == [root]])
         for root, queues in groups.items()
     ]
+    return found, [node for node in topology.sources if len(targets.get(node.id, ())) != 1]
 
 
-def adrift(topology: Topology, cut: Sequence[Band]) -> list[Source]:
-    """Return the sources that are in no band, and have no line: what they do is said in words."""
-    drawn = {source.id for band in cut for source in band.sources}
-    return [source for source in topology.sources if source.id not in drawn]
+class Rows:
+    """The first row of each node by its id, `gap` rows free between bands; `heights` are the nodes' in rows."""
 
-
-def _is_drawn(topology: Topology, source: str) -> bool:
-    """A router that may send to each of the queues would be drawn over everything."""
-    targets = [edge for edge in topology.edges if edge.source == source]
-    return len(targets) == 1
-
-
-def place(topology: Topology, cut: Sequence[Band], heights: Mapping[str, int], gap: int) -> Rows:
-    """Give every node its rows, `gap` of them free between bands; `heights` are theirs in rows, by id."""
-    rows = Rows()
-    queues = [queue for band in cut for queue in band.queues]
-    order = [queue.name for queue in queues]
-    first = _first_queues(topology, queues)
-    row = 0
-    for band in cut:
-        if band.exchange:
-            rows.middle[band.exchange.id] = row
-            row_below = row + heights[band.exchange.id]
+    def __init__(self, topology: Topology, cut: Sequence[Band], heights: Mapping[str, int], gap: int) -> None:
+        self.at: dict[str, int] = {}
+        self.channel = Channel()
+        self._heights = heights
+        self._order = [queue.name for band in cut for queue in band.queues]
+        #: the first row below all pools
+        self._below = 0
+        row = 0
+        for band in cut:
+            left = below = row
+            if band.exchange:
+                self.at[band.exchange.id] = row
+                below += heights[band.exchange.id]
             for queue in band.queues:
-                row_below = _place_queue(queue, first.get(queue.name, []), order, row_below, heights, rows)
-        else:
-            queue = band.queues[0]
-            row_below = _place_queue(queue, first.get(queue.name, []), order, row, heights, rows)
-        left = rows.middle[band.root]
-        for source in band.sources:
-            rows.sources[source.id] = left
-            left += heights[source.id]
-        row = max(row_below, left) + gap
-    rows.end = max([row - gap, *(rows.pools[pool.id] + heights[pool.id] for pool in topology.pools)])
-    _fill(rows, topology)
-    return rows
+                # Each pool stands at the topmost of its queues.
+                pools = [pool for pool in topology.pools if self._topmost(pool) == queue.name]
+                below = self._place(queue, pools, below)
+            if not band.exchange:
+                left = self.at[band.queues[0].id]
+            for source in band.sources:
+                self.at[source.id] = left
+                left += heights[source.id]
+            row = max(below, left) + gap
+        #: the first row below everything
+        self.end = max(row - gap, self._below)
+        self._tell_nets(topology.pools)
 
+    def _topmost(self, pool: PoolNode) -> str:
+        return next(name for name in self._order if name in pool.queues)
 
-def _first_queues(topology: Topology, queues: Sequence[QueueNode]) -> dict[str, list[PoolNode]]:
-    """Say at which queue each pool is placed: the topmost of its own."""
-    first: dict[str, list[PoolNode]] = {}
-    for pool in topology.pools:
-        top = next((queue.name for queue in queues if queue.name in pool.queues), "")
-        first.setdefault(top, []).append(pool)
-    return first
+    def _place(self, queue: QueueNode, pools: Sequence[PoolNode], row: int) -> int:
+        """Place a queue, and the pools that begin at it; return the row below the queue."""
+        if pools:
+            row = max(row, self._below)  # so that the line to the first of them is straight
+        if not queue.unread:
+            row = self.channel.leave(queue.name, row)
+        self.at[queue.id] = row
+        for pool in pools:
+            names = [name for name in self._order if name in pool.queues]
+            self.at[pool.id] = at = self.channel.enter(names, max(row, self._below))
+            self._below = at + self._heights[pool.id]
+        return row + self._heights[queue.id]
 
-
-def _place_queue(
-    queue: QueueNode,
-    pools: Sequence[PoolNode],
-    order: Sequence[str],
-    row: int,
-    heights: Mapping[str, int],
-    rows: Rows,
-) -> int:
-    """Place a queue, and the pools that begin at it; return the row below the queue."""
-    below = max((at + heights[name] for name, at in rows.pools.items()), default=0)
-    if pools:
-        row = max(row, below)  # so that the line to the first of them is straight
-    if queue.pools or queue.idle_pools:
-        row = rows.channel.leave(queue.name, row)
-    rows.middle[queue.id] = row
-    at = max(row, below)
-    for pool in pools:
-        at = rows.channel.enter([name for name in order if name in pool.queues], at)
-        rows.pools[pool.id] = at
-        at += heights[pool.id]
-    return row + heights[queue.id]
-
-
-def _fill(rows: Rows, topology: Topology) -> None:
-    """Tell the nets their ports."""
-    entering = rows.channel.entering
-    for pool in topology.pools:
-        for at in range(len(pool.queues)):
-            row = rows.pools[pool.id] + at
-            name = entering[row]
-            label = str(pool.queues.index(name) + 1) if pool.ranked else ""
-            rows.channel.nets[name].ports.append(Port(row, label, not pool.active))
+    def _tell_nets(self, pools: Sequence[PoolNode]) -> None:
+        for pool in pools:
+            for row in range(self.at[pool.id], self.at[pool.id] + len(pool.queues)):
+                name = self.channel.entering[row]
+                label = str(pool.queues.index(name) + 1) if pool.ranked else ""
+                self.channel.nets[name].ports.append(Port(row, label, not pool.active))

@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-from celeryfleet.render.graph.live import Mood
-from celeryfleet.render.graph.measure import columns
+from celeryfleet.render.paint import DIM
+from celeryfleet.text import columns
 
+if TYPE_CHECKING:
+    from celeryfleet.render.paint import Span
 
-class Style(StrEnum):
-    """How a span is to be shown, where it can be."""
-
-    PLAIN = ""
-    STRONG = "strong"
-    FAINT = "faint"
-    WELL = "well"
-    LATE = "late"
-    BAD = "bad"
-    #: lines that run beside others, told apart by colour
-    LINE_1 = "line-1"
-    LINE_2 = "line-2"
-    LINE_3 = "line-3"
-
-
-#: text, and how to show it
-Span = tuple[str, Style]
-
-MOODS = {Mood.PLAIN: Style.FAINT, Mood.WELL: Style.WELL, Mood.LATE: Style.LATE, Mood.BAD: Style.BAD}
+#: arms of a line in a cell; the sum of a cell's is the place of its character
 LEFT, RIGHT, UP, DOWN = 1, 2, 4, 8
-_GLYPHS = {
-    LEFT: "─",
-    RIGHT: "─",
-    UP: "│",
-    DOWN: "│",
-    LEFT | RIGHT: "─",
-    UP | DOWN: "│",
-    LEFT | DOWN: "┐",
-    LEFT | UP: "┘",
-    RIGHT | DOWN: "┌",
-    RIGHT | UP: "└",
-    LEFT | RIGHT | DOWN: "┬",
-    LEFT | RIGHT | UP: "┴",
-    LEFT | UP | DOWN: "┤",
-    RIGHT | UP | DOWN: "├",
-    LEFT | RIGHT | UP | DOWN: "┼",
-}
+_GLYPHS = " ───│┘└┴│┐┌┬│┤├┼"
 _DASHED = {"─": "╌", "│": "┆"}
 #: for terminals that know letters alone; as wide as what they stand for
 _PLAIN = str.maketrans("─│┐┘┌└┬┴┤├┼╌┆▶✗★◇×–→…·←", "-|+++++++++.:>x*#x->~,<")
 
-
-@dataclass
-class _Cell:
-    """The arms of the lines in one cell, by the line they belong to."""
-
-    arms: dict[str, int] = field(default_factory=dict)
-    styles: dict[str, Style] = field(default_factory=dict)
-    dashed: dict[str, bool] = field(default_factory=dict)
+#: how a line goes through a cell: its arms, its style, and whether it is dashed
+_Stroke = tuple[int, str, bool]
 
 
 def in_ascii(text: str) -> str:
@@ -70,9 +32,9 @@ class Canvas:
 
     def __init__(self) -> None:
         self._words: dict[tuple[int, int], Span] = {}
-        self._lines: dict[tuple[int, int], _Cell] = {}
+        self._lines: dict[tuple[int, int], dict[str, _Stroke]] = {}
 
-    def write(self, x: int, y: int, text: str, style: Style = Style.PLAIN) -> int:
+    def write(self, x: int, y: int, text: str, style: str = "") -> int:
         """Put words on a row; return the column after them."""
         for char in text:
             size = columns(char)
@@ -86,22 +48,21 @@ class Canvas:
                 self._words[x - 1, y] = (before + char, was)
         return x
 
-    def across(self, y: int, start: int, end: int, line: str, style: Style = Style.FAINT, dashed: bool = False) -> None:
+    def across(self, y: int, start: int, end: int, line: str, style: str = DIM, dashed: bool = False) -> None:
         """Draw from the middle of the cell `start` to the middle of the cell `end`, on the same row."""
         for x in range(start, end + 1):
             arms = (LEFT if x > start else 0) | (RIGHT if x < end else 0)
-            self._arm(x, y, arms or LEFT, line, style, dashed)
+            self._stroke(x, y, arms or LEFT, line, style, dashed)
 
-    def along(self, x: int, start: int, end: int, line: str, style: Style = Style.FAINT, dashed: bool = False) -> None:
+    def along(self, x: int, start: int, end: int, line: str, style: str = DIM, dashed: bool = False) -> None:
         """Draw from one row to another, in the same column."""
         for y in range(start, end + 1):
-            self._arm(x, y, (UP if y > start else 0) | (DOWN if y < end else 0), line, style, dashed)
+            self._stroke(x, y, (UP if y > start else 0) | (DOWN if y < end else 0), line, style, dashed)
 
-    def _arm(self, x: int, y: int, arms: int, line: str, style: Style, dashed: bool) -> None:
-        cell = self._lines.setdefault((x, y), _Cell())
-        cell.arms[line] = cell.arms.get(line, 0) | arms
-        cell.styles[line] = style
-        cell.dashed[line] = cell.dashed.get(line, True) and dashed
+    def _stroke(self, x: int, y: int, arms: int, line: str, style: str, dashed: bool) -> None:
+        cell = self._lines.setdefault((x, y), {})
+        before, _, was_dashed = cell.get(line, (0, style, True))
+        cell[line] = (before | arms, style, was_dashed and dashed)
 
     @property
     def width(self) -> int:
@@ -110,36 +71,19 @@ class Canvas:
 
     def rows(self) -> list[list[Span]]:
         """Return every row as spans, without blanks at the end."""
-        height = 1 + max((y for _, y in (*self._words, *self._lines)), default=-1)
-        return [_joined(self._row(y)) for y in range(height)]
+        ends: dict[int, int] = {}
+        for x, y in (*self._words, *self._lines):
+            ends[y] = max(x, ends.get(y, -1))
+        rows = [[self._cell(x, y) for x in range(ends.get(y, -1) + 1)] for y in range(max(ends, default=-1) + 1)]
+        return [
+            [("".join(text for text, _ in group), style) for style, group in groupby(row, key=lambda span: span[1])]
+            for row in rows
+        ]
 
-    def _row(self, y: int) -> list[Span]:
-        row = []
-        for x in range(self.width):
-            span = self._words.get((x, y))
-            if span is None:
-                cell = self._lines.get((x, y))
-                span = _glyph(cell) if cell else (" ", Style.PLAIN)
-            row.append(span)
-        return row
-
-
-def _glyph(cell: _Cell) -> Span:
-    """Choose a cell's character; where two lines cross, the one that goes up and down lies above."""
-    line = max(cell.arms, key=lambda name: bool(cell.arms[name] & (UP | DOWN)))
-    glyph = _GLYPHS[cell.arms[line]]
-    return _DASHED.get(glyph, glyph) if cell.dashed[line] else glyph, cell.styles[line]
-
-
-def _joined(row: list[Span]) -> list[Span]:
-    spans: list[Span] = []
-    for text, style in row:
-        if spans and spans[-1][1] is style:
-            spans[-1] = (spans[-1][0] + text, style)
-        else:
-            spans.append((text, style))
-    while spans and not spans[-1][0].strip(" "):
-        spans.pop()
-    if spans:
-        spans[-1] = (spans[-1][0].rstrip(" "), spans[-1][1])
-    return spans
+    def _cell(self, x: int, y: int) -> Span:
+        """Choose a cell's character; where two lines cross, the one that goes up and down lies above."""
+        if (x, y) in self._words:
+            return self._words[x, y]
+        strokes = self._lines.get((x, y), {"": (0, "", False)})
+        arms, style, dashed = max(strokes.values(), key=lambda stroke: bool(stroke[0] & (UP | DOWN)))
+        return _DASHED.get(_GLYPHS[arms], _GLYPHS[arms]) if dashed else _GLYPHS[arms], style

@@ -6,8 +6,15 @@ lies on the row at which another net leaves, the other's track must be to the le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+
+#: times that the two columns are sorted by each other
+_SWEEPS = 6
+#: crossings that no order has: two lines would lie upon each other
+_NEVER = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Channel:
 
     def leave(self, name: str, row: int) -> int:
         """Let a net leave at the first row from this one on where it can; return the row."""
-        while row in self._leaving or self._circular([(row, name, self.entering.get(row))]):
+        while row in self._leaving or (row in self.entering and not self._drawable([(name, self.entering[row])])):
             row += 1
         self.nets[name] = Net(name, row)
         self._leaving[row] = name
@@ -69,23 +76,22 @@ class Channel:
 
     def enter(self, names: Sequence[str], row: int) -> int:
         """Find the first row from this one on where these nets can enter, one below the other."""
-        while self._circular([(row + at, self._leaving.get(row + at), name) for at, name in enumerate(names)]):
+        while not self._drawable([(self._leaving.get(row + at), name) for at, name in enumerate(names)]):
             row += 1
-        for at, name in enumerate(names):
-            self.entering[row + at] = name
+        self.entering |= {row + at: name for at, name in enumerate(names)}
         return row
 
-    def _circular(self, more: Iterable[tuple[int, str | None, str | None]]) -> bool:
-        """Tell whether these rows, left by the one net and entered by the other, would put nets in a circle."""
-        found: list[tuple[str | None, str | None]] = [
-            (self._leaving.get(row), name) for row, name in self.entering.items()
-        ]
-        found += [(left, right) for _, left, right in more]
-        rights: dict[str, set[str]] = {}
-        for left, right in found:
-            if left is not None and right is not None and left != right:
-                rights.setdefault(left, set()).add(right)
-        return _has_circle(rights)
+    def _drawable(self, more: Iterable[tuple[str | None, str]]) -> bool:
+        """Tell whether there is an order of the tracks, if these nets too leave and enter at the same row."""
+        sorter = TopologicalSorter[str]()
+        for left, right in [*((self._leaving.get(row), name) for row, name in self.entering.items()), *more]:
+            if left is not None and left != right:
+                sorter.add(right, left)
+        try:
+            sorter.prepare()
+        except CycleError:
+            return False
+        return True
 
     def settle(self) -> int:
         """Give out the tracks so that few lines cross; return how many there are."""
@@ -96,25 +102,7 @@ class Channel:
         return max((net.track for net in nets), default=-1) + 1
 
 
-def _has_circle(rights: dict[str, set[str]]) -> bool:
-    done: set[str] = set()
-
-    def reaches_itself(name: str, above: frozenset[str]) -> bool:
-        if name in above:
-            return True
-        if name in done:
-            return False
-        found = any(reaches_itself(other, above | {name}) for other in rights.get(name, ()))
-        done.add(name)
-        return found
-
-    return any(reaches_itself(name, frozenset()) for name in rights)
-
-
 # --- Tracks -----------------------------------------------------------------------------------------------
-
-#: crossings that an order is worse than any other by, which would lay lines upon each other
-_NEVER = 1_000_000
 
 
 def _cost(left: Net, right: Net) -> int:
@@ -133,22 +121,14 @@ def _ordered(nets: list[Net]) -> list[Net]:
         for net in list(order):
             index = order.index(net)
             rest = order[:index] + order[index + 1 :]
-            costs = _costs(net, rest)
+            costs = [sum(_cost(net, other) for other in rest)]
+            for other in rest:  # what it costs to stand behind this one, too
+                costs.append(costs[-1] + _cost(other, net) - _cost(net, other))
             place = min(range(len(costs)), key=lambda at: (costs[at], abs(at - index)))
             if costs[place] < costs[index]:
                 order = [*rest[:place], net, *rest[place:]]
                 better = True
     return order
-
-
-def _costs(net: Net, rest: Sequence[Net]) -> list[int]:
-    """Return what it costs to put a net at each place among the others."""
-    cost = sum(_cost(net, other) for other in rest)
-    costs = [cost]
-    for other in rest:
-        cost += _cost(other, net) - _cost(net, other)
-        costs.append(cost)
-    return costs
 
 
 def _allowed(nets: list[Net]) -> list[Net]:
@@ -159,3 +139,52 @@ def _allowed(nets: list[Net]) -> list[Net]:
         left.remove(free)
         order.append(free)
     return order
+
+
+# --- The order of a column --------------------------------------------------------------------------------
+
+
+def untangled(names: Sequence[str], ends: Mapping[str, Sequence[str]]) -> list[str]:
+    """Order names so that few of the lines to their ends cross; `ends` says which names lead to each.
+
+    The order that is given stays wherever another would cross no fewer lines.
+    """
+    starts: dict[str, list[str]] = {}
+    for end, leading in ends.items():
+        for name in leading:
+            starts.setdefault(name, []).append(end)
+    left, right = list(names), list(ends)
+    best, least = left, crossings(left, right, ends)
+    for sweep in range(2 * _SWEEPS):
+        if not least:
+            break
+        if sweep % 2 == 0:
+            right = _by_middle(right, left, ends)
+        else:
+            left = _by_middle(left, right, starts)
+        found = crossings(left, right, ends)
+        if found < least:
+            best, least = left, found
+    return best
+
+
+def _by_middle(column: Sequence[str], other: Sequence[str], lines: Mapping[str, Sequence[str]]) -> list[str]:
+    """Sort a column by the mean place of what its lines lead to; one without stays behind the one before it."""
+    places = {name: place for place, name in enumerate(other)}
+    keys: dict[str, float] = {}
+    last = -1.0
+    for name in column:
+        near = [places[end] for end in lines.get(name, ())]
+        keys[name] = last = sum(near) / len(near) if near else last
+    return sorted(column, key=keys.__getitem__)
+
+
+def crossings(left: Sequence[str], right: Sequence[str], ends: Mapping[str, Sequence[str]]) -> int:
+    """Count the pairs of lines that cross."""
+    starts = {name: place for place, name in enumerate(left)}
+    total = 0
+    seen: list[int] = []
+    for _, place in sorted((starts[name], place) for place, end in enumerate(right) for name in ends[end]):
+        total += len(seen) - bisect_right(seen, place)
+        insort(seen, place)
+    return total

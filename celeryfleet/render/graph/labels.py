@@ -1,166 +1,140 @@
-"""The words on the nodes of a drawing, the same in every format."""
+"""The words on the nodes of a drawing, the same in every format, and the colour of each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeryfleet.render.graph.live import Mood
-from celeryfleet.render.graph.measure import printable
-from celeryfleet.render.graph.survey import spell
-from celeryfleet.render.graph.topology import SourceKind
+from celeryfleet.render.graph.topology import Mood, SourceKind
+from celeryfleet.render.paint import AMBER, DIM, GREEN, RED
+from celeryfleet.text import age, counted, duration
 
 if TYPE_CHECKING:
-    from celeryfleet.render.graph.live import Live, PoolLive, QueueLive
-    from celeryfleet.render.graph.topology import DeadLetters, ExchangeNode, PoolNode, QueueNode, Source, Topology
+    from celeryfleet.render.graph.topology import PoolNode, QueueNode, Source, Topology
+    from celeryfleet.render.paint import Span
+
+MOODS = {Mood.PLAIN: DIM, Mood.WELL: GREEN, Mood.LATE: AMBER, Mood.BAD: RED}
 
 
-class Words(NamedTuple):
-    """Some words, and how what they say is."""
-
-    text: str
-    mood: Mood = Mood.PLAIN
-
-
-def summary(topology: Topology, live: Live | None) -> str:
+def summary(topology: Topology) -> str:
     """Say in one line what there is, and how much of it runs."""
-    return f"{topology.fleet}{f' ({live.state})' if live else ''}: {', '.join(_parts(topology, live))}"
+    state = f" ({topology.state})" if topology.state else ""
+    return f"{topology.fleet}{state}: {', '.join(_parts(topology))}"
 
 
-def _parts(topology: Topology, live: Live | None) -> Iterator[str]:
-    yield many(sum(source.kind in (SourceKind.ROUTE, SourceKind.ROUTER) for source in topology.sources), "route")
-    yield many(len(topology.queues), "queue")
-    if live is None:
-        yield f"{many(len(topology.pools), 'pool')} with {many(topology.workers, 'worker')}"
-        return
-    yield many(len(topology.pools), "pool")
-    ready, want = (sum(getattr(pool, key) for pool in live.pools.values()) for key in ("ready", "want"))
-    yield f"{ready} of {many(want, 'worker')} ready"
-
-
-def many(number: int, thing: str) -> str:
-    """Count things: 1 queue, 2 queues."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def source(node: Source) -> str:
-    """Write what sends, without what it is."""
-    return printable(node.text)
-
-
-def line(node: Source) -> list[Words]:
-    """Say where a source is written; the first route that matches wins."""
-    return [Words(f"line {node.line}")] if node.line else []
-
-
-def source_details(node: Source) -> list[Words]:
-    """Write what is to be said of a source beside its text."""
-    found = []
-    if node.kind is SourceKind.BEAT:
-        found += [Words(printable(node.task)), Words(printable(node.schedule))]
-    if node.priority is not None:
-        found.append(Words(f"priority {node.priority}"))
-    if node.note:
-        found.append(Words(node.note, Mood.BAD if node.lost else Mood.PLAIN))
-    return found
-
-
-def exchange_kind(node: ExchangeNode) -> Words:
-    """Write the type of an exchange."""
-    return Words(f"{node.type} exchange") if node.type else Words("exchange, not declared here", Mood.LATE)
-
-
-def queue_details(node: QueueNode, live: Live | None = None) -> list[Words]:
-    """Write what is to be said of a queue beside its name: first how it is, then how it was declared."""
-    now = live.queues.get(node.name) if live else None
-    found = _now(now, "no pool reads it" if node.unread else "no consumer") if now else []
-    if now is None and node.unread:
-        found.append(Words("no pool reads it", Mood.BAD))
-    elif now is None and not node.pools:
-        found.append(Words("unread without its profile", Mood.LATE))
-    if node.type:
-        found.append(Words(node.type))
-    if node.max_priority is not None:
-        found.append(Words(f"max_priority {node.max_priority}"))
-    if node.max_length is not None:
-        found.append(Words(f"max_length {node.max_length:,}"))
-    if node.max_age is not None:
-        found.append(Words(f"max_age {spell(node.max_age)}"))
-    if node.dead_letters:
-        found.append(_dead_letters(node.dead_letters))
-    return found
-
-
-def _dead_letters(letters: DeadLetters) -> Words:
-    name = printable(letters.exchange)
-    if not letters.honoured:
-        return Words("dead letters: on RabbitMQ only", Mood.LATE)
-    if letters.queues:
-        return Words(f"dead letters → {printable(', '.join(letters.queues))}")
-    if not letters.declared:
-        return Words(f"dead letters → {name}, not declared here", Mood.LATE)
-    return Words(f"dead letters: lost in {name}" if name else "dead letters: lost", Mood.BAD)
-
-
-def _now(queue: QueueLive, idle: str) -> list[Words]:
-    found = []
-    if queue.ready is not None:
-        found.append(Words(f"{queue.ready:,} ready"))
-    if queue.unacked:
-        found.append(Words(f"{queue.unacked:,} unacked"))
-    if queue.oldest_age is not None:
-        found.append(Words(f"oldest {age(queue.oldest_age)}", Mood.LATE if queue.late else Mood.PLAIN))
-    if queue.paused:
-        found.append(Words("paused", Mood.LATE))
-    elif not queue.consumers:
-        found.append(Words(idle, Mood.BAD))
+def _parts(topology: Topology) -> Iterator[str]:
+    yield counted(sum(source.kind in (SourceKind.ROUTE, SourceKind.ROUTER) for source in topology.sources), "route")
+    yield counted(len(topology.queues), "queue")
+    pools = counted(len(topology.pools), "pool")
+    if topology.state is None:
+        workers = sum(pool.replicas for pool in topology.pools if pool.active)
+        yield f"{pools} with {counted(workers, 'worker')}"
     else:
-        found.append(Words(many(queue.consumers, "consumer")))
+        yield pools
+        ready, want = (sum(getattr(pool, key) or 0 for pool in topology.pools) for key in ("ready", "want"))
+        yield f"{ready} of {counted(want, 'worker')} ready"
+
+
+def queue_details(node: QueueNode) -> list[Span]:
+    """Write what is to be said of a queue beside its name: first how it is, then how it was declared."""
+    found = list(_now(node))
+    if node.consumers is None and node.unread:
+        found.append(("no pool reads it", RED))
+    elif node.consumers is None and not node.pools:
+        found.append(("unread without its profile", AMBER))
+    if node.type:
+        found.append((str(node.type), DIM))
+    if node.max_priority is not None:
+        found.append((f"max_priority {node.max_priority}", DIM))
+    if node.max_length is not None:
+        found.append((f"max_length {node.max_length:,}", DIM))
+    if node.max_age_s is not None:
+        found.append((f"max_age {duration(node.max_age_s)}", DIM))
+    if node.dead_letters:
+        found.append(_dead_letters(node))
     return found
 
 
-def age(seconds: float) -> str:
-    """Write an age in two units at most: 1m41s, 2h5m, 3d7h."""
-    return spell(
-        seconds // 3600 * 3600 if seconds >= 86_400 else seconds // 60 * 60 if seconds >= 3600 else int(seconds)
-    )
+def _now(queue: QueueNode) -> Iterator[Span]:
+    if queue.ready is not None:
+        yield f"{queue.ready:,} ready", DIM
+    if queue.unacked:
+        yield f"{queue.unacked:,} unacked", DIM
+    if queue.oldest_age_s is not None:
+        yield f"oldest {age(queue.oldest_age_s)}", AMBER if queue.late else DIM
+    if queue.paused:
+        yield "paused", AMBER
+    elif queue.consumers == 0:
+        yield "no pool reads it" if queue.unread else "no consumer", RED
+    elif queue.consumers:
+        yield counted(queue.consumers, "consumer"), DIM
 
 
-def pool_size(node: PoolNode, live: Live | None = None) -> str:
+def _dead_letters(queue: QueueNode) -> Span:
+    letters = queue.dead_letters
+    assert letters is not None
+    if not queue.honoured:
+        return "dead letters: on RabbitMQ only", AMBER
+    if letters.queues:
+        return f"dead letters → {', '.join(letters.queues)}", DIM
+    if not letters.declared:
+        return f"dead letters → {letters.exchange}, not declared here", AMBER
+    return f"dead letters: lost in {letters.exchange}" if letters.exchange else "dead letters: lost", RED
+
+
+def pool_size(node: PoolNode) -> str:
     """Write replicas × concurrency and the kind of a pool; of a running one, the replicas wanted now."""
-    now = pool_live(node, live)
-    replicas = f"{node.autoscale[0]}–{node.autoscale[1]}" if node.autoscale else str(now.want if now else node.replicas)
-    return f"{replicas} × {node.concurrency} {node.kind}"
+    replicas = node.replicas if node.want is None else node.want
+    bounds = f"{node.autoscale[0]}–{node.autoscale[1]}" if node.autoscale else str(replicas)
+    return f"{bounds} × {node.concurrency} {node.pool}"
 
 
-def pool_details(node: PoolNode, live: Live | None = None) -> list[Words]:
+def pool_details(node: PoolNode) -> list[Span]:
     """Write what is to be said of a pool beside its name and size."""
     found = []
-    now = pool_live(node, live)
-    if now:
-        found.append(Words(f"{now.ready}/{now.want} ready", now.mood))
+    if node.want is not None:
+        found.append((f"{node.ready}/{node.want} ready", MOODS[node.mood]))
     if node.order == "round_robin" and len(node.queues) > 1:
-        found.append(Words("in turn"))
+        found.append(("in turn", DIM))
     if not node.active:
-        found.append(Words(f"with --profile {' or '.join(node.profiles)}"))
+        found.append((f"with --profile {' or '.join(node.profiles)}", DIM))
     return found
 
 
-def pool_live(node: PoolNode, live: Live | None) -> PoolLive | None:
-    """Return how a pool is, if it is known."""
-    return live.pools.get(node.name) if live and node.active else None
+# --- Boxes ------------------------------------------------------------------------------------------------
 
 
-def queue_mood(node: QueueNode, live: Live | None) -> Mood:
-    """Return how a queue is: red where nobody reads it."""
-    if live and node.name in live.queues:
-        return live.queues[node.name].mood
-    if node.unread:
-        return Mood.BAD
-    return Mood.PLAIN if node.pools else Mood.LATE
+class Box(NamedTuple):
+    """A node, for the formats whose readers lay out boxes themselves."""
+
+    id: str
+    #: source, exchange, queue or pool
+    kind: str
+    lines: list[str]
+    mood: Mood = Mood.PLAIN
+    dashed: bool = False
 
 
-def pool_mood(node: PoolNode, live: Live | None) -> Mood:
-    """Return how a pool is."""
-    now = pool_live(node, live)
-    return now.mood if now else Mood.PLAIN
+def boxes(topology: Topology) -> Iterator[Box]:
+    """Write every node, those of one kind together."""
+    for source in topology.sources:
+        mood = Mood.BAD if source.lost else Mood.PLAIN
+        yield Box(source.id, "source", _source(source), mood, source.kind is SourceKind.ROUTER)
+    for exchange in topology.exchanges:
+        if exchange.type:
+            yield Box(exchange.id, "exchange", [exchange.name, f"{exchange.type} exchange"])
+        else:
+            yield Box(exchange.id, "exchange", [exchange.name, "exchange, not declared here"], Mood.LATE, dashed=True)
+    for queue in topology.queues:
+        name = f"{queue.name} (default)" if queue.default else queue.name
+        yield Box(queue.id, "queue", [name, *(text for text, _ in queue_details(queue))], queue.mood)
+    for pool in topology.pools:
+        lines = [pool.name, pool_size(pool), *(text for text, _ in pool_details(pool))]
+        yield Box(pool.id, "pool", lines, pool.mood, not pool.active)
+
+
+def _source(node: Source) -> list[str]:
+    kind = f"{node.kind} " if node.kind in (SourceKind.ROUTER, SourceKind.BEAT) else ""
+    line = f"line {node.line}" if node.line else None
+    priority = None if node.priority is None else f"priority {node.priority}"
+    return [f"{kind}{node.text}", *filter(None, (line, node.task, node.schedule, priority, node.note))]

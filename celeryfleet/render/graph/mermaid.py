@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from celeryfleet.render.graph import labels
-from celeryfleet.render.graph.live import Mood
-from celeryfleet.render.graph.measure import printable
-from celeryfleet.render.graph.topology import EdgeKind, SourceKind
+from celeryfleet.render.graph.labels import boxes, summary
+from celeryfleet.render.graph.topology import EdgeKind, Mood
+from celeryfleet.text import visible
 
 if TYPE_CHECKING:
-    from celeryfleet.render.graph.live import Live
     from celeryfleet.render.graph.topology import Edge, Topology
 
 #: characters that mean nothing to Mermaid, Markdown or HTML within quotes
 _SAFE = frozenset(" -,/=…·×–→")
 _WITHIN_A_WORD = re.compile(r"(?<=[^\W_])_(?=[^\W_])")
-_ARROWS = {
-    EdgeKind.SENDS: "-->",
-    EdgeKind.MAY_SEND: "-.->",
-    EdgeKind.BINDS: "-->",
-    EdgeKind.READS: "-->",
-    EdgeKind.DEAD_LETTERS: "-.->",
+#: of what → the letter of its ids, and what opens and closes its shape
+_SHAPES = {
+    "source": ("s", "[", "]"),
+    "exchange": ("x", "{{", "}}"),
+    "queue": ("q", "[(", ")]"),
+    "pool": ("p", "([", "])"),
 }
 _CLASSES = (
     "classDef source fill:#eef2ff,stroke:#6366f1,color:#1e1b4b",
@@ -36,36 +34,25 @@ _CLASSES = (
     "classDef idle stroke-dasharray:5 4",
 )
 _AMBER, _RED = "#d97706", "#dc2626"
-_KINDS = {SourceKind.ROUTE: "", SourceKind.ROUTER: "router", SourceKind.DEFAULT: "", SourceKind.BEAT: "beat"}
 
 
-def mermaid(topology: Topology, live: Live | None = None) -> str:
+def mermaid(topology: Topology) -> str:
     """Write the drawing; every node stands on a line of its own, every edge too."""
-    return "\n".join(_lines(topology, live)) + "\n"
+    return "\n".join(_lines(topology)) + "\n"
 
 
-def _lines(topology: Topology, live: Live | None) -> Iterator[str]:
-    ids = _ids(topology)
-    yield "---"
-    yield f'title: "{labels.summary(topology, live)}"'
-    yield "---"
-    yield "flowchart LR"
-    for source in topology.sources:
-        kind = f"{_KINDS[source.kind]} " if _KINDS[source.kind] else ""
-        text = _label([f"{kind}{labels.source(source)}"], [*labels.line(source), *labels.source_details(source)])
-        yield f"  {ids[source.id]}[{text}]:::{'bad' if source.lost else 'source'}"
-    for exchange in topology.exchanges:
-        text = _label([exchange.name], [labels.exchange_kind(exchange)])
-        yield f"  {ids[exchange.id]}{{{{{text}}}}}:::{'exchange' if exchange.type else 'late'}"
-    for queue in topology.queues:
-        name = f"{queue.name} (default)" if queue.default else queue.name
-        text = _label([name], labels.queue_details(queue, live))
-        yield f"  {ids[queue.id]}[({text})]:::{_class(labels.queue_mood(queue, live), 'queue')}"
-    for pool in topology.pools:
-        text = _label([pool.name, labels.pool_size(pool, live)], labels.pool_details(pool, live))
-        name = ids[pool.id]
-        yield f"  {name}([{text}]):::{_class(labels.pool_mood(pool, live), 'pool')}"
-        if not pool.active:
+def _lines(topology: Topology) -> Iterator[str]:
+    yield from ("---", f'title: "{summary(topology)}"', "---", "flowchart LR")
+    # Mermaid takes a part of many a name for its own words: the nodes are numbered.
+    ids: dict[str, str] = {}
+    numbers = dict.fromkeys(_SHAPES, 0)
+    for box in boxes(topology):
+        letter, start, end = _SHAPES[box.kind]
+        numbers[box.kind] += 1
+        ids[box.id] = name = f"{letter}{numbers[box.kind]}"
+        text = "<br/>".join(escape(line) for line in box.lines)
+        yield f'  {name}{start}"{text}"{end}:::{box.kind if box.mood is Mood.PLAIN else box.mood}'
+        if box.kind == "pool" and box.dashed:
             yield f"  class {name} idle"
     for edge in topology.edges:
         yield f"  {ids[edge.source]} {_arrow(edge)} {ids[edge.target]}"
@@ -75,30 +62,11 @@ def _lines(topology: Topology, live: Live | None) -> Iterator[str]:
     yield from (f"  {line}" for line in _CLASSES)
 
 
-def _ids(topology: Topology) -> dict[str, str]:
-    """Name the nodes so that Mermaid takes no part of a name for its own words."""
-    groups = {
-        "s": [node.id for node in topology.sources],
-        "x": [node.id for node in topology.exchanges],
-        "q": [node.id for node in topology.queues],
-        "p": [node.id for node in topology.pools],
-    }
-    return {name: f"{letter}{number}" for letter, names in groups.items() for number, name in enumerate(names, 1)}
-
-
-def _class(mood: Mood, usual: str) -> str:
-    return usual if mood is Mood.PLAIN else mood.value
-
-
 def _arrow(edge: Edge) -> str:
-    arrow = "-.->" if not edge.active else _ARROWS[edge.kind]
+    dotted = edge.kind in (EdgeKind.MAY_SEND, EdgeKind.DEAD_LETTERS) or not edge.active
+    arrow = "-.->" if dotted else "-->"
     words = f"dead letters {edge.label}".strip() if edge.kind is EdgeKind.DEAD_LETTERS else edge.label
     return f'{arrow}|"{escape(words)}"|' if words else arrow
-
-
-def _label(heads: Iterable[str], details: Iterable[labels.Words]) -> str:
-    lines = [*heads, *(words.text for words in details)]
-    return f'"{"<br/>".join(escape(line) for line in lines)}"'
 
 
 def escape(text: str) -> str:
@@ -106,7 +74,7 @@ def escape(text: str) -> str:
 
     A dot behind a number may begin a list in Markdown, and an underscore before or behind a word emphasis.
     """
-    text = printable(text)
+    text = visible(text)
     dots = "" if text[:1].isdigit() else "."
     inner = {match.start() for match in _WITHIN_A_WORD.finditer(text)}
     return "".join(

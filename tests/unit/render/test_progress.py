@@ -4,7 +4,8 @@ import io
 
 from celeryfleet.client.outcome import Progress, Record
 from celeryfleet.client.steps import Call, Chain
-from celeryfleet.render.progress import has_colour, picture, progress_bar
+from celeryfleet.render.paint import has_colour
+from celeryfleet.render.progress import picture, progress_bar
 
 
 class Terminal(io.StringIO):

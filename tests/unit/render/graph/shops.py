@@ -6,8 +6,7 @@ import json
 from collections.abc import Collection
 
 from celeryfleet.plan.build import build
-from celeryfleet.render.graph.live import Live, PoolLive, QueueLive
-from celeryfleet.render.graph.survey import survey
+from celeryfleet.render.graph.survey import survey, with_numbers
 from celeryfleet.render.graph.topology import Topology
 from tests import ROOT
 from tests.unit.plan.fleets import FACTS, fleet_of
@@ -83,22 +82,23 @@ def topology(text: str, profiles: Collection[str] = ()) -> Topology:
     return survey(fleet, build(fleet, FACTS, profiles))
 
 
-def demo_live() -> Live:
+def demo_live() -> Topology:
     """The demo fleet while one queue waits too long, one is paused, one pool is half up and one is down."""
-    return Live(
-        "degraded",
-        {
-            "datasource": QueueLive(0, 0, None, 1, late=False, paused=False),
-            "datahandling": QueueLive(3, 1, 4.0, 1, late=False, paused=False),
-            "notification": QueueLive(1234, 8, 101.0, 3, late=True, paused=False),
-            "default": QueueLive(2, 0, 1.0, 0, late=False, paused=True),
-            "low": QueueLive(7, 0, 3725.0, 0, late=False, paused=False),
-        },
-        {
-            "datasource": PoolLive(1, 1),
-            "datahandling": PoolLive(1, 2),
-            "notification": PoolLive(3, 3),
-            "default": PoolLive(1, 1),
-            "low": PoolLive(0, 1),
-        },
-    )
+    queues = {
+        "datasource": (0, 0, None, 1),
+        "datahandling": (3, 1, 4.0, 1),
+        "notification": (1234, 8, 101.0, 3),
+        "default": (2, 0, 1.0, 0),
+        "low": (7, 0, 3725.0, 0),
+    }
+    pools = {"datasource": (1, 1), "datahandling": (1, 2), "notification": (3, 3), "default": (1, 1), "low": (0, 1)}
+    report = {
+        "state": "degraded",
+        "paused": ["default"],
+        "queues": [
+            {"name": name, "ready": ready, "unacked": unacked, "oldest_age_s": oldest, "consumers": consumers}
+            for name, (ready, unacked, oldest, consumers) in queues.items()
+        ],
+        "pools": [{"name": name, "ready": ready, "want": want} for name, (ready, want) in pools.items()],
+    }
+    return with_numbers(topology(DEMO), report)

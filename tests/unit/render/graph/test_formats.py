@@ -10,12 +10,11 @@ from xml.etree import ElementTree
 import pytest
 
 from celeryfleet.render.graph.dot import dot, label, quote
-from celeryfleet.render.graph.live import Live
-from celeryfleet.render.graph.measure import printable
+from celeryfleet.render.graph.drawing import as_text, draw
 from celeryfleet.render.graph.mermaid import escape, mermaid
 from celeryfleet.render.graph.svg import svg
-from celeryfleet.render.graph.terminal import draw, plain
 from celeryfleet.render.graph.topology import Topology
+from celeryfleet.text import columns, visible
 from tests import ROOT
 from tests.unit.render.graph.shops import DEMO, NASTY, SHOP, demo_live, nasty, topology
 
@@ -97,11 +96,11 @@ def test_the_demo_fleet_as_a_flowchart() -> None:
 
 
 def test_a_flowchart_shows_what_runs() -> None:
-    text = mermaid(topology(DEMO), demo_live())
+    text = mermaid(demo_live())
     assert 'title: "demo (degraded): 3 routes, 5 queues, 5 pools, 6 of 8 workers ready"' in text
     for line in (
         '  q1[("datasource<br/>0 ready<br/>1 consumer")]:::well',
-        '  q5[("low<br/>7 ready<br/>oldest 1h2m<br/>no consumer")]:::bad',
+        '  q5[("low<br/>7 ready<br/>oldest 1h02m<br/>no consumer")]:::bad',
         '  p5(["low<br/>1 × 1 prefork<br/>0/1 ready"]):::bad',
     ):
         assert line in text.splitlines()
@@ -219,86 +218,82 @@ def test_quotes_backslashes_and_entities_mean_nothing_in_dot() -> None:
 
 
 def test_a_graph_for_graphviz_shows_what_runs() -> None:
-    text = dot(topology(DEMO), demo_live())
-    assert r'"queue:low" [label="low\n7 ready\noldest 1h2m\nno consumer", fillcolor="#fef2f2", color="#dc2626"' in text
+    text = dot(demo_live())
+    assert r'"queue:low" [label="low\n7 ready\noldest 1h02m\nno consumer", fillcolor="#fef2f2", color="#dc2626"' in text
 
 
 # --- SVG --------------------------------------------------------------------------------------------------
 
 
-def svg_parts(text: str) -> tuple[dict[str, list[str]], list[str]]:
-    """Read a drawing: the texts of each card by its tooltip's first words, and the tooltips of the lines."""
-    root = ElementTree.fromstring(text)
-    cards: dict[str, list[str]] = {}
-    for group in root.iter(f"{SVG}g"):
-        title = group.find(f"{SVG}title")
-        if title is not None and title.text:
-            name = title.text.split(" · ")[0]
-            assert name not in cards
-            cards[name] = ["".join(words.itertext()) for words in group.iter(f"{SVG}text")]
-    return cards, [path[0].text or "" for path in root.iter(f"{SVG}path") if path.get("marker-end")]
+def svg_lines(text: str) -> list[str]:
+    """Read a drawing back: each text at its row and column. Fails where one lies upon another."""
+    rows: dict[int, list[tuple[float, str]]] = {}
+    for element in ElementTree.fromstring(text).iter(f"{SVG}text"):
+        if element.get("clip-path") and (words := element.text):
+            rows.setdefault(round((float(element.get("y", 0)) - 20) / 24.4), []).append(
+                (float(element.get("x", 0)) / 12.2, words)
+            )
+    lines = [""] * (max(rows) + 1)
+    for row, parts in rows.items():
+        for place, words in sorted(parts):
+            gap = round(place) - columns(lines[row])
+            assert gap >= 0, lines[row]
+            lines[row] += " " * gap + words
+    return lines
 
 
 def test_the_drawing_in_the_documents_is_what_the_command_draws() -> None:
     assert (ROOT / "docs" / "graph.svg").read_text("utf-8") == svg(topology(DEMO))
 
 
-@pytest.mark.parametrize("live", [None, demo_live()])
-@pytest.mark.parametrize("text", [DEMO, SHOP, nasty()])
-def test_a_drawing_stands_alone_and_runs_nothing(text: str, live: Live | None) -> None:
-    root = ElementTree.fromstring(svg(topology(text), live))
+FLEETS = [topology(DEMO), demo_live(), topology(SHOP), topology(nasty())]
+
+
+@pytest.mark.parametrize("found", FLEETS)
+def test_an_svg_is_the_drawing_of_the_terminal(found: Topology) -> None:
+    assert svg_lines(svg(found)) == as_text(draw(found)).splitlines()
+    assert svg(found) == svg(found)
+
+
+@pytest.mark.parametrize("found", FLEETS)
+def test_an_svg_stands_alone_and_runs_nothing(found: Topology) -> None:
+    text = svg(found)
+    root = ElementTree.fromstring(text)
     assert root.get("role") == "img"
     assert root.get("aria-labelledby") == "title desc"
     assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
-        *("svg", "title", "desc", "style", "defs", "marker", "path", "rect", "g", "text", "tspan", "circle")
+        *("svg", "title", "desc", "style", "defs", "clipPath", "rect", "g", "text", "circle")
     }
     style = root.findtext(f"{SVG}style") or ""
-    assert "prefers-color-scheme:dark" in style
-    assert "url(" not in style
-    assert "@import" not in style
+    assert not re.search(r"url\(|@import|@font-face", style)
+    assert all(link.startswith("#") for link in re.findall(r"url\(([^)]*)\)", text))
     keys = {key for element in root.iter() for key in element.attrib}
     assert not any(key.startswith("on") or key.endswith("href") for key in keys)
 
 
-@pytest.mark.parametrize("text", [DEMO, SHOP, nasty()])
-def test_no_card_lies_upon_another_and_all_are_on_the_sheet(text: str) -> None:
-    root = ElementTree.fromstring(svg(topology(text)))
-    width, height = float(root.get("width", 0)), float(root.get("height", 0))
-    boxes = []
-    for group in root.iter(f"{SVG}g"):
-        frame = group.find(f"{SVG}rect")
-        if group.get("class") and frame is not None:
-            x, y, w, h = (float(frame.get(key, 0)) for key in ("x", "y", "width", "height"))
-            boxes.append((x, y, x + w, y + h))
-            assert x >= 0
-            assert y >= 0
-            assert x + w + 28 <= width
-            assert y + h + 92 <= height
-    for at, one in enumerate(boxes):
-        for other in boxes[at + 1 :]:
-            apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
-            assert apart, (one, other)
-
-
-def test_a_drawing_says_in_words_what_its_lines_show() -> None:
+def test_an_svg_says_in_words_what_its_lines_show() -> None:
     found = ElementTree.fromstring(svg(topology(DEMO))).findtext(f"{SVG}desc") or ""
     assert found.startswith("demo: 3 routes, 5 queues, 5 pools with 8 workers. The pool notification reads")
     assert found.endswith("The pool low reads low, default.")
 
 
-def test_a_drawing_colours_what_runs() -> None:
-    root = ElementTree.fromstring(svg(topology(DEMO), demo_live()))
-    bars = {
-        (group[0].text or "").split(" · ")[0]: group.findall(f"{SVG}rect")[1].get("class")
-        for group in root.iter(f"{SVG}g")
-        if group.get("class")
+def test_an_svg_is_coloured_as_the_terminal_is() -> None:
+    text = svg(demo_live())
+    colours = dict(re.findall(r"[.](fleet-r\d+) \{ fill: (#\w+)", text))
+    shown = {
+        element.text: colours[element.get("class", "")]
+        for element in ElementTree.fromstring(text).iter(f"{SVG}text")
+        if element.get("clip-path")
     }
-    assert bars["queue datasource"] == "well-bar"
-    assert bars["queue notification"] == "late-bar"
-    assert bars["queue low"] == "bad-bar"
-    assert bars["pool datahandling"] == "late-bar"
-    assert bars["pool low"] == "bad-bar"
-    assert {circle.get("class") for circle in root.iter(f"{SVG}circle")} == {"late-bar"}
+    green, amber, red = (shown[text] for text in ("datasource", "paused", "low"))
+    assert len({green, amber, red}) == 3
+    assert (shown["oldest 1m41s"], shown["no consumer"], shown["1/1 ready"]) == (amber, red, green)
+
+
+def test_wide_characters_have_the_room_of_two_in_an_svg() -> None:
+    found = ElementTree.fromstring(svg(topology(nasty())))
+    wide = next(element for element in found.iter(f"{SVG}text") if element.text == "日本語")
+    assert float(wide.get("textLength", 0)) == pytest.approx(6 * 12.2)
 
 
 # --- All of them ------------------------------------------------------------------------------------------
@@ -327,19 +322,12 @@ def test_every_format_has_every_queue_and_pool_once_and_every_line(text: str) ->
     assert [nodes[f"queue:{name}"][0].removesuffix(" (default)") for name in queues] == queues
     assert Counter(edges) == lines
 
-    cards, tips = svg_parts(svg(found))
-    assert sorted(name for name in cards if name.startswith("queue ")) == sorted(f"queue {name}" for name in queues)
-    assert [cards[f"queue {name}"][0] for name in queues] == queues
-    assert [cards[f"pool {name}"][0] for name in pools] == pools
-    drawn = Counter(tip.partition(" (")[0] if " (" in tip else tip for tip in tips)
-    assert sum(drawn.values()) == len(found.edges)
-
 
 def test_nasty_names_are_told_as_they_are() -> None:
-    assert [printable(name) for name in NASTY] == list(NASTY)
+    assert [visible(name) for name in NASTY] == list(NASTY)
 
 
 def test_the_documents_show_what_the_command_prints() -> None:
     text = (ROOT / "docs" / "graph.md").read_text("utf-8")
-    assert f"```text\n$ celeryfleet graph\n{plain(draw(topology(DEMO), None, 80))}```" in text
+    assert f"```text\n$ celeryfleet graph\n{as_text(draw(topology(DEMO), 80))}```" in text
     assert f"```mermaid\n{mermaid(topology(DEMO))}```" in text

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from celeryfleet.render.graph.canvas import Style
-from celeryfleet.render.graph.live import Live
-from celeryfleet.render.graph.measure import columns
-from celeryfleet.render.graph.terminal import draw, plain
+from celeryfleet.render.graph.drawing import as_text, draw
+from celeryfleet.render.paint import AMBER, GREEN, RED
+from celeryfleet.text import columns
 from tests.unit.plan.fleets import fleet_text
 from tests.unit.render.graph.shops import DEMO, SHOP, demo_live, nasty, topology
 
@@ -32,7 +31,7 @@ demo: 3 routes, 5 queues, 5 pools with 8 workers
 
 
 def drawn(text: str, width: int = 0) -> str:
-    return plain(draw(topology(text), None, width))
+    return as_text(draw(topology(text), width))
 
 
 def test_the_demo_fleet_fits_eighty_columns() -> None:
@@ -241,7 +240,7 @@ demo (degraded): 3 routes, 5 queues, 5 pools, 6 of 8 workers ready
                              paused                     └──2▶ ┌ low
                                                         ┌──1▶ └ 1 × 1 prefork · 0/1 ready
                              low ───────────────────────┘
-                             7 ready · oldest 1h2m
+                             7 ready · oldest 1h02m
                              no consumer
 
 19: line of fleet.yaml, the first match wins   ★ default queue
@@ -250,20 +249,20 @@ demo (degraded): 3 routes, 5 queues, 5 pools, 6 of 8 workers ready
 
 
 def test_live_numbers_stand_below_the_names() -> None:
-    assert plain(draw(topology(DEMO), demo_live(), 90)) == DEMO_LIVE
+    assert as_text(draw(demo_live(), 90)) == DEMO_LIVE
 
 
 def test_colours_tell_what_is_wrong() -> None:
-    spans = [span for line in draw(topology(DEMO), demo_live()) for span in line]
+    spans = [span for line in draw(demo_live()) for span in line]
     for span in (
-        ("datasource", Style.WELL),
-        ("oldest 1m41s", Style.LATE),
-        ("notification", Style.LATE),
-        ("paused", Style.LATE),
-        ("no consumer", Style.BAD),
-        ("1/2 ready", Style.LATE),
-        ("0/1 ready", Style.BAD),
-        ("low", Style.BAD),
+        ("datasource", GREEN),
+        ("oldest 1m41s", AMBER),
+        ("notification", AMBER),
+        ("paused", AMBER),
+        ("no consumer", RED),
+        ("1/2 ready", AMBER),
+        ("0/1 ready", RED),
+        ("low", RED),
     ):
         assert span in spans
 
@@ -289,21 +288,21 @@ demo: 3 routes, 5 queues, 5 pools with 8 workers
 
 
 def test_a_terminal_without_lines_is_drawn_on_with_ascii() -> None:
-    found = plain(draw(topology(DEMO), None, 80, ascii_only=True))
+    found = as_text(draw(topology(DEMO), 80, ascii_only=True))
     assert found.isascii()
     assert found == DEMO_ASCII
 
 
 @pytest.mark.parametrize("width", [20, 50, 72, 80, 100, 140])
-@pytest.mark.parametrize("live", [None, demo_live()])
-def test_no_line_is_wider_than_the_terminal(width: int, live: Live | None) -> None:
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     long = "a.task.whose.name.was.chosen.by.a.committee.of.its.callers.*"
     wordy = {
         "routes": [{"task": long, "queue": "default"}, {"regex": f"{long}|{long}", "queue": "video"}],
         "pools": {"a-pool-with-a-long-name-of-its-own": {"queues": ["default", "video"]}},
     }
-    for text in (DEMO, SHOP, fleet_text(**wordy), *([nasty()] if width == 80 else [])):
-        for line in plain(draw(topology(text), live, width)).splitlines():
+    fleets = [topology(text) for text in (DEMO, SHOP, fleet_text(**wordy), *([nasty()] if width == 80 else []))]
+    for found in (*fleets, demo_live()):
+        for line in as_text(draw(found, width)).splitlines():
             assert columns(line) <= width, line
 
 

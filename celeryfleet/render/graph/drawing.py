@@ -3,63 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from celeryfleet.render.graph import labels
-from celeryfleet.render.graph.bands import adrift, bands, place
-from celeryfleet.render.graph.canvas import Canvas, Span, Style, in_ascii
-from celeryfleet.render.graph.measure import columns, cut
+from celeryfleet.render.graph.bands import Rows, bands
+from celeryfleet.render.graph.canvas import Canvas, in_ascii
+from celeryfleet.render.graph.labels import summary
 from celeryfleet.render.graph.outline import outline
 from celeryfleet.render.graph.topology import EdgeKind, SourceKind
-from celeryfleet.render.graph.wording import CUTS, Limits, Wording, wrap
+from celeryfleet.render.graph.wording import CUTS, Wording
+from celeryfleet.render.paint import BLUE, BOLD, CYAN, DIM, MAGENTA, RED, paint, screen
+from celeryfleet.text import columns, cut, wrap
 
 if TYPE_CHECKING:
     from celeryfleet.render.graph.channel import Net
-    from celeryfleet.render.graph.live import Live
     from celeryfleet.render.graph.topology import Edge, ExchangeNode, PoolNode, QueueNode, Source, Topology
+    from celeryfleet.render.paint import Span
 
 #: columns from one track to the next
 _TRACK = 2
-_LINES = (Style.LINE_1, Style.LINE_2, Style.LINE_3)
+#: lines that run beside others are told apart by colour
+_LINES = (CYAN, MAGENTA, BLUE)
+#: what an encoding must have for lines to be drawn with
+_SIGNS = "─│▶★×"
 #: of the legend, where the terminal sets no bound
 _WIDE = 100
 
 
-def draw(topology: Topology, live: Live | None = None, width: int = 0, ascii_only: bool = False) -> list[list[Span]]:
+def draw(topology: Topology, width: int = 0, ascii_only: bool = False) -> list[list[Span]]:
     """Draw within so many columns, 0 for as many as it takes; each line is a list of spans."""
-    head = labels.summary(topology, live)
-    lines: list[list[Span]] = [[(cut(head, width) if width else head, Style.STRONG)], []]
-    sheet = _fitted(topology, live, width)
+    head = summary(topology)
+    lines: list[list[Span]] = [[(cut(head, width) if width else head, BOLD)], []]
+    sheet = _fitted(topology, width)
     if width and sheet.width > width:
-        lines += outline(topology, Wording(live, Limits(detail=max(10, width - 2))), width)
+        lines += outline(topology, Wording({"detail": max(10, width - 2)}), width)
     else:
-        lines += sheet.rows()
-        lines += [[], *([(line, Style.FAINT)] for line in wrap(_legend(topology), width or _WIDE, "   "))]
+        lines += [*sheet.rows(), [], *([(line, DIM)] for line in wrap(_legend(topology), width or _WIDE, "   "))]
     if not ascii_only:
         return lines
     return [[(in_ascii(text), style) for text, style in line] for line in lines]
 
 
-def plain(lines: Iterable[Sequence[Span]]) -> str:
-    """Return the drawing as mere text."""
-    return "".join("".join(text for text, _ in line) + "\n" for line in lines)
+def as_text(lines: Iterable[Sequence[Span]], color: bool = False) -> str:
+    """Return the drawing as text."""
+    return "".join("".join(paint(*span, color) for span in line) + "\n" for line in lines)
 
 
-def _fitted(topology: Topology, live: Live | None, width: int) -> Canvas:
+def show(topology: Topology, stream: TextIO) -> None:
+    """Print the drawing: within a terminal's width, in its colours, and with lines where its encoding has them."""
+    color, width = screen(stream)
+    try:
+        _SIGNS.encode(stream.encoding or "ascii")
+        ascii_only = False
+    except (UnicodeEncodeError, LookupError):
+        ascii_only = True
+    stream.write(as_text(draw(topology, width, ascii_only), color))
+
+
+def _fitted(topology: Topology, width: int) -> Canvas:
     """Draw ever tighter until it fits: first pools on two lines, then patterns shortened, then names."""
-    limits = Limits()
-    sheet = _Sheet(topology, Wording(live, limits))
+    sheet = _Sheet(topology, Wording())
     if not width or sheet.canvas.width <= width:
         return sheet.canvas
-    limits = replace(limits, stacked=True)
-    sheet = _Sheet(topology, Wording(live, limits))
+    limits: dict[str, int] = {}
+    sheet = _Sheet(topology, Wording(limits, stacked=True))
     for part, least in CUTS:
         over = sheet.canvas.width - width
         taken = sheet.wording.widest[part]
         if over > 0 and taken > least:
-            limits = limits.with_(part, max(least, taken - over))
-            sheet = _Sheet(topology, Wording(live, limits))
+            limits[part] = max(least, taken - over)
+            sheet = _Sheet(topology, Wording(limits, stacked=True))
     return sheet.canvas
 
 
@@ -85,10 +97,10 @@ class _Sheet:
         self.canvas = Canvas()
         self.wording = wording
         self._topology = topology
-        self._bands = bands(topology)
+        self._bands, self._beside = bands(topology)
         heights = self._heights()
         airy = any(height > 1 for name, height in heights.items() if not name.startswith("pool:"))
-        self._rows = place(topology, self._bands, heights, 1 if airy else 0)
+        self._rows = Rows(topology, self._bands, heights, 1 if airy else 0)
         self._sends = {edge.source: edge for edge in topology.edges_of(EdgeKind.SENDS, EdgeKind.MAY_SEND)}
         self._keys = {edge.target: edge.label for edge in topology.edges_of(EdgeKind.BINDS)}
         self._left()
@@ -112,7 +124,7 @@ class _Sheet:
         return x
 
     def _title(self, x: int, text: str) -> None:
-        self.canvas.write(x, 0, text, Style.FAINT)
+        self.canvas.write(x, 0, text, DIM)
 
     # --- Sources --------------------------------------------------------------------------------------
 
@@ -122,31 +134,31 @@ class _Sheet:
         numbers = max((len(str(source.line)) for source in self._topology.sources if source.line), default=0)
         self._margin = numbers + 1 if numbers else 0
         self._title(self._margin, "ROUTES")
-        ends = {source.id: self._source(source, self._rows.sources[source.id]) for source in drawn}
+        ends = {source.id: self._source(source, self._rows.at[source.id]) for source in drawn}
         keys = {source.id: self.wording.fit("key", self._sends[source.id].label) for source in drawn}
         needed = {name: ends[name] + (columns(key) + 4 if key else 0) for name, key in keys.items()}
         self._joint = max([self.canvas.width, *needed.values()]) + 2
         for source in drawn:  # an arrow gives way to what was cut beside it
             spare = self._joint - 2 - needed[source.id]
-            end = self._source(source, self._rows.sources[source.id], spare)
+            end = self._source(source, self._rows.at[source.id], spare)
             left = spare - (end - ends[source.id])
             self._send(self._sends[source.id], end + 1, self.wording.fit("key", self._sends[source.id].label, left))
         for band in self._bands:
             if band.sources:
-                self._gather([self._rows.sources[source.id] for source in band.sources])
+                self._gather([self._rows.at[source.id] for source in band.sources])
 
     def _source(self, source: Source, row: int, spare: int = 0) -> int:
         """Write a source; return the column after it."""
         if source.line:
             number = str(source.line)
-            self._write(self._margin - 1 - len(number), row, [(number, Style.FAINT)])
+            self._write(self._margin - 1 - len(number), row, [(number, DIM)])
         for at, line in enumerate(self.wording.source_details(source), 1):
             self._write(self._margin + 2, row + at, line)
         return self._write(self._margin, row, self.wording.source(source, spare))
 
     def _send(self, edge: Edge, start: int, key: str) -> None:
-        row = self._rows.sources[edge.source] + 1
-        style = Style.BAD if edge.lost else Style.FAINT
+        row = self._rows.at[edge.source] + 1
+        style = RED if edge.lost else DIM
         self.canvas.across(row, start, self._joint, "left", style, edge.kind is EdgeKind.MAY_SEND)
         if key:
             self.canvas.write(self._joint - columns(key) - 3, row, f" {key} ", style)
@@ -154,7 +166,7 @@ class _Sheet:
     def _gather(self, rows: Sequence[int]) -> None:
         self.canvas.along(self._joint, rows[0] + 1, rows[-1] + 1, "left")
         self.canvas.across(rows[0] + 1, self._joint, self._joint + 1, "left")
-        self.canvas.write(self._joint + 2, rows[0] + 1, "▶", Style.FAINT)
+        self.canvas.write(self._joint + 2, rows[0] + 1, "▶", DIM)
 
     # --- Exchanges and queues -------------------------------------------------------------------------
 
@@ -172,34 +184,34 @@ class _Sheet:
             self._queue_name(queue, self.canvas.width - self._ends[queue.name])
 
     def _exchange(self, exchange: ExchangeNode, queues: Sequence[QueueNode]) -> None:
-        row = self._rows.middle[exchange.id]
+        row = self._rows.at[exchange.id]
         name = self.wording.fit("name", exchange.name)
-        self._write(self._names, row, [("◇ ", Style.FAINT), (name, Style.STRONG), (f" {exchange.type}", Style.FAINT)])
+        self._write(self._names, row, [("◇ ", DIM), (name, BOLD), (f" {exchange.type}", DIM)])
         keys = [self.wording.fit("key", self._keys[queue.id]) for queue in queues]
         room = max(columns(key) for key in keys)
         end = self._names + (room + 4 if room else 2)
         for queue, key in zip(queues, keys, strict=True):
-            at = self._rows.middle[queue.id] + 1
+            at = self._rows.at[queue.id] + 1
             self.canvas.along(self._names, row + 2, at, "bindings")
             self.canvas.along(self._names, row + 1, row + 2, "bindings")
             self.canvas.across(at, self._names, end, "bindings")
             if key:
-                self.canvas.write(self._names + 2, at, f" {key} ", Style.FAINT)
-            self.canvas.write(end + 1, at, "▶", Style.FAINT)
+                self.canvas.write(self._names + 2, at, f" {key} ", DIM)
+            self.canvas.write(end + 1, at, "▶", DIM)
             self._queue(queue, end + 3, self._names + 2)
 
     def _queue(self, queue: QueueNode, x: int, below: int) -> None:
-        row = self._rows.middle[queue.id]
+        row = self._rows.at[queue.id]
         for at, line in enumerate(self.wording.queue_details(queue), 1):
             self._write(below, row + at, line)
         self._starts[queue.name] = x
         self._queue_name(queue)
 
     def _queue_name(self, queue: QueueNode, spare: int = 0) -> None:
-        row = self._rows.middle[queue.id]
+        row = self._rows.at[queue.id]
         end = self._write(self._starts[queue.name], row, self.wording.queue(queue, spare))
         if queue.unread:
-            end = self._write(end, row, [(" ─✗", Style.BAD)])
+            end = self._write(end, row, [(" ─✗", RED)])
         self._ends[queue.name] = end
 
     # --- Pools ----------------------------------------------------------------------------------------
@@ -214,7 +226,7 @@ class _Sheet:
             self._net(net, out + net.track * _TRACK, arrow, _LINES[number % len(_LINES)])
         for net in nets:
             if net.straight:
-                self._net(net, out, arrow, Style.FAINT)
+                self._net(net, out, arrow, DIM)
         brackets = any(len(pool.queues) > 1 for pool in self._topology.pools)
         names = arrow + (4 if brackets else 2)
         if self._topology.pools:
@@ -223,7 +235,7 @@ class _Sheet:
         for pool in self._topology.pools:
             self._pool(pool, names, names + width + 2)
 
-    def _net(self, net: Net, track: int, arrow: int, style: Style) -> None:
+    def _net(self, net: Net, track: int, arrow: int, style: str) -> None:
         dashed = all(port.dashed for port in net.ports)
         name = f"net {net.name}"
         self.canvas.across(net.row + 1, self._ends[net.name] + 1, track, name, style, dashed)
@@ -231,11 +243,11 @@ class _Sheet:
         for port in net.ports:
             self.canvas.across(port.row + 1, track, arrow - 1, name, style, port.dashed)
             if port.label:
-                self.canvas.write(arrow - len(port.label), port.row + 1, port.label, Style.STRONG)
+                self.canvas.write(arrow - len(port.label), port.row + 1, port.label, BOLD)
             self.canvas.write(arrow, port.row + 1, "▶", style)
 
     def _pool(self, pool: PoolNode, x: int, sizes: int) -> None:
-        row = self._rows.pools[pool.id]
+        row = self._rows.at[pool.id]
         details = self.wording.pool_details(pool)
         self._write(x, row, self.wording.pool(pool))
         self._write(sizes, row, [self.wording.pool_size(pool)])
@@ -244,17 +256,17 @@ class _Sheet:
         height = len(pool.queues)
         if height > 1:
             for at in range(height):
-                self._write(x - 2, row + at, [("┌" if at == 0 else "└" if at == height - 1 else "│", Style.FAINT)])
+                self._write(x - 2, row + at, [("┌" if at == 0 else "└" if at == height - 1 else "│", DIM)])
 
     # --- What no line leads from ----------------------------------------------------------------------
 
     def _apart(self) -> None:
         """Write routers, which decide later, and routes that lead nowhere, below all the lines."""
         row = self._rows.end + 1
-        for source in adrift(self._topology, self._bands):
+        for source in self._beside:
             start = self._source(source, row) + 1
             end = max(start + 2, self._joint + 1)
-            style = Style.BAD if source.lost else Style.FAINT
+            style = RED if source.lost else DIM
             self.canvas.across(row + 1, start, end, "apart", style, source.kind is SourceKind.ROUTER)
             self.canvas.write(end + 1, row + 1, "✗" if source.lost else "▶", style)
             named = "the queue that the task's name begins with"
