@@ -12,21 +12,11 @@ from celeryfleet.fleetfile import dotenv, names
 from celeryfleet.fleetfile.checks import check
 from celeryfleet.fleetfile.cursor import Cursor
 from celeryfleet.fleetfile.fields import section
-from celeryfleet.fleetfile.interpolate import interpolated
 from celeryfleet.fleetfile.model import Fleet
-from celeryfleet.fleetfile.parser import LIMIT, decoded, overridden, parse_yaml
+from celeryfleet.fleetfile.parser import LIMIT, decoded, parse_yaml
 from celeryfleet.fleetfile.settings import Names, installed
-from celeryfleet.fleetfile.tree import (
-    MappingNode,
-    ScalarNode,
-    SequenceNode,
-    child,
-    described,
-    entries,
-    on_one_line,
-    plain,
-    text,
-)
+from celeryfleet.fleetfile.transform import interpolated, overridden
+from celeryfleet.fleetfile.tree import MappingNode, ScalarNode, described, entries, on_one_line, plain
 
 NAME = "fleet.yaml"
 _INIT = "`celeryfleet init` writes one that runs as it is."
@@ -152,34 +142,31 @@ def parse(
 def _block(text: str, shown: str, problems: list[Problem], may_be_empty: bool = False) -> MappingNode | None:
     root, found = parse_yaml(text.removeprefix("\ufeff"), shown)
     problems += found
-    if isinstance(root, MappingNode) or found:
-        return root if isinstance(root, MappingNode) else None
-    if root is None or plain(root) is None:
-        if may_be_empty:
-            return None
-        problems.append(Problem("the file is empty.", f"{shown}:1:1", _EMPTY))
-        return None
-    what = "text" if isinstance(root, ScalarNode) else described(root)
-    problems.append(Problem(f"the file must be a mapping, but it is {what}.", str(root.mark), _EMPTY))
+    if isinstance(root, MappingNode):
+        return root
+    empty = root is None or plain(root) is None
+    if not found and not (empty and may_be_empty):
+        what = "text" if isinstance(root, ScalarNode) else described(root) if root else ""
+        said = "the file is empty." if empty else f"the file must be a mapping, but it is {what}."
+        problems.append(Problem(said, f"{shown}:1:1" if empty or root is None else str(root.mark), _EMPTY))
     return None
 
 
 def _env_file(root: MappingNode, environ: Mapping[str, str], opened: Opener, problems: list[Problem]) -> dict[str, str]:
-    """Read what `env_file` names, later files over earlier ones; names that are wrong are left to the validation."""
-    written = child(root, "env_file")
+    """Read what `env_file` names, later files over earlier ones; names that are wrong are left to the model."""
+    written = MappingNode({key: entry for key, entry in entries(root) if key == "env_file"}, root.mark)
+    names = Cursor.of(interpolated(written, environ, []))["env_file"]
     variables: dict[str, str] = {}
-    for node in written.items if isinstance(written, SequenceNode) else (written,):
-        if not isinstance(node, ScalarNode):
-            continue
-        name = text(interpolated(node, environ, [], ("env_file",)))
+    for named in (names, *names.items()):
+        name = named.text
         if not name or not name.strip() or "\0" in name:
             continue
         try:
             found, wrong = dotenv.parse(opened(name), name)
-        except FileNotFoundError:
-            found, wrong = {}, [Problem(f'env_file names "{name}", which does not exist.', str(node.mark), _RELATIVE)]
         except (FleetError, OSError) as error:
-            found, wrong = {}, [Problem(f"env_file: {error}", str(node.mark), _RELATIVE)]
+            missing = isinstance(error, FileNotFoundError)
+            what = f'env_file names "{name}", which does not exist.' if missing else f"env_file: {error}"
+            found, wrong = {}, [Problem(what, str(named.node.mark), _RELATIVE)]
         variables.update(found)
         problems += wrong
     return variables

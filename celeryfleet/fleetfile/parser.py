@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
@@ -230,38 +230,3 @@ def _measure(nodes: Iterable[Node]) -> tuple[int, int]:
     for node in nodes:
         size, depth = size + node.size, max(depth, node.depth)
     return size, depth + 1
-
-
-# --- The override -----------------------------------------------------------------------------------------
-
-
-def overridden(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
-    """Lay fleet.override.yaml over fleet.yaml, as compose does.
-
-    Mappings are merged, key by key; everything else is replaced, but that the override's routes go before the base's,
-    and nothing written under a key changes nothing where the base has a mapping.
-    """
-    if isinstance(base, SequenceNode) and isinstance(over, SequenceNode) and path == ("routes",):
-        return replace(over, items=over.items + base.items)
-    if path == ("broker",) and isinstance(over, MappingNode) != isinstance(base, MappingNode):
-        base, over = _as_broker(base), _as_broker(over)
-    if not isinstance(base, MappingNode):
-        return over
-    if not isinstance(over, MappingNode):
-        return base if is_null(over) else over
-    entries = dict(base.entries)
-    for key, entry in over.entries.items():
-        if key in entries:
-            merged = overridden(entries[key].node, entry.node, (*path, key))
-            mark = entries[key].mark if merged is entries[key].node or isinstance(merged, MappingNode) else entry.mark
-            entries[key] = Entry(mark, merged)
-        else:
-            entries[key] = entry
-    return replace(base, entries=entries)
-
-
-def _as_broker(node: Node) -> Node:
-    """A broker that is mere text is its URL."""
-    if isinstance(node, ScalarNode) and not is_null(node):
-        return MappingNode({"url": Entry(node.mark, node)}, node.mark)
-    return node

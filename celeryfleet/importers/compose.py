@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.names import fleet_problem
-from celeryfleet.fleetfile.parser import overridden, parse_yaml
+from celeryfleet.fleetfile.parser import parse_yaml
+from celeryfleet.fleetfile.transform import overridden
 from celeryfleet.fleetfile.tree import (
     Entry,
     MappingNode,

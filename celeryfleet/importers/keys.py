@@ -11,9 +11,9 @@ from dataclasses import replace
 from celeryfleet.fleetfile import names
 from celeryfleet.fleetfile.cursor import Cursor, Refused
 from celeryfleet.fleetfile.fields import section
-from celeryfleet.fleetfile.interpolate import interpolated
 from celeryfleet.fleetfile.model import Pool
 from celeryfleet.fleetfile.parser import parse_yaml
+from celeryfleet.fleetfile.transform import interpolated
 from celeryfleet.importers import variables, yamltext
 from celeryfleet.importers.found import FOLDER, USER, Fate, Line, Worker
 from celeryfleet.importers.workers import BEAT, LOGS

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from celeryfleet.fleetfile.interpolate import VariableError, interpolate
-from celeryfleet.plan.secrets import Variable, segments
+from celeryfleet.fleetfile.variables import Variable, VariableError, interpolate, segments
 
 _BARE = re.compile(r"(?<!\$)\$([A-Za-z_][A-Za-z0-9_]*)")
 _NAMED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")

@@ -6,8 +6,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from celeryfleet.fleetfile.variables import Variable, segments
 from celeryfleet.lint.values import Case, Found, Level, rule
-from celeryfleet.plan.secrets import MASK, Variable, is_secret, masked, masked_origin, segments
+from celeryfleet.plan.secrets import MASK, is_secret, masked, masked_origin
 from celeryfleet.text import quoted
 
 #: what kombu calls the formats it knows

@@ -8,16 +8,8 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.plan.secrets import (
-    MASK,
-    Variable,
-    is_secret,
-    masked,
-    masked_origin,
-    secret_variables,
-    segments,
-    shown,
-)
+from celeryfleet.fleetfile.variables import Variable, segments
+from celeryfleet.plan.secrets import MASK, is_secret, masked, masked_origin, secret_variables, shown
 from celeryfleet.routing.routes import whole
 
 if TYPE_CHECKING:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from celeryfleet.fleetfile.variables import segments
 
 MASK = "***"
 
@@ -14,7 +15,6 @@ _SECRET_NAME = re.compile(r"passw|secret|token|credential|private|(access|accoun
 _SECRET_PARAMETER = re.compile(r"([?&;])([a-z_]*(?:passw|secret|token|sig|key)[a-z_]*)=([^&;#\s]+)", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z+]+://")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_OPENED = re.compile(r"\$\$|\$\{(\w+)(:?[-?])?")
 
 
 def is_secret(name: str) -> bool:
@@ -87,43 +87,6 @@ def shown(value: Any, name: str = "", origins: Mapping[str, str] | None = None, 
     if isinstance(value, str) and value:
         return MASK if is_secret(name) else masked(value)
     return value
-
-
-# --- Texts with variables in them -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A `${VAR}` in a text, in one of its forms."""
-
-    name: str
-    #: empty, `-`, `:-`, `?` or `:?`
-    operator: str = ""
-    #: the default or message, as written
-    other: str = ""
-
-
-def segments(written: str) -> Iterator[str | Variable]:
-    """Cut a valid text into what stands for itself and its variables, as fleet.yaml reads them."""
-    at = 0
-    while match := _OPENED.search(written, at):
-        yield written[at : match.start()]
-        at = match.end()
-        if match[1] is None:
-            yield "$"
-        else:
-            start, at = at, _closing(written, at)
-            yield Variable(match[1], match[2] or "", written[start : at - 1])
-    yield written[at:]
-
-
-def _closing(text: str, at: int) -> int:
-    """Return the end of the `}` that closes a `${` before `at`; variables may nest."""
-    level = 1
-    while level and (match := re.compile(r"\$\$|\$\{|\}").search(text, at)):
-        level += {"${": 1, "}": -1}.get(match[0], 0)
-        at = match.end()
-    return at
 
 
 def _bare(written: str) -> str:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile.interpolate import VariableError, interpolate
 from celeryfleet.fleetfile.load import parse
+from celeryfleet.fleetfile.variables import VariableError, interpolate
 
 VARIABLES = {"A": "a", "EMPTY": "", "N": "3", "D": "$A ${A}"}
 SET = "Set it in the environment or in an env_file, or write ${NONE:-default}."
