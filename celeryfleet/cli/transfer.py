@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,11 +17,10 @@ if TYPE_CHECKING:
     from celeryfleet.importers.document import Result
 
 PANEL = "Write and check fleet.yaml"
-_LIMIT = 1024 * 1024
 _STDIN = "-"
 
 
-class Kind(StrEnum):
+class Format(StrEnum):
     """What `import` reads."""
 
     COMPOSE = "compose"
@@ -39,7 +36,9 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     context: typer.Context,
-    kind: Annotated[Kind, typer.Argument(help="What the file is; multi: a script with `celery multi`, or celeryd's.")],
+    kind: Annotated[
+        Format, typer.Argument(help="What the file is; multi: a script with `celery multi`, or celeryd's.")
+    ],
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file to read; - for standard input.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write there; an existing file stays.")
@@ -56,6 +55,7 @@ def import_(
     Examples: [bold]celeryfleet import compose docker-compose.yml[/] · [bold]celeryfleet import procfile Procfile -o
     fleet.yaml[/] · [bold]docker compose config | celeryfleet import compose -[/]
     """
+    from celeryfleet.fleetfile.load import read_env_files
     from celeryfleet.importers.document import Ask
     from celeryfleet.importers.formats import convert
 
@@ -68,7 +68,7 @@ def import_(
     def exists(path: str) -> bool:
         return (folder / path).is_file()
 
-    result = convert(text, Ask(kind.value, shown, app, _given(context.obj.env_files), exists))
+    result = convert(text, Ask(kind.value, shown, app, read_env_files(context.obj.env_files), exists))
     if output is not None:
         _write(output, result.text)
     if as_json:
@@ -80,40 +80,15 @@ def import_(
 
 
 def _text(file: str, shown: str) -> str:
-    """Read a text of a sane size. Raises FleetError."""
-    try:
-        if file == _STDIN:
-            data = sys.stdin.buffer.read(_LIMIT + 1)
-        else:
-            with Path(file).open("rb") as stream:
-                data = stream.read(_LIMIT + 1)
-    except FileNotFoundError:
-        raise FleetError(f"there is no file {shown}.") from None
-    except (OSError, ValueError) as error:
-        raise FleetError(f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    if len(data) > _LIMIT:
-        raise FleetError(f"the file is larger than {_LIMIT // 1024} KiB.", shown, "Is it the right file?")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise FleetError("the file is not UTF-8.", f"{shown}:{line}", "Is it the right file?") from None
-    if "\0" in text:
-        raise FleetError("the file is no text.", shown, "Is it the right file?")
+    from celeryfleet.fleetfile.load import read_text
+    from celeryfleet.fleetfile.parser import LIMIT, decoded
+
+    data = sys.stdin.buffer.read(LIMIT + 1) if file == _STDIN else b""
+    text = decoded(data, shown) if file == _STDIN else read_text(Path(file), shown)
+    if "\0" in text or len(data) > LIMIT:
+        what = "the file is no text." if "\0" in text else f"the file is larger than {LIMIT // 1024} KiB."
+        raise FleetError(what, shown, "Is it the right file?")
     return text.replace("\r\n", "\n")
-
-
-def _given(files: tuple[Path, ...]) -> Mapping[str, str]:
-    """Read what --env-file names, the last one first."""
-    from celeryfleet.fleetfile import dotenv
-
-    given: dict[str, str] = {}
-    for path in files:
-        found, problems = dotenv.parse(_text(str(path), str(path)), str(path))
-        if problems:
-            raise FleetError.of(problems)
-        given.update(found)
-    return given
 
 
 def _write(path: Path, text: str) -> None:
@@ -146,4 +121,4 @@ def _narrate(result: Result, shown: str, output: Path | None) -> None:
     pools = counted(len(result.pools), "pool")
     print(f"{shown}: {pools} ({', '.join(result.pools)}); not taken: {len(lost)}", file=sys.stderr)
     if output is not None:
-        print(f"wrote {os.fspath(output)}. Now: celeryfleet -f {output} check", file=sys.stderr)
+        print(f"wrote {output}. Now: celeryfleet -f {output} check", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Finds and reads fleet.yaml: text → Fleet, or every problem at once; `find` and `read` alone touch the disk."""
+"""Finds and reads fleet.yaml: text → Fleet, or every problem at once; `find` and `read…` alone touch the disk."""
 
 from __future__ import annotations
 
@@ -44,25 +44,31 @@ def read(file: Path, environ: Mapping[str, str], env_files: Sequence[Path] = ())
     with every problem there is.
     """
     shown = _shown(file)
-    whole = _text(file, shown)
+    whole = read_text(file, shown)
     beside = file.with_name(f"{file.stem}.override{file.suffix}")
-    override = (_text(beside, _shown(beside)), _shown(beside)) if beside.is_file() else None
-    given: dict[str, str] = {}
-    problems: list[Problem] = []
-    for path in env_files:
-        found, wrong = dotenv.parse(_text(path, _shown(path)), _shown(path))
-        given.update(found)
-        problems += wrong
-    if problems:
-        raise FleetError.of(problems)
+    override = (read_text(beside, _shown(beside)), _shown(beside)) if beside.is_file() else None
+    given = read_env_files(env_files)
 
     def opened(name: str) -> str:
         path = file.parent / name
         if not path.exists():
             raise FileNotFoundError(name)
-        return _text(path, _shown(path))
+        return read_text(path, _shown(path))
 
     return parse(whole, str(file.absolute()), environ, shown=shown, override=override, given=given, opened=opened)
+
+
+def read_env_files(files: Sequence[Path]) -> dict[str, str]:
+    """Read variables from files, later ones over earlier ones. Raises FleetError with every problem."""
+    given: dict[str, str] = {}
+    problems: list[Problem] = []
+    for path in files:
+        found, wrong = dotenv.parse(read_text(path, _shown(path)), _shown(path))
+        given.update(found)
+        problems += wrong
+    if problems:
+        raise FleetError.of(problems)
+    return given
 
 
 def _shown(file: Path) -> str:
@@ -70,8 +76,8 @@ def _shown(file: Path) -> str:
     return min(str(file), os.path.relpath(file), key=len) if file.is_absolute() else str(file)
 
 
-def _text(file: Path, shown: str) -> str:
-    """Read a text file of a sane size; a device or a pipe is read no further than that."""
+def read_text(file: Path, shown: str) -> str:
+    """Read a text file of a sane size; a device or a pipe is read no further than that. Raises FleetError."""
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:

@@ -169,7 +169,7 @@ def test_variables_may_come_from_an_env_file(tmp_path: Path) -> None:
         (("procfile", "nowhere"), "there is no file nowhere."),
         (("procfile", "."), ". cannot be read: Is a directory."),
         (("procfile", "binary"), "binary: the file is no text."),
-        (("procfile", "latin"), "latin:2: the file is not UTF-8."),
+        (("procfile", "latin"), "latin:2:1: the file is not UTF-8."),
         (("docker", "binary"), "'docker' is not one of"),
         (
             ("procfile", "Procfile", "-o", "no/fleet.yaml"),
