@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celeryfleet.plan.build import Facts
-from celeryfleet.plan.paths import RUNTIME_DIR
+from celeryfleet.plan.facts import Facts
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
@@ -26,7 +25,6 @@ def facts(fleet: Fleet, server: str = "") -> Facts:
         can_fork=sys.platform == "linux",
         folder=str(Path(fleet.file).parent.resolve()),
         uid=os.getuid(),
-        runtime_dir=RUNTIME_DIR,
         server=server,
     )
 

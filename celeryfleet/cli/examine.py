@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from celeryfleet.errors import Problem
     from celeryfleet.fleetfile.model import Fleet
     from celeryfleet.lint import Finding, Machine, RouterReport, Server
-    from celeryfleet.plan.app_facts import AppFacts
+    from celeryfleet.plan.facts import AppFacts
     from celeryfleet.plan.values import Plan
     from celeryfleet.redis_client import Reply
 

@@ -14,7 +14,7 @@ from celeryfleet.errors import Exit, FleetError, Problem
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
-    from celeryfleet.plan.app_facts import AppFacts
+    from celeryfleet.plan.facts import AppFacts
     from celeryfleet.routing.resolve import Decision
 
 PANEL = "Write and check fleet.yaml"

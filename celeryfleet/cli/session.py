@@ -13,7 +13,7 @@ from celeryfleet.supervise.control_client import Client, NotRunningError
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
-    from celeryfleet.plan.app_facts import AppFacts
+    from celeryfleet.plan.facts import AppFacts
     from celeryfleet.plan.values import Plan
 
 #: seconds that the reply queue of a command stays on RabbitMQ after its end; Celery's own would for a day

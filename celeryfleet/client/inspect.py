@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet.app import import_tasks, installs
 from celeryfleet.client.names import short_names
-from celeryfleet.plan.app_facts import AppFacts
+from celeryfleet.plan.facts import AppFacts
 
 if TYPE_CHECKING:
     from celery import Celery

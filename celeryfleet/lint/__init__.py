@@ -12,7 +12,7 @@ from celeryfleet.routing.resolve import resolve
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
-    from celeryfleet.plan.app_facts import AppFacts
+    from celeryfleet.plan.facts import AppFacts
     from celeryfleet.plan.values import Plan
     from celeryfleet.routing.resolve import Decision
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
-    from celeryfleet.plan.app_facts import AppFacts
+    from celeryfleet.plan.facts import AppFacts
     from celeryfleet.plan.values import Plan, PoolPlan
     from celeryfleet.routing.resolve import Decision
 

@@ -12,7 +12,7 @@ from celeryfleet.routing.table import broker_kind
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
-    from celeryfleet.plan.paths import Paths
+    from celeryfleet.plan.facts import Paths
 
 EMBEDDED = "embedded"
 #: what Celery calls a result backend that keeps nothing; None would leave the app's own in place

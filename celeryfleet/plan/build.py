@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import FleetError
 from celeryfleet.plan import broker
 from celeryfleet.plan.command import pool_plan
-from celeryfleet.plan.paths import Paths, paths
+from celeryfleet.plan.facts import Facts, Paths, paths
 from celeryfleet.plan.settings import queues, settings
 from celeryfleet.plan.values import BeatPlan, LogPlan, Plan
 from celeryfleet.routing.table import broker_kind, wire
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a plan needs to know of the machine; everything else is in fleet.yaml."""
-
-    #: the machine's name, the last part of every node's
-    host: str
-    #: processors this process may use
-    cpus: int
-    #: whether a process that has imported a lot may be forked safely (Linux)
-    can_fork: bool = True
-    #: absolute path of fleet.yaml's folder, symbolic links resolved; empty: as the fleet names it
-    folder: str = ""
-    #: of the user, for the short socket folder
-    uid: int = 0
-    #: where that folder is made; short, and the same for every process of the user
-    runtime_dir: str = "/tmp"
-    #: the embedded broker's program, as found on this machine; empty: not looked for
-    server: str = ""
 
 
 def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
@@ -62,7 +41,7 @@ def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
         queues=queues(fleet),
         pools=tuple(pool_plan(fleet, name, shared, kind, facts) for name in wanted),
         beat=_beat(fleet, where, kind),
-        logs=LogPlan(fleet.logs.format, fleet.logs.max_size, fleet.logs.max_files),
+        logs=LogPlan(**vars(fleet.logs)),
         preload=fleet.preload,
         origins=broker.origins(fleet, shared),
     )

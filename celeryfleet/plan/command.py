@@ -13,7 +13,7 @@ from celeryfleet.routing.table import RoutingTable
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet, Pool
-    from celeryfleet.plan.build import Facts
+    from celeryfleet.plan.facts import Facts
 
 LOGLEVEL = "INFO"
 #: the fleet's own heartbeat does their work; mingle alone costs a second of every start
@@ -55,30 +55,9 @@ def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], kind: str, f
         fork=fork,
         exec_reason=exec_reason,
         grace=pool.stop_grace_period,
-        restart=RestartPolicy(
-            backoff=pool.restart.backoff,
-            max_backoff=pool.restart.max_backoff,
-            max_restarts=pool.restart.max_restarts,
-            window=pool.restart.window,
-        ),
-        health=Health(
-            heartbeat_within=pool.healthcheck.heartbeat_within,
-            consuming_within=pool.healthcheck.consuming_within,
-        ),
-        autoscale=_autoscale(pool),
-    )
-
-
-def _autoscale(pool: Pool) -> AutoscalePolicy | None:
-    policy = pool.autoscale
-    if policy is None:
-        return None
-    return AutoscalePolicy(
-        min=policy.min,
-        max=policy.max,
-        target_length=policy.target_length,
-        target_age=policy.target_age,
-        cooldown=policy.cooldown,
+        restart=RestartPolicy(**vars(pool.restart)),
+        health=Health(**vars(pool.healthcheck)),
+        autoscale=AutoscalePolicy(**vars(pool.autoscale)) if pool.autoscale else None,
     )
 
 

@@ -19,7 +19,7 @@ from celeryfleet.routing.table import broker_kind
 if TYPE_CHECKING:
     from celeryfleet.fleetfile import model
     from celeryfleet.fleetfile.model import Fleet
-    from celeryfleet.plan.paths import Paths
+    from celeryfleet.plan.facts import Paths
 
 #: dict settings that the user's own add to instead of replacing
 MERGED = ("broker_transport_options", "result_backend_transport_options")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.table import RoutingTable
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,15 +216,7 @@ class Plan:
 
     def _digest(self, spec: WorkerSpec) -> str:
         """Fingerprint all that a worker would have to be replaced for."""
-        whole = [
-            asdict(spec),
-            self.app,
-            self.django,
-            self.settings,
-            self.broker.url,
-            self.logs.format,
-            self.generation,
-        ]
+        whole = (asdict(spec), self.app, self.django, self.settings, self.broker.url, self.logs.format, self.generation)
         text = json.dumps(whole, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -248,28 +243,28 @@ class Plan:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Plan:
         """Rebuild a plan from `to_json`'s value."""
-        broker = dict(data["broker"])
-        for key in ("argv", "steps"):
-            broker[key] = tuple(broker[key])
-        beat = data["beat"]
-        whole = {
-            **data,
-            "broker": BrokerPlan(**broker),
-            "queues": tuple(Queue(**queue) for queue in data["queues"]),
-            "pools": tuple(_pool(pool) for pool in data["pools"]),
-            "beat": BeatPlan(tuple(beat["argv"]), beat["schedule"], beat["file"]) if beat else None,
-            "logs": LogPlan(**data["logs"]),
-        }
-        return cls(**whole)
+        return _rebuilt(cls, data)
 
 
-def _pool(data: dict[str, Any]) -> PoolPlan:
-    whole = {
-        **data,
-        "queues": tuple(data["queues"]),
-        "argv": tuple(data["argv"]),
-        "restart": RestartPolicy(**data["restart"]),
-        "health": Health(**data["health"]),
-        "autoscale": AutoscalePolicy(**data["autoscale"]) if data["autoscale"] else None,
-    }
-    return PoolPlan(**whole)
+_PARTS: Mapping[str, type[Any]] = {
+    "broker": BrokerPlan,
+    "queues": Queue,
+    "pools": PoolPlan,
+    "restart": RestartPolicy,
+    "health": Health,
+    "autoscale": AutoscalePolicy,
+    "beat": BeatPlan,
+    "logs": LogPlan,
+}
+#: fields whose keys are not ours
+_FREE = ("settings", "env", "options", "conf", "origins", "schedule", "arguments", "headers")
+
+
+def _rebuilt(kind: type[P], data: Mapping[str, Any]) -> P:
+    return kind(**{name: value if name in _FREE else _part(name, value) for name, value in data.items()})
+
+
+def _part(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_part(name, item) for item in value)
+    return _rebuilt(_PARTS[name], value) if isinstance(value, dict) else value

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.plan.paths import RUNTIME_DIR
+from celeryfleet.plan.facts import RUNTIME_DIR
 from celeryfleet.plan.values import Plan
 
 

@@ -21,7 +21,7 @@ from celery.schedules import crontab
 from celeryfleet.app import apply, import_tasks, install, load
 from celeryfleet.errors import FleetError
 from celeryfleet.plan.broker import server_command, socket_url
-from celeryfleet.plan.paths import RUNTIME_DIR, paths
+from celeryfleet.plan.facts import RUNTIME_DIR, paths
 
 FLEET = """
 name: shop

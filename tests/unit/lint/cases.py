@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from celeryfleet.lint import Finding, Machine, Server, lint
-from celeryfleet.plan.app_facts import AppFacts
 from celeryfleet.plan.build import build
+from celeryfleet.plan.facts import AppFacts
 from tests.unit.plan.fleets import FACTS, fleet_of, fleet_text
 
 GB = 10**9

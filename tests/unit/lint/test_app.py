@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeryfleet.lint.results import has_chord
-from celeryfleet.plan.app_facts import AppFacts
+from celeryfleet.plan.facts import AppFacts
 from tests.unit.lint.cases import PLAIN, found, names, pool, said, tasks
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from celeryfleet.plan.app_facts import AppFacts
+from celeryfleet.plan.facts import AppFacts
 from tests.unit.lint.cases import found, names, pool, said, tasks
 
 LATE = {"task_acks_late": True}

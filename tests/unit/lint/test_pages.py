@@ -12,8 +12,8 @@ from celeryfleet.errors import FleetError
 from celeryfleet.lint import Level, Machine, Server, judged, lint
 from celeryfleet.lint.ignores import silence
 from celeryfleet.lint.registry import CODES, INVALID
-from celeryfleet.plan.app_facts import AppFacts
 from celeryfleet.plan.build import build
+from celeryfleet.plan.facts import AppFacts
 from tests import ROOT
 from tests.unit.lint.cases import GB, PLAIN, tasks
 from tests.unit.plan.fleets import FACTS, fleet_of

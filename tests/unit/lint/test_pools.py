@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from celeryfleet.lint import Machine, Server
-from celeryfleet.plan.app_facts import AppFacts
+from celeryfleet.plan.facts import AppFacts
 from tests.unit.lint.cases import EVENTS, GB, PLAIN, found, names, pool, said, tasks
 
 AMQP = "amqp://h"

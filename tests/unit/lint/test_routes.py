@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from celeryfleet.plan.app_facts import AppFacts
+from celeryfleet.plan.facts import AppFacts
 from tests.unit.lint.cases import ALL, EVENTS, PLAIN, found, names, pool, said, tasks
 
 AMQP = "amqp://h"

@@ -8,7 +8,8 @@ from typing import Any
 
 from celeryfleet.fleetfile.load import parse
 from celeryfleet.fleetfile.model import Fleet
-from celeryfleet.plan.build import Facts, build
+from celeryfleet.plan.build import build
+from celeryfleet.plan.facts import Facts
 from celeryfleet.plan.values import Plan
 
 FACTS = Facts(host="host", cpus=4, folder="/srv/shop", uid=1000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeryfleet.plan.paths import SOCKET_LIMIT, Paths, paths
+from celeryfleet.plan.facts import SOCKET_LIMIT, Paths, paths
 
 
 def test_everything_lies_beside_fleet_yaml() -> None:
