@@ -84,10 +84,11 @@ def logs(
 
     Examples: [bold]celeryfleet logs -n 20[/] · [bold]celeryfleet logs mail -f[/]
     """
+    from celeryfleet.logs.read import Follower
+    from celeryfleet.logs.read import follow as follow_lines
+    from celeryfleet.logs.times import parse_since
+    from celeryfleet.render.log_prefixes import Prefixes
     from celeryfleet.render.paint import has_colour
-    from celeryfleet.supervise.logs import Follower, Prefixes
-    from celeryfleet.supervise.logs import follow as follow_lines
-    from celeryfleet.supervise.stamps import parse_since
 
     plan = context.obj.followed
     known = [pool.name for pool in plan.pools]

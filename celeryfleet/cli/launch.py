@@ -185,8 +185,9 @@ def _troubles(status: dict[str, Any]) -> Iterator[str]:
 
 def foreground(plan: Plan, fleet: Fleet | None = None) -> int:
     """Show the logs until the fleet has stopped; signals to us are wishes for it."""
+    from celeryfleet.logs.read import Follower
+    from celeryfleet.render.log_prefixes import Prefixes
     from celeryfleet.render.paint import has_colour
-    from celeryfleet.supervise.logs import Follower, Prefixes
 
     names = [pool.worker_name(n) for pool in plan.pools for n in range(1, pool.replicas + 1)]
     shown = {"supervisor", *names}

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 from celeryfleet.errors import FleetError
+from celeryfleet.logs import write
 from celeryfleet.plan.values import Plan
 from celeryfleet.protocol import Lines, encode
 from celeryfleet.supervise.forkserver import ForkServer
 from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.supervisor import Supervisor
-from celeryfleet.supervise.supervisor_log import speak_into
 
 #: seconds that a supervisor which holds the lock and does not answer is waited for, and between two looks
 _PATIENCE, _LOOK = 5.0, 0.02
@@ -50,7 +50,7 @@ def boot(parent: socket.socket, server: ForkServer | None) -> None:
     except OSError as error:
         parent.sendall(encode({"ok": False, "error": _told(error, plan.state_dir)}))
         return
-    speak_into(home / "logs" / "supervisor.log")
+    write.install(home / "logs" / "supervisor.log", plan.logs.max_size, plan.logs.max_files)
     os.chdir(Path(plan.file).parent)
     for name, value in plan.env.items():
         os.environ.setdefault(name, value)

@@ -14,13 +14,13 @@ import socket
 from functools import partial
 from pathlib import Path
 
+from celeryfleet.logs.read import last_lines
+from celeryfleet.logs.write import shift
 from celeryfleet.plan.values import BrokerPlan, LogPlan
 from celeryfleet.supervise import process
 from celeryfleet.supervise.core import Core
 from celeryfleet.supervise.decide.actions import StartBroker
 from celeryfleet.supervise.decide.events import BrokerExited, BrokerUp, Did
-from celeryfleet.supervise.supervisor_log import shift
-from celeryfleet.supervise.tail import last_lines
 
 #: seconds between two tries to reach a broker that is starting
 RETRY = 0.01
@@ -38,7 +38,8 @@ def start(plan: BrokerPlan, log: Path, limits: LogPlan) -> int:
     data = Path(plan.data)
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     Path(plan.socket).unlink(missing_ok=True)
-    shift(log, limits)
+    if log.exists() and log.stat().st_size >= limits.max_size:
+        shift(log, limits.max_files)
     out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         return process.spawn(plan.argv, os.environ, out=out)

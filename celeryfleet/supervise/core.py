@@ -1,4 +1,4 @@
-"""What the parts of a supervisor share: the plan, the state, the inbox of events, and a voice."""
+"""What the parts of a supervisor share: the plan, the state, the inbox of events, and the log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ from celeryfleet.supervise.decide.apply import apply
 from celeryfleet.supervise.decide.events import Event
 from celeryfleet.supervise.decide.state import FleetState
 from celeryfleet.supervise.decide.target import Target
-from celeryfleet.supervise.supervisor_log import say
 
 if TYPE_CHECKING:
     from celeryfleet.protocol import Message
@@ -73,8 +73,9 @@ class Core:
             self.trouble("work in the background has failed", error)
 
     def say(self, text: str) -> None:
-        """Write to supervisor.log."""
-        say(text, self.home / "logs" / "supervisor.log", self.plan.logs)
+        """Write to supervisor.log, which is our stdout, with the time."""
+        now = datetime.now().isoformat(" ", "milliseconds")
+        print("\n".join(f"{now} {line}" for line in text.splitlines()))
 
     def trouble(self, what: str, error: BaseException) -> None:
         """Write to supervisor.log what should not have happened, with its traceback."""

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from celeryfleet.logs import write
 from celeryfleet.plan.values import Plan
 from celeryfleet.supervise import process
 from celeryfleet.supervise.autoscaler import Autoscaler
@@ -201,6 +202,7 @@ class Supervisor:
         """Aim at another plan. Raises OSError, and goes on with the old one, if its settings can't be written."""
         self._write_settings(plan)
         self.core.target = Target.of(plan)
+        write.limit(plan.logs.max_size, plan.logs.max_files)
         self._autoscaler.start()
         self.core.say("fleet.yaml was read anew")
 

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from celeryfleet.logs.read import last_lines
 from celeryfleet.plan.values import WorkerSpec
 from celeryfleet.protocol import Lines, encode
 from celeryfleet.supervise import process
@@ -23,7 +24,6 @@ from celeryfleet.supervise.core import Core
 from celeryfleet.supervise.decide.events import Beaten, Exited, Hello, Ready, Restored
 from celeryfleet.supervise.decide.state import Beat, LastExit, Status
 from celeryfleet.supervise.forkserver import Forkery
-from celeryfleet.supervise.tail import last_lines
 
 if TYPE_CHECKING:
     from celeryfleet.protocol import Message

@@ -10,7 +10,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any
 
-from celeryfleet.worker.stream import LogStream
+from celeryfleet.logs.write import LogStream
 
 
 class JsonFormatter(logging.Formatter):

@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.logs import write
 from celeryfleet.protocol import encode
-from celeryfleet.worker import scratch, stream
+from celeryfleet.worker import scratch
 
 if TYPE_CHECKING:
     from celeryfleet.protocol import Message
@@ -54,7 +55,7 @@ def run_exec(heartbeat_fd: int, spec_fd: int) -> None:
 def greet(channel: socket.socket, start: Message) -> None:
     """Settle into a worker's own log, environment and name, and tell the supervisor the pid."""
     log = start["log"]
-    stream.install(Path(log["path"]), log["max_size"], log["max_files"])
+    write.install(Path(log["path"]), log["max_size"], log["max_files"])
     # Celery's four lines about root would open every worker's log; the supervisor says it once.
     warnings.filterwarnings("ignore", "You're running the worker with superuser privileges", Warning)
     os.environ.update(start["spec"]["env"])

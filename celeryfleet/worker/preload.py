@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet import protocol as wire
 from celeryfleet.app.django import connections
+from celeryfleet.logs import write
 from celeryfleet.worker import main as worker_main
-from celeryfleet.worker import stream
 
 if TYPE_CHECKING:
     from celeryfleet.protocol import Message
@@ -84,7 +84,7 @@ def serve(channel_fd: int, supervisor: int) -> None:
     message, _ = wire.receive_with_fds(channel)
     if message is None:
         return
-    stream.install(Path(message["log"]["path"]), message["log"]["max_size"], message["log"]["max_files"])
+    write.install(Path(message["log"]["path"]), message["log"]["max_size"], message["log"]["max_files"])
     os.environ.update(message["env"])
     started = time.monotonic()
     try:

@@ -55,8 +55,9 @@ def test_celery_loguru_and_print_all_write_json(tmp_path: Path) -> None:
     code = """
         import os, sys
         from pathlib import Path
-        from celeryfleet.worker import jsonlog, stream
-        stream.install(Path(sys.argv[1]), 100_000, 3)
+        from celeryfleet.logs import write
+        from celeryfleet.worker import jsonlog
+        write.install(Path(sys.argv[1]), 100_000, 3)
         os.environ["CELERYFLEET_WORKER"] = "web-1"
         import loguru
         from celery import Celery
@@ -91,8 +92,9 @@ def test_handlers_of_the_users_own_are_left_alone(tmp_path: Path) -> None:
     code = """
         import io, logging, sys
         from pathlib import Path
-        from celeryfleet.worker import jsonlog, stream
-        stream.install(Path(sys.argv[1]), 100_000, 3)
+        from celeryfleet.logs import write
+        from celeryfleet.worker import jsonlog
+        write.install(Path(sys.argv[1]), 100_000, 3)
         import loguru
         own = io.StringIO()
         loguru.logger.remove()

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from celeryfleet.errors import FleetError
-from celeryfleet.supervise.stamps import _minute, parse_since, stamp_of
+from celeryfleet.logs.times import _minute, parse_since, time_of
 
 #: half past two in the afternoon of 2025-03-10, where these tests live
 NOW = 1_741_597_200.0
@@ -43,7 +43,7 @@ def local(*moment: int) -> float:
     ],
 )
 def test_each_kind_of_line_tells_its_time(line: bytes) -> None:
-    assert stamp_of(line) == pytest.approx(local(2025, 3, 10, 10, 8, 43) + 0.517)
+    assert time_of(line) == pytest.approx(local(2025, 3, 10, 10, 8, 43) + 0.517)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_each_kind_of_line_tells_its_time(line: bytes) -> None:
     ],
 )
 def test_other_lines_tell_none(line: bytes) -> None:
-    assert stamp_of(line) is None
+    assert time_of(line) is None
 
 
 @pytest.mark.parametrize(

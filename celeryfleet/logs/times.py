@@ -9,17 +9,17 @@ from functools import lru_cache
 _TIME = rb"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d):(\d\d)(?:[.,](\d{1,6}))?(Z|[+-]\d\d:?\d\d)?"
 #: `[2026-11-20 20:08:43,517: INFO/MainProcess]`, `2026-11-20 20:08:43.517 | INFO`,
 #: `{"time": "2026-11-20T20:08:43.517Z"`
-_STAMP = re.compile(rb'(?:\x1b\[[\d;]*m)*(?:\[|\{.*?"time"\s*:\s*")?' + _TIME)
+_LINE_TIME = re.compile(rb'(?:\x1b\[[\d;]*m)*(?:\[|\{.*?"time"\s*:\s*")?' + _TIME)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-def stamp_of(line: bytes) -> float | None:
+def time_of(line: bytes) -> float | None:
     """Read the time a line begins with, as unix seconds; None where the line continues the one before.
 
     A time without a zone is this machine's, as Celery, loguru and the supervisor write it.
     """
-    found = _STAMP.match(line)
+    found = _LINE_TIME.match(line)
     if found is None:
         return None
     date, minute, second, fraction, zone = found.groups()

@@ -7,16 +7,15 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from celeryfleet.supervise.blocks import backward, forward
-from celeryfleet.supervise.logs import Follower, Prefixes, follow, tail
-from celeryfleet.supervise.stamps import stamp_of
+from celeryfleet.logs.read import Follower, follow, last_lines
+from celeryfleet.logs.times import time_of
 
 
 def stamp(second: int, text: str = "") -> str:
@@ -36,6 +35,15 @@ def rotate(path: Path, keep: int = 9) -> None:
     path.rename(f"{path}.1")
     Path(f"{path}.{keep}").unlink(missing_ok=True)
     path.touch()
+
+
+def tail(
+    folder: Path, wanted: Callable[[str], bool] = lambda name: True, n: int | None = None, since: float | None = None
+) -> Iterator[tuple[str, str]]:
+    """Give the log as `celeryfleet logs` shows it."""
+    follower = Follower(folder, wanted)
+    yield from follower.backlog(n, since)
+    yield from follower.close()
 
 
 # --- The end of the log -----------------------------------------------------------------------------------
@@ -79,7 +87,7 @@ def test_since_leaves_out_what_is_older_and_the_rest_of_its_records(tmp_path: Pa
         write(path, stamp(number), f"  detail {number}")
         if number % 20 == 19:
             rotate(path)
-    since = stamp_of(stamp(35).encode())
+    since = time_of(stamp(35).encode())
     lines = [line for _, line in tail(tmp_path, since=since)]
     assert lines == [line for number in range(35, 100) for line in (stamp(number), f"  detail {number}")]
     assert [line for _, line in tail(tmp_path, since=since, n=1)] == ["  detail 99"]
@@ -94,7 +102,7 @@ def test_since_reads_little_of_a_huge_file(tmp_path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     before = _bytes_read()
     follower = Follower(tmp_path)
-    lines = list(follower.backlog(since=stamp_of(stamp(1999).encode())))
+    lines = list(follower.backlog(since=time_of(stamp(1999).encode())))
     follower.close()
     os.close(fd)
     assert len(lines) == 100
@@ -129,22 +137,31 @@ def test_a_time_in_the_far_future_does_not_hide_the_other_workers(tmp_path: Path
     assert [name for name, _ in tail(tmp_path, n=2)] == ["a", "b"]
 
 
-@given(st.binary(max_size=400).map(lambda data: data.replace(b"\x00", b"\n")), st.integers(1, 9))
+@given(st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\r", b"\n")), max_size=4), st.integers(0, 9))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_lines_are_the_same_forward_and_backward(tmp_path: Path, data: bytes, block: int) -> None:
-    (tmp_path / "x").write_bytes(data)
-    expected = data.split(b"\n")
-    if expected[-1] == b"":
-        expected.pop()
-    fd = os.open(tmp_path / "x", os.O_RDONLY)
-    try:
-        assert list(forward(fd, 0, len(data), block)) == expected
-        found = list(backward(fd, 0, len(data), block))
-    finally:
-        os.close(fd)
-    assert [line for _, line in reversed(found)] == expected
-    assert all(data[offset:].startswith(line) for offset, line in found)
-    assert all(offset == 0 or data[offset - 1 : offset] == b"\n" for offset, _ in found)
+def test_the_last_lines_are_the_last_of_all(tmp_path: Path, files: list[bytes], n: int) -> None:
+    expected: list[str] = []
+    for number, data in enumerate(files):
+        Path(f"{tmp_path}/x.log.{len(files) - number}").write_bytes(data)
+        parts = data.split(b"\n")
+        expected += [part.decode(errors="backslashreplace") for part in (parts if parts[-1] else parts[:-1])]
+    for number in range(len(files) + 1, 5):
+        Path(f"{tmp_path}/x.log.{number}").unlink(missing_ok=True)
+    (tmp_path / "x.log").touch()
+    assert [line for _, line in tail(tmp_path)] == expected
+    assert [line for _, line in tail(tmp_path, n=n)] == expected[len(expected) - n if n < len(expected) else 0 :]
+
+
+def test_the_last_lines_of_a_large_file_are_whole(tmp_path: Path) -> None:
+    write(tmp_path / "a.log", *(f"{stamp(number)} {'x' * 7000}" for number in range(100)))
+    assert [line[:40] for _, line in tail(tmp_path, n=30)] == [stamp(number)[:40] for number in range(70, 100)]
+
+
+def test_the_last_lines_of_one_file_are_found_without_reading_it_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    write(path, "x" * 100_000, "one ", "", "two")
+    assert last_lines(path, 2) == ["one", "two"]
+    assert last_lines(tmp_path / "none", 2) == []
 
 
 # --- Following --------------------------------------------------------------------------------------------
@@ -318,7 +335,7 @@ def test_a_follower_sees_every_line_of_four_processes_that_share_a_log(tmp_path:
     code = """
 import os, sys
 from pathlib import Path
-from celeryfleet.worker.stream import install
+from celeryfleet.logs.write import install
 install(Path(sys.argv[1]), 20_000, 200)
 for name in "abcd":
     if not os.fork():
@@ -358,25 +375,3 @@ def test_following_ends_when_nothing_is_left_and_waits_longer_while_nothing_come
     assert list(follow(Follower(tmp_path), pauses.append, over)) == [("a", "said while stopping")]
     assert pauses[0] < pauses[5] <= pauses[10] == 0.2
     assert pauses[-1] == 0.05
-
-
-# --- Prefixes ---------------------------------------------------------------------------------------------
-
-
-def test_prefixes_are_aligned_and_grow_with_a_longer_name() -> None:
-    prefix = Prefixes(["web-1", "video-1"])
-    assert prefix("web-1", "  a  ") == "web-1   |   a  "
-    assert prefix("video-10", "b") == "video-10 | b"
-    assert prefix("web-1", "c") == "web-1    | c"
-
-
-def test_a_worker_keeps_its_colour_and_the_numbers_sort_as_numbers() -> None:
-    prefix = Prefixes([f"web-{number}" for number in range(12, 0, -1)], color=True)
-    assert prefix("web-1", "x") == "\x1b[36mweb-1  |\x1b[0m x"
-    assert prefix("web-2", "x") == "\x1b[32mweb-2  |\x1b[0m x"
-    assert prefix("web-11", "x") == "\x1b[36mweb-11 |\x1b[0m x"
-    assert prefix("new", "x") == "\x1b[33mnew    |\x1b[0m x"
-
-
-def test_without_prefixes_a_line_is_as_it_was() -> None:
-    assert Prefixes(["a"], color=True, shown=False)("a", "line") == "line"

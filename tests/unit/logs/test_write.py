@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from celeryfleet.worker.stream import LogFile, LogStream
+from celeryfleet.logs.write import LogFile, LogStream, shift
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_line_torn_by_a_full_disk_does_not_swallow_the_next(tmp_path: Path) ->
         """
         import resource, sys
         from pathlib import Path
-        from celeryfleet.worker.stream import install
+        from celeryfleet.logs.write import install
         install(Path(sys.argv[1]), 1000, 3)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
         print("0123456789 torn")
@@ -196,7 +196,7 @@ def test_a_line_torn_by_a_full_disk_does_not_swallow_the_next(tmp_path: Path) ->
 WRITERS = """
     import os, sys
     from pathlib import Path
-    from celeryfleet.worker.stream import install
+    from celeryfleet.logs.write import install
     path, lines = Path(sys.argv[1]), int(sys.argv[2])
     install(path, int(sys.argv[3]), 1000)
     children = []
@@ -241,7 +241,7 @@ def test_a_killed_writer_leaves_nothing_that_stops_the_others(tmp_path: Path) ->
         """
         import fcntl, os, signal, sys
         from pathlib import Path
-        from celeryfleet.worker.stream import install
+        from celeryfleet.logs.write import install
         path = Path(sys.argv[1])
         install(path, 100, 1000)
         pid = os.fork()
@@ -264,7 +264,7 @@ def test_everything_a_process_says_ends_in_its_log(tmp_path: Path) -> None:
         import faulthandler, logging, os, sys
         kept = sys.stderr
         from pathlib import Path
-        from celeryfleet.worker.stream import install
+        from celeryfleet.logs.write import install
         install(Path(sys.argv[1]), 10_000, 3)
         import loguru
         logging.warning("from logging")
@@ -292,7 +292,7 @@ def test_a_signal_handler_may_write_while_a_line_is_written(tmp_path: Path) -> N
         """
         import signal, sys
         from pathlib import Path
-        from celeryfleet.worker.stream import install
+        from celeryfleet.logs.write import install
         install(Path(sys.argv[1]), 5_000, 1000)
         ticks = 0
         def tick(*_):
@@ -320,7 +320,7 @@ def test_a_fork_leaves_the_parents_unfinished_line_to_the_parent(tmp_path: Path)
         """
         import os, sys
         from pathlib import Path
-        from celeryfleet.worker.stream import install
+        from celeryfleet.logs.write import install
         install(Path(sys.argv[1]), 5_000, 3)
         print("parent", end="")
         pid = os.fork()
@@ -343,7 +343,7 @@ def test_greenlets_write_whole_lines(tmp_path: Path) -> None:
         monkey.patch_all()
         import gevent, sys
         from pathlib import Path
-        from celeryfleet.worker.stream import install
+        from celeryfleet.logs.write import install
         install(Path(sys.argv[1]), 5_000, 1000)
         def work(name):
             for number in range(200):
@@ -355,3 +355,30 @@ def test_greenlets_write_whole_lines(tmp_path: Path) -> None:
         tmp_path / "a.log",
     )
     assert Counter(text(tmp_path / "a.log").splitlines()) == Counter(f"{n} {i}" for n in "abcd" for i in range(200))
+
+
+def test_other_limits_count_from_now_on(tmp_path: Path) -> None:
+    run(
+        """
+        import sys
+        from pathlib import Path
+        from celeryfleet.logs import write
+        write.limit(1, 1)  # without a log it does nothing
+        write.install(Path(sys.argv[1]), 10_000, 3)
+        print("kept " * 10)
+        write.limit(50, 3)
+        print("new")
+        """,
+        tmp_path / "a.log",
+    )
+    assert [file.read_text() for file in files(tmp_path / "a.log")] == ["kept " * 10 + "\n", "new\n"]
+
+
+@pytest.mark.parametrize("max_files", [1, 3])
+def test_a_log_is_shifted(tmp_path: Path, max_files: int) -> None:
+    path = tmp_path / "a.log"
+    for number in range(5):
+        path.write_text(str(number))
+        shift(path, max_files)
+    assert [file.read_text() for file in files(path)[:-1]] == ["3", "4"][: max_files - 1]
+    assert not path.exists()

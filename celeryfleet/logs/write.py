@@ -1,4 +1,4 @@
-"""A worker's stdout and stderr: whole lines appended to a log file that any of its processes may rotate.
+"""A process's stdout and stderr: whole lines appended to a log file that any of its processes may rotate.
 
 Nothing here blocks on a lock that a fork, a signal handler or a greenlet could find taken: a line is one append
 of the kernel's, and what must happen once is tried, and left to the next line when somebody else is at it.
@@ -43,7 +43,7 @@ class LogFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path.absolute()  # a task may change the working folder
         self.max_size = max_size
-        self.max_files = max(1, max_files)
+        self.max_files = max_files
         self._reopen()
 
     def write(self, fd: int, data: bytes) -> None:
@@ -80,16 +80,16 @@ class LogFile:
         try:
             found = self.path.stat()
         except FileNotFoundError:
-            found = None
-        if found is not None and (found.st_dev, found.st_ino) == self._identity:
-            if not found.st_size or found.st_size + size <= self.max_size:
-                return
-            act = self._rotate
+            full, ours = False, False
         else:
-            act = self._reopen
+            full = found.st_size > 0 and found.st_size + size > self.max_size
+            ours = os.path.samestat(found, self._opened)
+        if ours and not full:
+            return
         if self._busy.acquire(False):
             try:
-                act()
+                if not ours or self._rotate():
+                    self._reopen()
             finally:
                 self._busy.release()
 
@@ -98,39 +98,36 @@ class LogFile:
         try:
             for target in self._fds:
                 os.dup2(fd, target)
-            found = os.fstat(fd)
-            self._identity = (found.st_dev, found.st_ino)
+            self._opened = os.fstat(fd)
         finally:
             os.close(fd)
 
-    def _rotate(self) -> None:
-        """Shift the files by one, unless another process has done so or is doing so."""
+    def _rotate(self) -> bool:
+        """Shift the files by one; false if another process is doing so."""
         with _locked(self.path) as fd:
             if fd is None:
-                return
-            locked, found = os.fstat(fd), self.path.stat()
-            if (locked.st_dev, locked.st_ino) != (found.st_dev, found.st_ino):
-                return
-            if self.max_files > 1:
-                self._shift()
-                self.path.rename(self._numbered(1))
-            else:
-                self.path.unlink()
-            self._reopen()
+                return False
+            if os.path.samestat(os.fstat(fd), self.path.stat()):  # else it has just been done
+                shift(self.path, self.max_files)
+            return True
 
-    def _shift(self) -> None:
-        """Make `.1` free: move the files up to the first gap, or drop the last; drop what is beyond the limit."""
-        gap = 1
-        while gap < self.max_files - 1 and self._numbered(gap).exists():
-            gap += 1
-        for number in range(gap, 1, -1):
-            self._numbered(number - 1).rename(self._numbered(number))
-        with contextlib.suppress(FileNotFoundError):
-            for number in range(self.max_files, self.max_files + 100):
-                self._numbered(number).unlink()
 
-    def _numbered(self, number: int) -> Path:
-        return Path(f"{self.path}.{number}")
+def shift(path: Path, max_files: int) -> None:
+    """Rename a log to `.1`, that one to `.2` and so on up to the first gap; drop what is beyond the limit."""
+
+    def numbered(number: int) -> Path:
+        return Path(f"{path}.{number}") if number else path
+
+    gap = 1
+    while gap < max_files - 1 and numbered(gap).exists():
+        gap += 1
+    for number in range(min(gap, max_files - 1), 0, -1):
+        numbered(number - 1).rename(numbered(number))
+    with contextlib.suppress(FileNotFoundError):
+        for number in range(max_files, max_files + 100):
+            numbered(number).unlink()
+    if max_files <= 1:
+        path.unlink()
 
 
 @contextlib.contextmanager
@@ -236,6 +233,12 @@ class _Bytes(io.BufferedIOBase):
 
     def close(self) -> None:
         pass
+
+
+def limit(max_size: int, max_files: int) -> None:
+    """Give this process's log other limits, if it has one."""
+    if _installed is not None:
+        _installed.max_size, _installed.max_files = max_size, max_files
 
 
 def install(path: Path, max_size: int, max_files: int) -> None:
