@@ -48,7 +48,7 @@ class Problem:
 
 
 class FleetError(Exception):
-    """Something the user can mend; shown without a traceback, ends the command with `code`."""
+    """Something that the user can correct; shown without a traceback, and ends the command with `code`."""
 
     def __init__(self, what: str, where: str = "", hint: str = "", code: Exit = Exit.USAGE) -> None:
         self.problems: tuple[Problem, ...] = (Problem(what, where, hint),)

@@ -44,17 +44,13 @@ def init(
 
     Examples: [bold]celeryfleet init[/] · [bold]celeryfleet init priorities[/] · [bold]celeryfleet init django[/]
     """
-    from celeryfleet.cli import django
-    from celeryfleet.cli.templates import write
+    from celeryfleet.cli import init_django
+    from celeryfleet.cli.templates import start
 
     target = context.obj.file or Path("fleet.yaml")
-    if template is Template.DJANGO:
-        for line in django.start(target):
-            typer.echo(line, err=True)
-        return Exit.OK
-    for file in write(template.value, target):
-        typer.echo(f"wrote {file}", err=True)
-    typer.echo("Now: celeryfleet up -d --wait, then celeryfleet status", err=True)
+    done = init_django.start(target) if template is Template.DJANGO else start(template.value, target)
+    for line in done:
+        typer.echo(line, err=True)
     return Exit.OK
 
 
@@ -68,6 +64,5 @@ def config(
     """
     from celeryfleet.plan import config as forms
 
-    write = {Form.PYTHON: forms.as_python, Form.YAML: forms.as_yaml, Form.JSON: forms.as_json}[form]
-    print(write(context.obj.plan).rstrip("\n"))
+    print(getattr(forms, f"as_{form}")(context.obj.plan).rstrip("\n"))
     return Exit.OK

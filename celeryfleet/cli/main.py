@@ -9,7 +9,7 @@ import typer
 
 from celeryfleet.cli import check, describe, fleet, graph, insight, route, send, tasks, transfer
 from celeryfleet.cli.session import Session
-from celeryfleet.errors import Exit, FleetError
+from celeryfleet.errors import Exit
 
 app = typer.Typer(
     name="celeryfleet",
@@ -54,18 +54,6 @@ def options(
 
 for room in (fleet, send, tasks, insight, describe, check, route, graph, transfer):
     room.register(app)
-
-
-def _not_yet(name: str) -> None:
-    """Answer a command that is to come with exit 2 and these words."""
-
-    @app.command(name, hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-    def refuse() -> None:
-        raise FleetError(f"not supported yet: {name}.", hint="`celeryfleet --help` lists what there is.")
-
-
-for coming in ("top", "export"):
-    _not_yet(coming)
 
 
 def run(argv: list[str]) -> int:

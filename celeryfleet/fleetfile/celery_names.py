@@ -1,7 +1,7 @@
 """The names of Celery 5.7's settings by the type of their values, so that checking them imports no Celery.
 
-Made of `celery.app.defaults.NAMESPACES`. What newer versions add, and the names of old, are looked up in the installed
-Celery (see settings.py): its import takes longer than all the rest of reading a fleet.yaml.
+Made of `celery.app.defaults.NAMESPACES`. What newer versions add, and the names of before Celery 4, are looked up in
+the installed Celery (see settings.py): its import takes longer than all the rest of reading a fleet.yaml.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def _each(inner: Iterable[Cursor], read: Reader[T]) -> Iterator[tuple[str, T]]:
 
 
 def list_of(read: Reader[T], example: bool = False) -> Reader[tuple[T, ...]]:
-    """Accept a list; of a mere text the message shows how to write it as one, where that text is no credential."""
+    """Accept a list; with `example`, the message about a text shows how to write it as one (not for credentials)."""
 
     def read_list(at: Cursor) -> tuple[T, ...]:
         if at.written and not isinstance(at.node, SequenceNode):
@@ -241,7 +241,7 @@ S = TypeVar("S", bound=Section)
 def section(kind: type[S], *, short: str = "", optional: bool = False, example: str = "") -> Reader[S]:
     """Accept the mapping of a section.
 
-    `short` is the one key that a mere text stands for; an `optional` one with nothing under it has its defaults.
+    `short` is the key whose value a text alone is; an `optional` one with nothing under it has its defaults.
     """
 
     def read(at: Cursor) -> S:

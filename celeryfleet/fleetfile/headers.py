@@ -27,7 +27,7 @@ _INTEGERS = range(-(1 << 63), 1 << 63)
 
 
 def unfit(name: str, value: object) -> str:
-    """Say why a header cannot go to RabbitMQ, which ends the connection over it or cannot be told; empty: it can."""
+    """Say why RabbitMQ would not take a header: it closes the connection, or loses the value; empty: it would."""
     if _size(name) > _NAME:
         return f"its name has more than {_NAME} bytes"
     if isinstance(value, str):

@@ -14,7 +14,7 @@ from celeryfleet.fleetfile.suggest import did_you_mean
 
 #: the tasks that ship with celeryfleet, as in `celery -A`
 DEMO_APP = "celeryfleet.demo"
-#: replicas of one pool; more is a slip of the pen that would take the machine down
+#: replicas of one pool; more is a typing error that would take the machine down
 MOST_REPLICAS = 1000
 
 _replicas = whole(0, MOST_REPLICAS)
@@ -165,7 +165,7 @@ class Pool(Section):
     pool: Literal["prefork", "threads", "gevent", "eventlet", "solo"] = key(
         choice("prefork", "threads", "gevent", "eventlet", "solo"), "prefork"
     )
-    #: messages taken ahead for each task at once; None: Celery's default, 0: no limit
+    #: messages prefetched for each process; None: Celery's default, 0: no limit
     prefetch_multiplier: int | None = key(whole(0, 1_000_000), None)
     max_tasks_per_child: int | None = key(fields.positive, None)
     #: bytes

@@ -22,16 +22,16 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE = "tag:yaml.org,2002:"
 _TAGS = {f"{_CORE}{name}": name for name in ("str", "int", "float", "bool", "null", "map", "seq")}
-#: a line of YAML's own problem → what it mostly means
+#: part of YAML's own message → what to do, in most cases
 _EXPLAINED = (
     ("cannot start any token", "A tab cannot indent YAML. Indent with spaces."),
-    ("mapping values are not allowed", "Put a text that holds a colon and a space in quotes, or mend the indent."),
-    ("did not find expected <document start>", "Remove the --- or ... before it, or mend the indent."),
+    ("mapping values are not allowed", "Put a text that holds a colon and a space in quotes, or correct the indent."),
+    ("did not find expected <document start>", "Remove the --- or ... before it, or correct the indent."),
     ("expected ',' or", "Close the bracket, or put a text that holds one, such as ${VAR}, in quotes."),
     ("could not find expected ':'", "Each line of a mapping is `key: value`."),
-    ("did not find expected key", "Mend the indent: keys of one mapping stand below one another."),
+    ("did not find expected key", "Correct the indent: keys of one mapping stand below one another."),
     ("block sequence entries are not allowed", "Start the list on a line of its own."),
-    ("did not find expected '-' indicator", "Mend the indent: items of one list stand below one another."),
+    ("did not find expected '-' indicator", "Correct the indent: items of one list stand below one another."),
     ("while scanning a quoted scalar", "Close the quote."),
 )
 

@@ -1,4 +1,4 @@
-"""Guesses what a misspelt word was meant to be."""
+"""Guesses the known word that a misspelt one should be."""
 
 from __future__ import annotations
 

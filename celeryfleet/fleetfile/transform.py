@@ -37,7 +37,7 @@ def overridden(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
 
 
 def _as_broker(node: Node) -> Node:
-    """A broker that is mere text is its URL."""
+    """A broker that is text alone is its URL."""
     if isinstance(node, ScalarNode) and not is_null(node):
         return MappingNode({"url": Entry(node.mark, node)}, node.mark)
     return node

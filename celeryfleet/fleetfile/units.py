@@ -25,7 +25,7 @@ BYTES: Final[Mapping[str, int]] = {"b": 1} | {
 }
 #: what a message lists
 SIZE_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB")
-#: seconds; longer is a slip of the pen, and timers overflow
+#: seconds; longer is a typing error, and timers overflow
 LONGEST: Final = 100 * 365 * 86_400
 #: bytes
 LARGEST: Final = 1024**5

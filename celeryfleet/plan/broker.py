@@ -73,7 +73,7 @@ def transport_options(fleet: Fleet, url: str) -> dict[str, Any]:
 
 
 def result_options(url: str, results: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `result_backend_transport_options` that are ours: what sentinels want to be told."""
+    """Return `result_backend_transport_options` that are ours: how sentinels name the master."""
     if results != url or not url.startswith("sentinel://"):
         return {}
     return {key: options[key] for key in _SENTINEL_OPTIONS if key in options}

@@ -91,7 +91,7 @@ def conf(pool: Pool, settings: Mapping[str, Any], kind: str, ranked: Collection[
     """
     prefetch = pool.prefetch_multiplier
     if prefetch is None and (_in_order(pool, kind, ranked) or (kind == "redis" and pool.autoscale)):
-        prefetch = 1  # what a worker has taken ahead, nothing can overtake any more, and no new replica can take
+        prefetch = 1  # nothing can overtake a message that a worker has prefetched, and no new replica can take it
     ours: dict[str, Any] = {
         "worker_pool": pool.pool,
         "worker_prefetch_multiplier": prefetch,

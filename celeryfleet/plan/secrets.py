@@ -10,7 +10,7 @@ from celeryfleet.fleetfile.variables import segments
 
 MASK = "***"
 
-#: words of a setting's name that make its value a credential; a mere `key` does not: routing_key, unacked_key
+#: words of a setting's name that make its value a credential; `key` alone does not: routing_key, unacked_key
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|private|(access|account|api|security)_?key", re.IGNORECASE)
 _SECRET_PARAMETER = re.compile(r"([?&;])([a-z_]*(?:passw|secret|token|sig|key)[a-z_]*)=([^&;#\s]+)", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z+]+://")
@@ -33,10 +33,10 @@ def masked_origin(written: str) -> str:
     `${VAR:-default}` becomes `${VAR}`, since the default may be a credential.
     """
 
-    def veil(secret: str) -> str:
+    def hide(secret: str) -> str:
         return MASK if _VARIABLE.sub("", secret) else secret
 
-    return _masked(_bare(written), veil)
+    return _masked(_bare(written), hide)
 
 
 def secret_variables(written: str) -> set[str]:
@@ -51,14 +51,14 @@ def secret_variables(written: str) -> set[str]:
     return found
 
 
-def _masked(text: str, veil: Callable[[str], str]) -> str:
+def _masked(text: str, hide: Callable[[str], str]) -> str:
     """Mask each of several URLs: they have one scheme, so that `;x://` elsewhere belongs to a password."""
     scheme = _SCHEME.match(text)
     parts = re.split(f";(?={re.escape(scheme[0])})", text) if scheme else [text]
-    return ";".join(_masked_one(part, veil) for part in parts)
+    return ";".join(_masked_one(part, hide) for part in parts)
 
 
-def _masked_one(url: str, veil: Callable[[str], str]) -> str:
+def _masked_one(url: str, hide: Callable[[str], str]) -> str:
     scheme, colon, rest = url.partition("://")
     if not colon:
         return url
@@ -67,8 +67,8 @@ def _masked_one(url: str, veil: Callable[[str], str]) -> str:
         body, mark, query = rest, "", ""
     userinfo, at, host = body.rpartition("@")
     user, between, password = userinfo.partition(":")
-    tail = _SECRET_PARAMETER.sub(lambda m: f"{m[1]}{m[2]}={veil(m[3])}", mark + query)
-    return f"{scheme}://{user}{between}{veil(password)}{at}{host}{tail}"
+    tail = _SECRET_PARAMETER.sub(lambda m: f"{m[1]}{m[2]}={hide(m[3])}", mark + query)
+    return f"{scheme}://{user}{between}{hide(password)}{at}{host}{tail}"
 
 
 def shown(value: Any, name: str = "", origins: Mapping[str, str] | None = None, path: str = "") -> Any:

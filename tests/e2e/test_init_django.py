@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from celeryfleet.cli.django import find, start
+from celeryfleet.cli.init_django import find, start
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.load import read
 

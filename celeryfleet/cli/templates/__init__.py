@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,9 +16,13 @@ _TEMPLATES: dict[str, list[tuple[str, str | None]]] = {
 }
 
 
-def write(template: str, target: Path) -> list[Path]:
-    """Write a template's files, fleet.yaml as `target`; return them. Raises FleetError as `save` does."""
-    return save([(target if name is None else target.with_name(name), text(of)) for of, name in _TEMPLATES[template]])
+def start(template: str, target: Path) -> Iterator[str]:
+    """Write a template's files, fleet.yaml as `target`; tell what was done. Raises FleetError as `save` does."""
+    for path in save(
+        [(target if name is None else target.with_name(name), text(of)) for of, name in _TEMPLATES[template]]
+    ):
+        yield f"wrote {path}"
+    yield "Now: celeryfleet up -d --wait, then celeryfleet status"
 
 
 def text(name: str, **words: str) -> str:

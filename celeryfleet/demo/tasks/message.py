@@ -10,7 +10,7 @@ from celeryfleet.demo.celery import app
 
 @app.task(name="tasks.message.task")
 def task(prio: str, message: str) -> str:
-    """Deliver one message; `prio` says which queue it was meant for."""
+    """Deliver one message; `prio` says which queue it was sent to."""
     text = libs.message.deliver(prio, message)
     logger.info(text)
     return text

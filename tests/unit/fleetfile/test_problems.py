@@ -49,7 +49,7 @@ TAB = "A tab cannot indent YAML. Indent with spaces."
             "a: b: c\n",
             (
                 "1:5: this is no YAML: mapping values are not allowed in this context. "
-                "Put a text that holds a colon and a space in quotes, or mend the indent."
+                "Put a text that holds a colon and a space in quotes, or correct the indent."
             ),
         ),
         (
