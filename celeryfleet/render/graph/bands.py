@@ -50,8 +50,8 @@ class Rows:
         self._heights = heights
         self._order = [queue.name for band in cut for queue in band.queues]
         #: the first row below all pools
-        self._below = 0
-        row = 0
+        self._below = 1
+        row = 1  # the titles are above
         for band in cut:
             left = below = row
             if band.exchange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,12 @@ class Canvas:
             elif (x - 1, y) in self._words:  # a combining character goes where its letter is
                 before, was = self._words[x - 1, y]
                 self._words[x - 1, y] = (before + char, was)
+        return x
+
+    def spans(self, x: int, y: int, spans: Iterable[Span]) -> int:
+        """Put spans on a row; return the column after them."""
+        for text, style in spans:
+            x = self.write(x, y, text, style)
         return x
 
     def across(self, y: int, start: int, end: int, line: str, style: str = DIM, dashed: bool = False) -> None:

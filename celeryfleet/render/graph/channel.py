@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
 #: times that the two columns are sorted by each other
@@ -27,7 +28,7 @@ class Port:
     dashed: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Net:
     """A line from one row to some."""
 
@@ -83,19 +84,23 @@ class Channel:
 
     def _drawable(self, more: Iterable[tuple[str | None, str]]) -> bool:
         """Tell whether there is an order of the tracks, if these nets too leave and enter at the same row."""
-        sorter = TopologicalSorter[str]()
-        for left, right in [*((self._leaving.get(row), name) for row, name in self.entering.items()), *more]:
-            if left is not None and left != right:
-                sorter.add(right, left)
         try:
-            sorter.prepare()
+            self._sorter(more).prepare()
         except CycleError:
             return False
         return True
 
+    def _sorter(self, more: Iterable[tuple[str | None, str]] = ()) -> TopologicalSorter[str]:
+        sorter = TopologicalSorter(dict.fromkeys(self.nets, ()))
+        for left, right in [*((self._leaving.get(row), name) for row, name in self.entering.items()), *more]:
+            if left is not None and left != right:
+                sorter.add(right, left)
+        return sorter
+
     def settle(self) -> int:
         """Give out the tracks so that few lines cross; return how many there are."""
-        nets = _ordered([net for net in self.nets.values() if not net.straight])
+        allowed = [self.nets[name] for name in self._sorter().static_order()]
+        nets = _improved([net for net in allowed if not net.straight])
         for index, net in enumerate(nets):
             beside = [other.track for other in nets[:index] if other.top <= net.bottom and net.top <= other.bottom]
             net.track = max(beside, default=-1) + 1
@@ -112,32 +117,22 @@ def _cost(left: Net, right: Net) -> int:
     return left.spans(right.row) + sum(right.spans(port.row) for port in left.ports)
 
 
-def _ordered(nets: list[Net]) -> list[Net]:
-    """Order the tracks from left to right: first one that is allowed, then each net moved to its best place."""
-    order = _allowed(nets)
+def _improved(order: list[Net]) -> list[Net]:
+    """Order the tracks from left to right, each net moved to its best place until none has a better one."""
+    cost = cache(_cost)
     better = True
     while better:
         better = False
         for net in list(order):
             index = order.index(net)
             rest = order[:index] + order[index + 1 :]
-            costs = [sum(_cost(net, other) for other in rest)]
+            costs = [sum(cost(net, other) for other in rest)]
             for other in rest:  # what it costs to stand behind this one, too
-                costs.append(costs[-1] + _cost(other, net) - _cost(net, other))
+                costs.append(costs[-1] + cost(other, net) - cost(net, other))
             place = min(range(len(costs)), key=lambda at: (costs[at], abs(at - index)))
             if costs[place] < costs[index]:
                 order = [*rest[:place], net, *rest[place:]]
                 better = True
-    return order
-
-
-def _allowed(nets: list[Net]) -> list[Net]:
-    order: list[Net] = []
-    left = list(nets)
-    while left:
-        free = next(net for net in left if not any(_cost(net, other) >= _NEVER for other in left if other is not net))
-        left.remove(free)
-        order.append(free)
     return order
 
 

@@ -117,15 +117,6 @@ class _Sheet:
             found[pool.id] = max(len(pool.queues), 1 + len(self.wording.pool_details(pool)))
         return found
 
-    def _write(self, x: int, row: int, spans: Iterable[Span]) -> int:
-        """Write on a row of the drawing, whose titles stand above it; return the column after it."""
-        for text, style in spans:
-            x = self.canvas.write(x, row + 1, text, style)
-        return x
-
-    def _title(self, x: int, text: str) -> None:
-        self.canvas.write(x, 0, text, DIM)
-
     # --- Sources --------------------------------------------------------------------------------------
 
     def _left(self) -> None:
@@ -133,7 +124,7 @@ class _Sheet:
         drawn = [source for band in self._bands for source in band.sources]
         numbers = max((len(str(source.line)) for source in self._topology.sources if source.line), default=0)
         self._margin = numbers + 1 if numbers else 0
-        self._title(self._margin, "ROUTES")
+        self.canvas.write(self._margin, 0, "ROUTES", DIM)
         ends = {source.id: self._source(source, self._rows.at[source.id]) for source in drawn}
         keys = {source.id: self.wording.fit("key", self._sends[source.id].label) for source in drawn}
         needed = {name: ends[name] + (columns(key) + 4 if key else 0) for name, key in keys.items()}
@@ -151,28 +142,28 @@ class _Sheet:
         """Write a source; return the column after it."""
         if source.line:
             number = str(source.line)
-            self._write(self._margin - 1 - len(number), row, [(number, DIM)])
+            self.canvas.spans(self._margin - 1 - len(number), row, [(number, DIM)])
         for at, line in enumerate(self.wording.source_details(source), 1):
-            self._write(self._margin + 2, row + at, line)
-        return self._write(self._margin, row, self.wording.source(source, spare))
+            self.canvas.spans(self._margin + 2, row + at, line)
+        return self.canvas.spans(self._margin, row, self.wording.source(source, spare))
 
     def _send(self, edge: Edge, start: int, key: str) -> None:
-        row = self._rows.at[edge.source] + 1
+        row = self._rows.at[edge.source]
         style = RED if edge.lost else DIM
         self.canvas.across(row, start, self._joint, "left", style, edge.kind is EdgeKind.MAY_SEND)
         if key:
             self.canvas.write(self._joint - columns(key) - 3, row, f" {key} ", style)
 
     def _gather(self, rows: Sequence[int]) -> None:
-        self.canvas.along(self._joint, rows[0] + 1, rows[-1] + 1, "left")
-        self.canvas.across(rows[0] + 1, self._joint, self._joint + 1, "left")
-        self.canvas.write(self._joint + 2, rows[0] + 1, "▶", DIM)
+        self.canvas.along(self._joint, rows[0], rows[-1], "left")
+        self.canvas.across(rows[0], self._joint, self._joint + 1, "left")
+        self.canvas.write(self._joint + 2, rows[0], "▶", DIM)
 
     # --- Exchanges and queues -------------------------------------------------------------------------
 
     def _middle(self) -> None:
         self._names = self._joint + 4
-        self._title(self._names, "EXCHANGES, QUEUES" if self._topology.exchanges else "QUEUES")
+        self.canvas.write(self._names, 0, "EXCHANGES, QUEUES" if self._topology.exchanges else "QUEUES", DIM)
         self._starts: dict[str, int] = {}
         self._ends: dict[str, int] = {}
         for band in self._bands:
@@ -186,14 +177,13 @@ class _Sheet:
     def _exchange(self, exchange: ExchangeNode, queues: Sequence[QueueNode]) -> None:
         row = self._rows.at[exchange.id]
         name = self.wording.fit("name", exchange.name)
-        self._write(self._names, row, [("◇ ", DIM), (name, BOLD), (f" {exchange.type}", DIM)])
+        self.canvas.spans(self._names, row, [("◇ ", DIM), (name, BOLD), (f" {exchange.type}", DIM)])
         keys = [self.wording.fit("key", self._keys[queue.id]) for queue in queues]
         room = max(columns(key) for key in keys)
         end = self._names + (room + 4 if room else 2)
         for queue, key in zip(queues, keys, strict=True):
-            at = self._rows.at[queue.id] + 1
-            self.canvas.along(self._names, row + 2, at, "bindings")
-            self.canvas.along(self._names, row + 1, row + 2, "bindings")
+            at = self._rows.at[queue.id]
+            self.canvas.along(self._names, row, at, "bindings")
             self.canvas.across(at, self._names, end, "bindings")
             if key:
                 self.canvas.write(self._names + 2, at, f" {key} ", DIM)
@@ -203,15 +193,15 @@ class _Sheet:
     def _queue(self, queue: QueueNode, x: int, below: int) -> None:
         row = self._rows.at[queue.id]
         for at, line in enumerate(self.wording.queue_details(queue), 1):
-            self._write(below, row + at, line)
+            self.canvas.spans(below, row + at, line)
         self._starts[queue.name] = x
         self._queue_name(queue)
 
     def _queue_name(self, queue: QueueNode, spare: int = 0) -> None:
         row = self._rows.at[queue.id]
-        end = self._write(self._starts[queue.name], row, self.wording.queue(queue, spare))
+        end = self.canvas.spans(self._starts[queue.name], row, self.wording.queue(queue, spare))
         if queue.unread:
-            end = self._write(end, row, [(" ─✗", RED)])
+            end = self.canvas.spans(end, row, [(" ─✗", RED)])
         self._ends[queue.name] = end
 
     # --- Pools ----------------------------------------------------------------------------------------
@@ -230,7 +220,7 @@ class _Sheet:
         brackets = any(len(pool.queues) > 1 for pool in self._topology.pools)
         names = arrow + (4 if brackets else 2)
         if self._topology.pools:
-            self._title(names, "POOLS")
+            self.canvas.write(names, 0, "POOLS", DIM)
         width = max((columns(self.wording.pool(pool)[0][0]) for pool in self._topology.pools), default=0)
         for pool in self._topology.pools:
             self._pool(pool, names, names + width + 2)
@@ -238,25 +228,25 @@ class _Sheet:
     def _net(self, net: Net, track: int, arrow: int, style: str) -> None:
         dashed = all(port.dashed for port in net.ports)
         name = f"net {net.name}"
-        self.canvas.across(net.row + 1, self._ends[net.name] + 1, track, name, style, dashed)
-        self.canvas.along(track, net.top + 1, net.bottom + 1, name, style, dashed)
+        self.canvas.across(net.row, self._ends[net.name] + 1, track, name, style, dashed)
+        self.canvas.along(track, net.top, net.bottom, name, style, dashed)
         for port in net.ports:
-            self.canvas.across(port.row + 1, track, arrow - 1, name, style, port.dashed)
+            self.canvas.across(port.row, track, arrow - 1, name, style, port.dashed)
             if port.label:
-                self.canvas.write(arrow - len(port.label), port.row + 1, port.label, BOLD)
-            self.canvas.write(arrow, port.row + 1, "▶", style)
+                self.canvas.write(arrow - len(port.label), port.row, port.label, BOLD)
+            self.canvas.write(arrow, port.row, "▶", style)
 
     def _pool(self, pool: PoolNode, x: int, sizes: int) -> None:
         row = self._rows.at[pool.id]
         details = self.wording.pool_details(pool)
-        self._write(x, row, self.wording.pool(pool))
-        self._write(sizes, row, [self.wording.pool_size(pool)])
+        self.canvas.spans(x, row, self.wording.pool(pool))
+        self.canvas.spans(sizes, row, [self.wording.pool_size(pool)])
         for at, line in enumerate(details, 1):
-            self._write(x, row + at, line)
+            self.canvas.spans(x, row + at, line)
         height = len(pool.queues)
         if height > 1:
             for at in range(height):
-                self._write(x - 2, row + at, [("┌" if at == 0 else "└" if at == height - 1 else "│", DIM)])
+                self.canvas.spans(x - 2, row + at, [("┌" if at == 0 else "└" if at == height - 1 else "│", DIM)])
 
     # --- What no line leads from ----------------------------------------------------------------------
 
@@ -267,9 +257,9 @@ class _Sheet:
             start = self._source(source, row) + 1
             end = max(start + 2, self._joint + 1)
             style = RED if source.lost else DIM
-            self.canvas.across(row + 1, start, end, "apart", style, source.kind is SourceKind.ROUTER)
-            self.canvas.write(end + 1, row + 1, "✗" if source.lost else "▶", style)
+            self.canvas.across(row, start, end, "apart", style, source.kind is SourceKind.ROUTER)
+            self.canvas.write(end + 1, row, "✗" if source.lost else "▶", style)
             named = "the queue that the task's name begins with"
             text = named if source.kind is SourceKind.ROUTER else ", ".join(source.queues)
-            self._write(end + 3, row, [(source.note or text, style)])
+            self.canvas.spans(end + 3, row, [(source.note or text, style)])
             row += 1 + len(self.wording.source_details(source))

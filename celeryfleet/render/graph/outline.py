@@ -42,11 +42,7 @@ def _band(band: Band, topology: Topology, wording: Wording) -> Iterator[list[Spa
     keys = {edge.source: edge.label for edge in topology.edges_of(EdgeKind.SENDS, EdgeKind.MAY_SEND)}
     bindings = {edge.target: edge.label for edge in topology.edges_of(EdgeKind.BINDS)}
     if band.exchange:
-        yield [
-            ("◇ ", DIM),
-            (visible(band.exchange.name), BOLD),
-            (f" {band.exchange.type}", DIM),
-        ]
+        yield [("◇ ", DIM), (visible(band.exchange.name), BOLD), (f" {band.exchange.type}", DIM)]
         yield from (line for source in band.sources for line in _source(source, wording, keys[source.id]))
     for queue in band.queues:
         key = [(f" ◇ {visible(bindings[queue.id])}", DIM)] if bindings.get(queue.id) else []
