@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import time
-from functools import lru_cache
+from datetime import datetime, timedelta
 
-_TIME = rb"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d):(\d\d)(?:[.,](\d{1,6}))?(Z|[+-]\d\d:?\d\d)?"
 #: `[2026-11-20 20:08:43,517: INFO/MainProcess]`, `2026-11-20 20:08:43.517 | INFO`,
 #: `{"time": "2026-11-20T20:08:43.517Z"`
-_LINE_TIME = re.compile(rb'(?:\x1b\[[\d;]*m)*(?:\[|\{.*?"time"\s*:\s*")?' + _TIME)
+_LINE_TIME = re.compile(
+    rb'(?:\x1b\[[\d;]*m)*(?:\[|\{.*?"time"\s*:\s*")?'
+    rb"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?(?:Z|[+-]\d\d:?\d\d)?)"
+)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -20,27 +21,9 @@ def time_of(line: bytes) -> float | None:
     A time without a zone is this machine's, as Celery, loguru and the supervisor write it.
     """
     found = _LINE_TIME.match(line)
-    if found is None:
-        return None
-    date, minute, second, fraction, zone = found.groups()
-    start = _minute(date + b" " + minute, zone)
-    if start is None:
-        return None
-    return start + int(second) + (float(b"0." + fraction) if fraction else 0.0)
-
-
-@lru_cache(maxsize=256)
-def _minute(text: bytes, zone: bytes | None) -> float | None:
-    from datetime import UTC, datetime, timedelta, timezone
-
     try:
-        moment = datetime.strptime(text.decode(), "%Y-%m-%d %H:%M")
-        if zone is None:
-            return time.mktime(moment.timetuple())
-        sign = -1 if zone[:1] == b"-" else 1
-        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:])) if zone != b"Z" else timedelta()
-        return moment.replace(tzinfo=timezone(sign * offset) if offset else UTC).timestamp()
-    except (ValueError, OverflowError):
+        return datetime.fromisoformat(found[1].decode()).timestamp() if found else None
+    except (ValueError, OverflowError, OSError):
         return None
 
 
@@ -49,8 +32,6 @@ def parse_since(text: str, now: float) -> float:
 
     `now` is unix seconds; a time of day is the latest one that is past. Raises FleetError.
     """
-    from datetime import datetime, timedelta
-
     text = text.strip()
     if text and not _SPAN.sub("", text):
         return now - sum(float(number) * _SECONDS[unit] for number, unit in _SPAN.findall(text))

@@ -196,10 +196,6 @@ class LogStream(io.TextIOBase):
         """Return 1 or 2, which stays the log's whatever is rotated."""
         return self._fd
 
-    def isatty(self) -> bool:
-        """Say no: no colours in the file."""
-        return False
-
     def writable(self) -> bool:
         """Say yes."""
         return True
@@ -230,9 +226,6 @@ class _Bytes(io.BufferedIOBase):
 
     def writable(self) -> bool:
         return True
-
-    def close(self) -> None:
-        pass
 
 
 def limit(max_size: int, max_files: int) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from celeryfleet.errors import FleetError
-from celeryfleet.logs.times import _minute, parse_since, time_of
+from celeryfleet.logs.times import parse_since, time_of
 
 #: half past two in the afternoon of 2025-03-10, where these tests live
 NOW = 1_741_597_200.0
@@ -18,11 +18,9 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Live where the clock is half an hour off, so that a zone that is mixed up shows."""
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
-    _minute.cache_clear()
     yield
     monkeypatch.undo()
     time.tzset()
-    _minute.cache_clear()
 
 
 def local(*moment: int) -> float:
