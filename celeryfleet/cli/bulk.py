@@ -14,14 +14,13 @@ from itertools import repeat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from celeryfleet.cli.meant import resolved
-from celeryfleet.cli.unread import refuse_unread
+from celeryfleet.cli.sending import refuse_unread, resolved
 from celeryfleet.errors import Exit, FleetError, Problem
 from celeryfleet.text import counted
 
 if TYPE_CHECKING:
+    from celeryfleet.cli.sending import Wanted
     from celeryfleet.cli.session import Session
-    from celeryfleet.cli.unread import Wanted
     from celeryfleet.client.bulk import Bulk, BulkError
     from celeryfleet.client.send import Options
 
@@ -50,7 +49,8 @@ def send_count(
 def send_file(session: Session, task: str | None, source: Path, options: Options, force: bool, as_json: bool) -> int:
     """Send a task for each line of a file, once every line is known to be right."""
     from celeryfleet.client.bulk import jsonl
-    from celeryfleet.client.send import check_arguments, check_queue
+    from celeryfleet.client.publish import check_queue
+    from celeryfleet.client.send import check_arguments
 
     name = "stdin" if str(source) == "-" else str(source)
     with _opened(source) as file:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celeryfleet.cli.meant import aliases
+from celeryfleet.cli.sending import aliases
 from celeryfleet.errors import FleetError
 
 if TYPE_CHECKING:

@@ -139,13 +139,15 @@ def resume(
 
 
 def _set_paused(context: typer.Context, change: object, queues: list[str]) -> int:
+    from celeryfleet.routing.queue import unknown
+
     assert callable(change)
     with context.obj.connect() as client:
         status = client.ask("status")["status"]
         known = [queue["name"] for queue in status["queues"]]
         for name in queues:
             if name not in known:
-                raise FleetError(f'there is no queue "{name}".', hint=f"The queues are {', '.join(known)}.")
+                raise unknown(name, known)
         paused = sorted(change(set(status["paused"])))
         client.ask("pause", queues=paused)
     note(f"paused: {', '.join(paused)}" if paused else "no queue is paused")

@@ -11,7 +11,7 @@ import typer
 
 from celeryfleet.cli import outcomes
 from celeryfleet.cli.headers import read_headers
-from celeryfleet.cli.meant import resolved, warn_of_priority, wire_of
+from celeryfleet.cli.sending import refuse_unread, resolved, warn_of_priority
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.render import progress_line
 
@@ -87,14 +87,12 @@ def send(
     name = resolved(session, app, task, force)
     args, kwargs = prepare(words or [], args_json, kwargs_json)
     if not force:
-        from celeryfleet.cli.unread import refuse_unread
-
         refuse_unread(session, app, [(name, args, kwargs, {"queue": queue, "headers": options.headers or None})])
     if count is not None:
         from celeryfleet.cli import bulk
 
         return bulk.send_count(app, name, args, kwargs, options, count, as_json)
-    sent = client.send(app, name, args, kwargs, options, wire_of(session), force, keep=not no_wait)
+    sent = client.send(app, name, args, kwargs, options, session.plan.routing.wire, force, keep=not no_wait)
     if no_wait:
         print(json.dumps(client.document(sent), indent=2) if as_json else sent.id)
         return Exit.OK

@@ -13,7 +13,7 @@ import typer
 
 from celeryfleet.cli import outcomes
 from celeryfleet.cli.headers import read_headers
-from celeryfleet.cli.meant import aliases, wire_of
+from celeryfleet.cli.sending import aliases
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import counted
 
@@ -79,7 +79,7 @@ def canvas(
     declared = [queue.name for queue in session.plan.queues]
     launched = parse(text, Names(registered(app), aliases(session), declared))
     step = with_options(launched.step, _options(countdown, eta, expires, header or []))
-    running = client.start(app, step, wire_of(session), keep=not no_wait)
+    running = client.start(app, step, session.plan.routing.wire, keep=not no_wait)
     if no_wait:
         print(json.dumps({"schema_version": 1, "id": running.id}) if as_json else running.id)
         return Exit.OK
@@ -179,13 +179,14 @@ def queues(
         lean.show(insight.found(session), "queues", as_json)
         return Exit.OK
     from celeryfleet.client.purge import purge
+    from celeryfleet.routing.queue import unknown
 
     known = [queue.name for queue in session.plan.queues]
     if not names:
         raise FleetError("purge which queue?", hint=f"The queues are {', '.join(known)}.")
     for name in names:
         if name not in known:
-            raise FleetError(f'there is no queue "{name}".', hint=f"The queues are {', '.join(known)}.")
+            raise unknown(name, known)
     session.require_broker()
     dropped = purge(session.plan, names)
     if as_json:

@@ -12,6 +12,7 @@ from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Step, Value
 from celeryfleet.client.steps import immutable as made_immutable
 from celeryfleet.client.values import sort_of
 from celeryfleet.fleetfile.headers import OWN, unfit
+from celeryfleet.routing.queue import unknown
 
 SECONDS = ("countdown", "expires", "time_limit", "soft_time_limit")
 TEXTS = ("queue", "exchange", "routing_key", "eta", "shadow")
@@ -102,8 +103,8 @@ def _text(name: str, value: object, queues: Collection[str] | None) -> str:
     if not isinstance(value, str):
         raise ComplaintError(f"{name} is a text, not {sort_of(value).lower()}.", keyword=name)
     if name == "queue" and queues is not None and value not in queues:
-        hint = f"{nearest(value, queues)}The fleet declares {', '.join(queues)}."
-        raise ComplaintError(f'No queue is called "{value}".', hint, keyword=name)
+        problem = unknown(value, queues).problems[0]
+        raise ComplaintError(problem.what, problem.hint, keyword=name)
     if name == "eta":
         try:
             datetime.datetime.fromisoformat(value)

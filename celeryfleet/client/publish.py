@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.plan.secrets import masked
 from celeryfleet.routing import definitions
+from celeryfleet.routing.queue import unknown
 from celeryfleet.routing.table import RoutingTable
-from celeryfleet.text import listed
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -34,7 +33,8 @@ def publishing(app: Celery) -> Iterator[None]:
     except ChannelError as error:
         raise _refused(app, error, letter) from error
     except QueueNotFound as error:
-        raise unknown_queue(app, str(error.args[0]).split("'")[1] if "'" in str(error) else str(error)) from error
+        name = str(error.args[0]).split("'")[1] if "'" in str(error) else str(error)
+        raise unknown(name, app.amqp.queues) from error
     except EncodeError as error:
         raise FleetError(f"The arguments cannot be sent: {error}", hint="They travel as JSON.") from error
     except (OperationalError, OSError, *_lost(app)) as error:
@@ -49,11 +49,10 @@ def shown_url(url: str | Sequence[str] | None) -> str:
     return masked(url if isinstance(url, str) else ";".join(url or ()))
 
 
-def unknown_queue(app: Any, name: str) -> FleetError:
-    """Say that no queue has this name, and which there are."""
-    queues = sorted(app.amqp.queues)
-    hint = f"{did_you_mean(name, queues)} The fleet declares {listed(queues)}.".strip()
-    return FleetError(f'No queue is called "{name}".', hint=hint)
+def check_queue(app: Any, queue: str) -> None:
+    """Raise FleetError for a queue that the app does not know, and would not create."""
+    if queue not in app.amqp.queues and not app.conf.task_create_missing_queues:
+        raise unknown(queue, app.amqp.queues)
 
 
 # --- What a RabbitMQ refuses ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celeryfleet.app import import_tasks
 from celeryfleet.client.inspect import signature_text
 from celeryfleet.client.outcome import Outcome
-from celeryfleet.client.publish import publishing, unknown_queue
+from celeryfleet.client.publish import check_queue, publishing
 from celeryfleet.client.results import follow, reader, without_subscribing
 from celeryfleet.client.steps import Call
 from celeryfleet.errors import FleetError
@@ -109,12 +109,6 @@ def _given(app: Any, options: Options, wire_priority: Callable[[int], int | None
     if options.priority is not None:
         given["priority"] = wire_priority(options.priority)
     return {name: value for name, value in given.items() if value is not None}
-
-
-def check_queue(app: Any, queue: str) -> None:
-    """Raise FleetError for a queue that the app does not know, and would not create."""
-    if queue not in app.amqp.queues and not app.conf.task_create_missing_queues:
-        raise unknown_queue(app, queue)
 
 
 def check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], first: str = "") -> None:

@@ -29,9 +29,10 @@ def grouped(case: Case) -> Iterator[tuple[int, Route, tuple[Item, ...]]]:
 @rule("CF020", "route-lost", "A route whose messages reach no queue", Level.WARNING)
 def lost(case: Case) -> Iterator[Found]:
     """Find routes to an exchange that has no queue for their key."""
+    table = case.plan.routing
     for index, route, items in grouped(case):
         sent = [item for item in items if "options" in item]
-        targets = (case.plan.routing.follow_route(item["options"], item.get("exact")) for item in sent)
+        targets = (table.follow_route(item["options"], item.get("exact")) for item in sent)
         target = next((target for target in targets if not target.queues), None)
         if target is None or _keyless(case, route):
             continue
@@ -42,14 +43,9 @@ def lost(case: Case) -> Iterator[Found]:
             hint = "Give a queue that exchange and matching headers; texts, numbers and booleans are never the same."
         yield Found(
             case.fleet.where("routes", index),
-            f'no queue gets what this route sends to the exchange "{target.exchange}" with {by}: {_fate(case)}.',
+            f'no queue gets what this route sends to the exchange "{target.exchange}" with {by}: {table.fate}.',
             hint,
         )
-
-
-def _fate(case: Case) -> str:
-    """Say what becomes of a message that no queue takes."""
-    return "the send fails (NO_ROUTE)" if case.plan.routing.gives_back else "it is dropped"
 
 
 @rule("CF021", "route-shadowed", "A route that an earlier one makes unreachable", Level.WARNING)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from celeryfleet.errors import FleetError
 from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.routes import asks_code, by_route, matches
-from celeryfleet.routing.table import Destination, Item, RoutingTable, headers_text, message_headers, wire
+from celeryfleet.routing.table import Destination, Item, RoutingTable, headers_text, message_headers
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet, Route
@@ -97,7 +97,7 @@ def resolve(
     code = {key: value for key, value in (own or {}).items() if key in _DECIDING and value is not None}
     asked = {**code, **call}
     if "priority" in call:
-        asked["priority"] = wire(table.broker, call["priority"])
+        asked["priority"] = table.wire(call["priority"])
     match = _first_match(fleet, table, task, args, kwargs or {}, routers or {})
     routed = match.options or ({} if asked.get("queue") else {"queue": table.default_queue})
     merged = table.laid_over(routed, asked)
@@ -111,7 +111,7 @@ def resolve(
     return Decision(
         **asdict(replace(target, headers=dict(merged.get("headers") or {}))),
         task=task,
-        priority=wire(table.broker, asked["priority"]) if "priority" in asked else match.priority,
+        priority=table.wire(asked["priority"]) if "priority" in asked else match.priority,
         wire_priority=merged.get("priority"),
         rule=Rule(match.route.line, match.route.text) if match.route is not None and decides else None,
         because=_because(decides, call, code),
@@ -165,7 +165,7 @@ def _first_match(
             found = _options_of(answer, route, fleet.where("routes", index, "router"), task)
             why = f"the router {route.router} returned None"
             if found is not None:
-                priority = wire(table.broker, found.get("priority"))
+                priority = table.wire(found.get("priority"))
                 found = filled(found, items[0].get("priority"))
         else:
             found, unasked = None, True

@@ -104,10 +104,19 @@ class RoutingTable:
         """Find a queue, if there is one."""
         return next((queue for queue in self.queues if queue.name == name), None)
 
+    def wire(self, priority: int | None) -> int | None:
+        """Return the number that the broker gets for a priority, and the other way round."""
+        return wire(self.broker, priority)
+
     def readers(self, queues: Iterable[str]) -> tuple[str, ...]:
         """Name the pools that read one of these queues."""
         wanted = set(queues)
         return tuple(name for name, read in self.pools.items() if not wanted.isdisjoint(read))
+
+    @property
+    def fate(self) -> str:
+        """Say what becomes of a message that no queue takes."""
+        return "sending it fails (NO_ROUTE)" if self.gives_back else "it is lost"
 
     # --- A message ----------------------------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ def test_all_wrong_lines_are_told_at_once_and_nothing_is_sent(unread: Home) -> N
         'error: tasks.jsonl:4: there is no "arg".',
         'error: tasks.jsonl:5: "args" is a list such as [4, 4], not a number.',
         'error: tasks.jsonl:6: No task is called "ad".',
-        'error: tasks.jsonl:7: No queue is called "mial".',
+        'error: tasks.jsonl:7: the queue "mial" is unknown.',
         f"error: tasks.jsonl:8: shop.add cannot take these arguments: {missing}.",
         "error: tasks.jsonl:9: A priority is a whole number from 0 to 9, and 9 runs first.",
         'error: tasks.jsonl:10: "eta" is no time: tomorrow.',
@@ -151,7 +151,7 @@ REFUSED = [
     (["add", "1", "2", "--countdown", "3", "--eta", "2030-01-01"], "--countdown and --eta exclude each other."),
     (["add", "1", "2", "--header", "tenant"], '--header: "tenant" is no header.'),
     (["add", "1", "2", "--header", "root_id=1"], 'The header "root_id" is one of Celery\'s own.'),
-    (["add", "--from", "tasks.jsonl", "--queue", "mial"], 'No queue is called "mial".'),
+    (["add", "--from", "tasks.jsonl", "--queue", "mial"], 'the queue "mial" is unknown.'),
 ]
 
 

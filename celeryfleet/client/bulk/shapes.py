@@ -10,9 +10,9 @@ from celeryfleet.client.bulk import copyable
 from celeryfleet.client.bulk.items import OWN, Args, Kwargs
 from celeryfleet.client.bulk.publishers import BatchPublisher, Copy, Recording
 from celeryfleet.client.bulk.template import Made, Template
+from celeryfleet.client.publish import check_queue
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.headers import unfit
-from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.routing.table import HIGHEST, LOWEST, broker_kind, wire
 from celeryfleet.text import listed
 
@@ -130,11 +130,8 @@ class Shapes:
         if self._kind == "amqp" and isinstance(headers, Mapping):
             _refuse_unfit(headers)
         queue = given.get("queue")
-        if isinstance(queue, str) and not self._app.conf.task_create_missing_queues:
-            queues = self._app.amqp.queues
-            if queue not in queues:
-                hint = f"{did_you_mean(queue, queues)} The app declares {listed(sorted(queues))}.".strip()
-                raise FleetError(f'No queue is called "{queue}".', hint=hint)
+        if isinstance(queue, str):
+            check_queue(self._app, queue)
         return given
 
 

@@ -592,7 +592,7 @@ def strict(server: Path) -> Any:
         ({"args": 1}, 'Its "args" is a list, not int.'),
         ({"kwargs": []}, 'Its "kwargs" is a mapping, not list.'),
         ({"args": [1, 2], "priority": 10}, "10 is no priority. A priority is 0 to 9, and 9 runs first."),
-        ({"args": [1, 2], "queue": "defualt"}, 'No queue is called "defualt". Did you mean "default"?'),
+        ({"args": [1, 2], "queue": "defualt"}, 'the queue "defualt" is unknown. Did you mean "default"?'),
         ((1,), "TypeError: add() missing 1 required positional argument: 'y'"),
         ((1, object()), "EncodeError: Object of type object is not JSON serializable"),
     ],
@@ -627,7 +627,7 @@ def test_what_the_iterable_raises_is_raised_after_what_came_before_it_is_sent(se
     [
         (5, {}, "5 is no task."),
         ("shop.any", {"task_id": "x"}, "bulk takes no task_id."),
-        ("shop.any", {"queue": "ghost"}, 'No queue is called "ghost". The app declares default.'),
+        ("shop.any", {"queue": "ghost"}, 'the queue "ghost" is unknown. The fleet declares default.'),
         ("shop.any", {"priority": -1}, "-1 is no priority."),
     ],
 )

@@ -82,9 +82,7 @@ def test_priority_is_given_to_the_wire(app: Any) -> None:
 def test_an_unknown_queue_is_refused(app: Any, force: bool) -> None:
     with pytest.raises(FleetError) as caught:
         send(app, "shop.add", [1, 1], options=Options(queue="loww"), force=force)
-    assert str(caught.value) == (
-        'No queue is called "loww". Did you mean "low"? The fleet declares default, low, nobody and sums.'
-    )
+    assert str(caught.value) == ('the queue "loww" is unknown. Did you mean "low"?')
 
 
 def test_arguments_that_do_not_fit_are_refused_with_the_signature(app: Any) -> None:

@@ -119,7 +119,7 @@ canvas:1:1: "sub" is the end of 2 tasks. Say which: stock.sub, tasks.math.sub.
     sub.s(2, 2)
     ^"""
 QUEUE = """\
-canvas:1:17: No queue is called "loww". Did you mean "low"? The fleet declares default, low.
+canvas:1:17: the queue "loww" is unknown. Did you mean "low"?
     add.s(1, 1).set(queue='loww')
                     ^"""
 SECOND_LINE = """\

@@ -35,8 +35,8 @@ def test_a_route_that_does_not_do_what_it_says_is_found(keys: Any, name: str) ->
 @pytest.mark.parametrize(
     ("headers", "wanted", "lost"),
     [
-        ({"kind": "doc"}, {"kind": "pdf"}, "with the headers kind=doc: the send fails (NO_ROUTE)."),
-        ({"pages": "3"}, {"pages": 3}, 'with the headers pages="3": the send fails (NO_ROUTE).'),
+        ({"kind": "doc"}, {"kind": "pdf"}, "with the headers kind=doc: sending it fails (NO_ROUTE)."),
+        ({"pages": "3"}, {"pages": 3}, 'with the headers pages="3": sending it fails (NO_ROUTE).'),
         ({"kind": "doc"}, {"x-match": "any", "kind": "pdf", "task": "a"}, ""),
         ({"kind": "pdf"}, {"kind": "pdf", "lang": "py"}, ""),
         (None, {"kind": "pdf"}, ""),  # a call says them
@@ -54,9 +54,9 @@ def test_a_route_whose_headers_no_queue_wants_is_found(headers: Any, wanted: Any
 @pytest.mark.parametrize(
     ("broker", "celery", "fate"),
     [
-        ("redis://h", {}, "it is dropped."),
-        (AMQP, {}, "the send fails (NO_ROUTE)."),
-        (AMQP, {"broker_transport_options": {"confirm_publish": False}}, "it is dropped."),
+        ("redis://h", {}, "it is lost."),
+        (AMQP, {}, "sending it fails (NO_ROUTE)."),
+        (AMQP, {"broker_transport_options": {"confirm_publish": False}}, "it is lost."),
     ],
 )
 def test_what_becomes_of_a_message_that_no_queue_takes_depends_on_the_broker(

@@ -1,7 +1,8 @@
-"""Refuses to send what would lie in a queue that nobody reads."""
+"""What the commands that send tasks share: the task's full name, and the refusal of what no worker would take."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +17,31 @@ _INSPECT = 1.0
 
 #: a task's full name, its arguments, and what the call says of where it goes: queue, headers
 Wanted: TypeAlias = tuple[str, Sequence[Any], Mapping[str, Any], Mapping[str, Any]]
+
+
+def aliases(session: Session) -> dict[str, str]:
+    """Return the short names of fleet.yaml's `tasks`, and what they stand for."""
+    return {alias: entry.task for alias, entry in session.fleet.tasks.items()}
+
+
+def resolved(session: Session, app: Any, name: str, force: bool) -> str:
+    """Return the full name of a task; raises FleetError unless `force` lets an unregistered one pass."""
+    from celeryfleet.client.inspect import registered
+    from celeryfleet.client.names import resolve_name
+
+    return resolve_name(name, registered(app), aliases(session), force)
+
+
+def warn_of_priority(session: Session, priority: int | None) -> None:
+    """Say on stderr that a priority has not its meaning, where this fleet on Redis declares none."""
+    table = session.plan.routing
+    ranked = any("priority" in item.get("options", item) for item in table.routes)
+    if priority is not None and not ranked and table.broker == "redis":
+        print(
+            "warning: no queue or route of this fleet has a priority, so on Redis messages without one go first. "
+            "Give the queue max_priority: 9, and they go last.",
+            file=sys.stderr,
+        )
 
 
 def refuse_unread(session: Session, app: Any, wanted: Iterable[Wanted]) -> None:
