@@ -124,7 +124,7 @@ def _rate(work: Callable[[], object], count: int) -> float:
 
 
 def _answers(app: Any) -> bool:
-    from celeryfleet.client.depth import reach
+    from celeryfleet.client.broker import reach
 
     return not reach(app.conf.broker_write_url)
 

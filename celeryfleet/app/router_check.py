@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet.app import routers as asking
 from celeryfleet.errors import FleetError
-from celeryfleet.lint.values import FaultKind, RouterFault, RouterReport
+from celeryfleet.lint.values import RouterFault, RouterReport
 from celeryfleet.routing.resolve import resolve
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ def check_routers(
                 continue
             fault = _fault(watched[path], error.__cause__)
         except Exception as error:  # an answer that resolve can make nothing of, and a send neither
-            fault = (FaultKind.UNUSABLE, f"{type(error).__name__}: {error}", "")
+            fault = (_UNUSABLE, f"{type(error).__name__}: {error}", _A_ROUTER_RETURNS)
         else:
             if not decision.queues and any(one.answered for one in watched.values()):
-                fault = (FaultKind.LOST, f'the exchange "{decision.exchange}"', "")
+                fault = (_LOST, f'the exchange "{decision.exchange}"', _A_BOUND_EXCHANGE)
         depends = any(one.looked for one in watched.values())
         if fault is not None:
             last = [one.path for one in watched.values() if one.asked][-1]  # those before it said nothing
@@ -89,17 +89,26 @@ def _watching(kind: type, looked: list[str]) -> Any:
     return type(kind.__name__, (kind,), {name: noting(name) for name in own})()
 
 
-def _fault(router: _Watched, cause: BaseException | None) -> tuple[FaultKind, str, str]:
+def _fault(router: _Watched, cause: BaseException | None) -> tuple[str, str, str]:
+    """Say what a router does wrong, with what, and what to do about it."""
     if cause is not None:
         frame = [frame for frame in traceback.extract_tb(cause.__traceback__) if frame.filename != __file__][-1]
         reason = f"{type(cause).__name__}: {cause}".removesuffix(": ")
         if frame.filename == asking.__file__ and isinstance(cause, TypeError):
-            return FaultKind.UNCALLABLE, reason, ""
-        return FaultKind.FAILS, reason, f"It fails at {frame.filename}:{frame.lineno}: {frame.line}"
+            return "cannot be asked as Celery asks: {reason}.", reason, _HOW_CELERY_ASKS
+        return "fails for {tasks}: {reason}.", reason, f"It fails at {frame.filename}:{frame.lineno}: {frame.line}"
     answer = router.answer
     if isinstance(answer, Mapping) and not isinstance(answer.get("priority"), int | None):
-        return FaultKind.UNUSABLE, f"its priority is {answer['priority']!r}, which is no number", ""
+        return _UNUSABLE, f"its priority is {answer['priority']!r}, which is no number", _A_ROUTER_RETURNS
     named = answer.get("queue") if isinstance(answer, Mapping) else answer
-    if isinstance(named, str):
-        return FaultKind.UNKNOWN, f'the unknown queue "{named}"', ""
-    return FaultKind.UNKNOWN, f"{named!r}, which is no queue", ""
+    reason = f'the unknown queue "{named}"' if isinstance(named, str) else f"{named!r}, which is no queue"
+    return "sends {tasks} to {reason}: a send fails.", reason, _A_ROUTER_RETURNS
+
+
+_LOST = "sends {tasks} to {reason}, where no queue gets it."
+_UNUSABLE = "gives an answer for {tasks} that cannot be used: {reason}."
+_A_ROUTER_RETURNS = "A router returns the name of a declared queue, a mapping such as {'queue': 'mail'}, or None."
+_A_BOUND_EXCHANGE = "Name the exchange of a queue, and a routing_key that the queue is bound by."
+_HOW_CELERY_ASKS = (
+    "A function is called with (name, args, kwargs, options, task=task), route_for_task with (task, args, kwargs)."
+)

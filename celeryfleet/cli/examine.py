@@ -154,9 +154,9 @@ def server_facts(plan: Plan) -> tuple[Server | None, str]:
 
 def definition_problems(plan: Plan, fleet: Fleet) -> tuple[Sequence[Problem], str]:
     """Ask a RabbitMQ for the queues and exchanges that it has otherwise; return them, or why it was not asked."""
-    from celeryfleet.client.definitions import conflicts_of
-    from celeryfleet.client.depth import reach
-    from celeryfleet.routing.definitions import problem
+    from celeryfleet.client.broker import reach
+    from celeryfleet.client.conflicts import conflicts_of
+    from celeryfleet.routing.conflicts import problem
 
     reason = reach(plan.broker.url, plan.settings)
     if reason:

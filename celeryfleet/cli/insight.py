@@ -153,7 +153,7 @@ def _depths_without_fleet(session: Session) -> dict[str, dict[str, Any]] | None:
     queues = [{**asdict(queue), "consumers": 0} for queue in plan.queues]
     status = {"broker": asdict(plan.broker), "queues": queues, "pools": [], "unacked_keys": []}
     if plan.broker.kind != "redis":
-        from celeryfleet.client.depth import measure_by_declaring
+        from celeryfleet.client.broker import measure_by_declaring
 
         return measure_by_declaring(status)[0]
     try:

@@ -82,8 +82,8 @@ def _declare(plan: Plan, fleet: Fleet | None) -> None:
     """
     if plan.broker.kind != "amqp" or fleet is None:
         return
-    from celeryfleet.client.definitions import conflicts_of
-    from celeryfleet.routing.definitions import error
+    from celeryfleet.client.conflicts import conflicts_of
+    from celeryfleet.routing.conflicts import error
 
     found = conflicts_of(plan, declare=True)
     if found:
@@ -324,7 +324,7 @@ def _stop_leftovers(plan: Plan, cold: bool, timeout: float | None, purge: bool) 
 
 
 def _purge(plan: Plan) -> None:
-    from celeryfleet.client.purge import purge
+    from celeryfleet.client.broker import purge
 
     dropped = purge(plan, [queue.name for queue in plan.queues])
     print(f"dropped {counted(dropped, 'message')}.", file=sys.stderr)

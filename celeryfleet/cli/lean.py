@@ -39,7 +39,7 @@ def collect(client: Any) -> Report:
     """Ask the supervisor and the broker how the fleet is."""
     status = client.ask("status")["status"]
     if status["broker"]["kind"] != "redis":
-        from celeryfleet.client.depth import measure_by_declaring
+        from celeryfleet.client.broker import measure_by_declaring
 
         return report.report(status, *measure_by_declaring(status))
     from celeryfleet.depths import measure

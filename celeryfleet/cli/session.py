@@ -135,7 +135,7 @@ def reach_broker(plan: Plan) -> None:
         except BrokerError as error:
             raise _unreachable(plan, str(error)) from None
     else:
-        from celeryfleet.client.depth import reach
+        from celeryfleet.client.broker import reach
 
         reason = reach(plan.broker.url, plan.settings)
         if reason:

@@ -178,7 +178,7 @@ def queues(
         session.require_broker()
         lean.show(insight.found(session), "queues", as_json)
         return Exit.OK
-    from celeryfleet.client.purge import purge
+    from celeryfleet.client.broker import purge
     from celeryfleet.routing.queue import unknown
 
     known = [queue.name for queue in session.plan.queues]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.secrets import masked
-from celeryfleet.routing import definitions
+from celeryfleet.routing import conflicts
 from celeryfleet.routing.queue import unknown
 from celeryfleet.routing.table import RoutingTable
 
@@ -93,7 +93,7 @@ def _refused(app: Any, error: Exception, letter: _Letter) -> FleetError:
     if isinstance(error, PreconditionFailed):
         found = _conflicts(app)
         if found:
-            return definitions.error(found)
+            return conflicts.error(found)
     if getattr(error, "reply_code", None) == _NO_ROUTE:
         table = RoutingTable.of(app)
         place = table.addressed(letter.exchange, letter.routing_key, letter.headers)
@@ -124,12 +124,12 @@ _UNWANTED = (
 )
 
 
-def _conflicts(app: Any) -> list[definitions.Conflict]:
+def _conflicts(app: Any) -> list[conflicts.Conflict]:
     """Look for all queues that the broker has otherwise than the app, not only the one that was sent to."""
-    from celeryfleet.client.definitions import conflicts
+    from celeryfleet.client.conflicts import found_on
 
     with app.connection_for_write() as connection:
-        return conflicts(connection, RoutingTable.of(app).queues)
+        return found_on(connection, RoutingTable.of(app).queues)
 
 
 def _lost(app: Any) -> tuple[type[BaseException], ...]:

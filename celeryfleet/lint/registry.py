@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeryfleet.lint import app, broker, capacity, content, pools, queues, results, routes
+from celeryfleet.lint import app, broker, capacity, content, pools, queues, routes
 from celeryfleet.lint.values import Level, Rule
 
 #: whatever else is wrong with a fleet.yaml or an app
@@ -30,7 +30,6 @@ RULES: tuple[Rule, ...] = (
     *broker.RULES,
     *app.RULES,
     *content.RULES,
-    *results.RULES,
 )
 #: by code, in order
 CODES: dict[str, Rule] = {rule.code: rule for rule in sorted((*_FOUND_ELSEWHERE, *RULES), key=lambda rule: rule.code)}

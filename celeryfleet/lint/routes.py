@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from celeryfleet.lint.queues import arguments
-from celeryfleet.lint.values import Case, FaultKind, Found, Level, RouterFault, rule
+from celeryfleet.lint.values import Case, Found, Level, RouterFault, rule
 from celeryfleet.routing.routes import asks_code, by_route, matches
 from celeryfleet.routing.table import Item, headers_text
 from celeryfleet.text import counted, quoted
@@ -242,35 +242,19 @@ def _queue_name(queue: object) -> str | None:
 @rule("CF028", "router-wrong", "A router whose answer no task can be sent by", Level.WARNING, "routers")
 def wrong_answers(case: Case) -> Iterator[Found]:
     """Find routers that fail, or name what there is not; where they looked at arguments, that may be right."""
-    groups: dict[tuple[str, bool, FaultKind], list[RouterFault]] = {}
+    groups: dict[tuple[str, bool, str], list[RouterFault]] = {}
     for fault in case.routers.faults if case.routers is not None else ():
-        groups.setdefault((fault.where, fault.depends, fault.kind), []).append(fault)
-    for (where, depends, kind), faults in groups.items():
+        groups.setdefault((fault.where, fault.depends, fault.said), []).append(fault)
+    for (where, depends, said), faults in groups.items():
         reasons = list(dict.fromkeys(fault.reason for fault in faults))
         reason = reasons[0] if len(reasons) == 1 else f"{reasons[0]} and {len(reasons) - 1} more like it"
         asked = ", asked without arguments," if depends else ""
-        tasks = quoted(fault.task for fault in faults)
-        what = f"the router {faults[0].router}{asked} {_SAID[kind].format(reason=reason, tasks=tasks)}"
-        hints = [faults[0].place, _IF_WITHOUT if depends else _HINTS[kind]]
-        yield Found(where, what, "\n".join(hint for hint in hints if hint), Level.INFO if depends else None)
+        does = said.format(reason=reason, tasks=quoted(fault.task for fault in faults))
+        hints = [faults[0].hint, _IF_WITHOUT if depends else ""]
+        what, hint = f"the router {faults[0].router}{asked} {does}", "\n".join(filter(None, hints))
+        yield Found(where, what, hint, Level.INFO if depends else None)
 
 
-_SAID = {
-    FaultKind.FAILS: "fails for {tasks}: {reason}.",
-    FaultKind.UNCALLABLE: "cannot be asked as Celery asks: {reason}.",
-    FaultKind.UNKNOWN: "sends {tasks} to {reason}: a send fails.",
-    FaultKind.LOST: "sends {tasks} to {reason}, where no queue gets it.",
-    FaultKind.UNUSABLE: "gives an answer for {tasks} that cannot be used: {reason}.",
-}
-_A_ROUTER_RETURNS = "A router returns the name of a declared queue, a mapping such as {'queue': 'mail'}, or None."
-_HINTS = {
-    FaultKind.FAILS: "",
-    FaultKind.UNCALLABLE: "A function is called with (name, args, kwargs, options, task=task), route_for_task with "
-    "(task, args, kwargs).",
-    FaultKind.UNKNOWN: _A_ROUTER_RETURNS,
-    FaultKind.LOST: "Name the exchange of a queue, and a routing_key that the queue is bound by.",
-    FaultKind.UNUSABLE: _A_ROUTER_RETURNS,
-}
 _IF_WITHOUT = "Right if these are never sent without arguments: `celeryfleet route TASK ARG…` asks with some."
 
 RULES = (lost, shadowed, unused, default_only, keyless, ignored_priorities, overridden, unknown_queues, wrong_answers)

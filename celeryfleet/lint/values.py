@@ -51,16 +51,6 @@ class Server:
     policy: str | None = None
 
 
-class FaultKind(StrEnum):
-    """What is wrong with an answer of a router's."""
-
-    FAILS = "fails"  #: it is an exception
-    UNCALLABLE = "uncallable"  #: the router takes other arguments than Celery gives
-    UNKNOWN = "unknown"  #: it names a queue that is not declared, or nothing that could be one
-    LOST = "lost"  #: it names an exchange that no queue gets anything from
-    UNUSABLE = "unusable"  #: nothing can be made of it
-
-
 @dataclass(frozen=True, slots=True)
 class RouterFault:
     """One wrong answer of a router's, for one task."""
@@ -69,11 +59,12 @@ class RouterFault:
     #: where its route stands
     where: str
     router: str
-    kind: FaultKind
+    #: what it does, with {tasks} and {reason}
+    said: str
     #: the exception, or what is named
     reason: str
-    #: where it comes from; empty: nothing to say
-    place: str
+    #: where that comes from, or what to do about it; empty: nothing to say
+    hint: str
     #: whether it looked at the arguments, and may answer otherwise when there are some
     depends: bool
 

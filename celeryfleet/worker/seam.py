@@ -22,7 +22,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.request import Request as CeleryRequest
 from kombu.transport import TRANSPORT_ALIASES
 
-from celeryfleet.routing.definitions import explained
+from celeryfleet.routing.conflicts import explained
 
 if TYPE_CHECKING:
     from celeryfleet.worker.heartbeat import Heartbeat

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from celeryfleet.client.depth import measure_by_declaring, opened
+from celeryfleet.client.broker import measure_by_declaring, opened
 from tests.e2e.conftest import APP, Home
 from tests.fakes import eventually
 from tests.machine_services import Rabbit, lacking

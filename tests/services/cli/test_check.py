@@ -17,8 +17,8 @@ from celeryfleet.cli import launch
 from celeryfleet.cli.examine import server_facts, server_of
 from celeryfleet.cli.findings import as_github, as_text
 from celeryfleet.cli.session import Session
-from celeryfleet.client.definitions import conflicts
-from celeryfleet.client.depth import opened
+from celeryfleet.client.broker import opened
+from celeryfleet.client.conflicts import found_on
 from celeryfleet.lint import Finding, Level, Server
 from celeryfleet.plan.build import build
 from celeryfleet.plan.values import Plan
@@ -321,7 +321,7 @@ def rabbit() -> Iterator[Rabbit]:
 
 def declared(rabbit: Rabbit, *queues: Queue) -> None:
     with opened(rabbit.url) as connection:
-        assert conflicts(connection, queues, declare=True) == []
+        assert found_on(connection, queues, declare=True) == []
 
 
 def test_what_rabbitmq_has_otherwise_is_an_error_with_all_that_differs(tmp_path: Path, rabbit: Rabbit) -> None:

@@ -15,13 +15,12 @@ from amqp.exceptions import ChannelError
 from celery import Celery
 
 from celeryfleet.app import apply
-from celeryfleet.client.definitions import conflicts, conflicts_of
-from celeryfleet.client.depth import measure_by_declaring, opened, reach
-from celeryfleet.client.purge import purge
+from celeryfleet.client.broker import measure_by_declaring, opened, purge, reach
+from celeryfleet.client.conflicts import conflicts_of, found_on
 from celeryfleet.client.send import Options, send
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.values import Plan
-from celeryfleet.routing.definitions import error
+from celeryfleet.routing.conflicts import error
 from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.resolve import resolve
 from celeryfleet.routing.table import RoutingTable
@@ -48,7 +47,7 @@ def _queue(name: str, arguments: dict[str, Any] | None = None, kind: str = "dire
 
 
 def _declare(connection: Any, *queues: Queue) -> None:
-    assert conflicts(connection, queues, declare=True) == []
+    assert found_on(connection, queues, declare=True) == []
 
 
 def _put(connection: Any, exchange: str, key: str) -> None:
@@ -73,7 +72,7 @@ def test_every_difference_of_every_queue_is_found_at_once(rabbit: Rabbit, connec
         _queue(plain),
         _queue(mail, {"x-overflow": "reject-publish"}),
     ]
-    told = str(error(conflicts(connection, wanted))).splitlines()
+    told = str(error(found_on(connection, wanted))).splitlines()
     assert len(told) == 2
     for part in (
         f'the queue "{video}" is on the broker with',
@@ -88,7 +87,7 @@ def test_every_difference_of_every_queue_is_found_at_once(rabbit: Rabbit, connec
 
 def test_looking_creates_nothing(rabbit: Rabbit, connection: Any) -> None:
     name = rabbit.name("new")
-    assert conflicts(connection, [_queue(name)]) == []
+    assert found_on(connection, [_queue(name)]) == []
     for ask in ("queue_declare", "exchange_declare"):
         kind = ("direct",) if ask == "exchange_declare" else ()
         with pytest.raises(connection.channel_errors, match="NOT_FOUND"):
@@ -107,15 +106,15 @@ def test_an_exchange_of_another_type_is_found_once(rabbit: Rabbit, connection: A
     one, two = rabbit.name("one"), rabbit.name("two")
     _declare(connection, Queue(one, shared, "direct", one))
     wanted = [Queue(name, shared, "topic", name) for name in (one, two)]
-    found = conflicts(connection, wanted, declare=True)
+    found = found_on(connection, wanted, declare=True)
     assert [(conflict.sort, conflict.name) for conflict in found] == [("exchange", shared)]
     assert f'the exchange "{shared}" is on the broker with type direct (fleet.yaml: topic).' in str(error(found))
 
 
 def test_priorities_of_a_quorum_queue_are_refused_before_a_worker_meets_them(rabbit: Rabbit, connection: Any) -> None:
     wanted = [_queue(rabbit.name("q"), {"x-queue-type": "quorum", "x-max-priority": 3})]
-    assert conflicts(connection, wanted) == []  # it is not there, and is not to be made
-    told = str(error(conflicts(connection, wanted, declare=True)))
+    assert found_on(connection, wanted) == []  # it is not there, and is not to be made
+    told = str(error(found_on(connection, wanted, declare=True)))
     assert "RabbitMQ takes no max_priority for the queue" in told
     assert "make it `type: classic`" in told
 
@@ -126,7 +125,7 @@ def test_a_queue_that_another_connection_has_for_itself_is_refused_with_the_brok
     name = rabbit.name("mine")
     with opened(rabbit.url) as other, other.channel() as channel:
         channel.queue_declare(name, exclusive=True)
-        told = str(error(conflicts(connection, [_queue(name)])))
+        told = str(error(found_on(connection, [_queue(name)])))
     assert told.startswith(f'RabbitMQ refuses the queue "{name}": RESOURCE_LOCKED')
 
 
@@ -361,7 +360,7 @@ def test_a_worker_s_own_declaration_binds_by_headers_too(rabbit: Rabbit, connect
     with _app_of(docs.plan) as app:
         for queue in app.amqp.queues.values():
             queue(connection.default_channel).declare()
-        assert conflicts(connection, RoutingTable.of(app).queues) == []
+        assert found_on(connection, RoutingTable.of(app).queues) == []
         app.send_task("shop.render", ignore_result=True)
         assert docs.held(connection) == {"every", "render"}
 
@@ -464,7 +463,7 @@ def test_depths_are_asked_for_without_declaring(rabbit: Rabbit, connection: Any)
     assert trouble == ""
     assert depths is not None
     assert {name: depth["ready"] for name, depth in depths.items()} == {full: 3, absent: 0, empty: 0}
-    assert conflicts(connection, [_queue(absent)]) == []
+    assert found_on(connection, [_queue(absent)]) == []
 
 
 @pytest.mark.parametrize(

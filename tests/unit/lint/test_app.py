@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from celeryfleet.lint.results import has_chord
+from celeryfleet.lint.content import has_chord
 from celeryfleet.plan.facts import AppFacts
 from tests.unit.lint.cases import PLAIN, found, names, pool, said, tasks
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.client.depth import TIMEOUT, opened
-from celeryfleet.routing.definitions import Conflict, Refusal, adopted, refusal
+from celeryfleet.client.broker import TIMEOUT, opened
+from celeryfleet.routing.conflicts import Conflict, Refusal, adopted, refusal
 from celeryfleet.routing.queue import Queue
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ def conflicts_of(plan: Plan, declare: bool = False) -> list[Conflict]:
     with opened(plan.broker.url, plan.settings) as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT)
-            return conflicts(connection, plan.queues, declare)
+            return found_on(connection, plan.queues, declare)
         except (*connection.connection_errors, OperationalError):
             return []
 
 
-def conflicts(connection: Any, queues: Sequence[Queue], declare: bool = False) -> list[Conflict]:
+def found_on(connection: Any, queues: Sequence[Queue], declare: bool = False) -> list[Conflict]:
     """Return what cannot be declared as these queues are, in their order; nothing is created.
 
     With `declare`, what is not there yet is created and bound, and refusals of that are conflicts, too.

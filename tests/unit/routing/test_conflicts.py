@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from celeryfleet.routing.definitions import Conflict, Refusal, adopted, error, explained, refusal
+from celeryfleet.routing.conflicts import Conflict, Refusal, adopted, error, explained, refusal
 
 _AT = "for queue 'video' in vhost '/':"
 _INEQUIVALENT = "Queue.declare: (406) PRECONDITION_FAILED - inequivalent arg"

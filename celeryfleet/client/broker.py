@@ -1,10 +1,15 @@
-"""Depths by way of kombu, for brokers that the lean client does not speak to, and whether such a broker answers."""
+"""A broker by way of kombu: whether it answers, how deep its queues are where no Redis tells, and purging them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.errors import Exit, FleetError
+
+if TYPE_CHECKING:
+    from celeryfleet.plan.values import Plan
 
 #: seconds for a connection
 TIMEOUT = 3.0
@@ -19,22 +24,28 @@ def opened(url: str, settings: Mapping[str, Any] | None = None) -> Any:
         "ssl": given.get("broker_use_ssl"),
         "login_method": given.get("broker_login_method"),
         "transport": given.get("broker_transport"),
+        "transport_options": given.get("broker_transport_options"),
     }
     return Connection(url, connect_timeout=TIMEOUT, **{key: value for key, value in ours.items() if value is not None})
 
 
 def reach(url: str, settings: Mapping[str, Any] | None = None) -> str:
     """Return why a broker can't be reached, without credentials; empty if it can. `settings` are as in `opened`."""
+    return _asked(url, settings, lambda connection: None)[1]
+
+
+def _asked(url: str, settings: Mapping[str, Any] | None, ask: Callable[[Any], Any]) -> tuple[Any, str]:
+    """Ask something of a connection that is open; return the answer, or None and why there is none."""
     from kombu.exceptions import OperationalError
 
     connection = opened(url, settings)
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT)
+        return ask(connection), ""
     except (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError) as error:
-        return _told(connection, error)
+        return None, _told(connection, error)
     finally:
         connection.release()
-    return ""
 
 
 def _told(connection: Any, error: BaseException) -> str:
@@ -68,17 +79,10 @@ def measure_by_declaring(status: Mapping[str, Any]) -> tuple[dict[str, dict[str,
 
     A passive declaration tells ready messages alone: not the unacknowledged ones, nor any age.
     """
-    from kombu.exceptions import OperationalError
-
-    connection = opened(status["broker"]["url"])
     names = [queue["name"] for queue in status["queues"]]
-    try:
-        connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT)
-        ready = _ready(connection, names)
-    except (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError) as error:
-        return None, _told(connection, error)
-    finally:
-        connection.release()
+    ready, trouble = _asked(status["broker"]["url"], None, lambda connection: _ready(connection, names))
+    if trouble:
+        return None, trouble
     return {name: {"ready": ready[name], "unacked": None, "oldest_age_s": None} for name in names}, ""
 
 
@@ -94,3 +98,33 @@ def _ready(connection: Any, names: Sequence[str]) -> dict[str, int]:
                 raise
             ready[name], channel = 0, None
     return ready
+
+
+def purge(plan: Plan, queues: Sequence[str]) -> int:
+    """Drop what waits in these queues, at every priority; return how many messages that were.
+
+    What workers have already taken is theirs. Raises FleetError if the broker can't be reached.
+    """
+    from kombu.exceptions import OperationalError
+
+    dropped = 0
+    with opened(plan.broker.url, plan.settings) as connection:
+        try:
+            for name in queues:
+                dropped += _purge(connection, name)
+        except (*connection.connection_errors, OperationalError) as error:
+            what = f"the broker {plan.broker.shown} is lost while queues are purged: {error}"
+            raise FleetError(what, hint=f"{dropped} were dropped until then.", code=Exit.BROKER) from None
+    return dropped
+
+
+def _purge(connection: Any, name: str) -> int:
+    channel = connection.channel()
+    try:
+        return int(channel.queue_purge(name) or 0)
+    except connection.channel_errors as error:
+        if getattr(error, "reply_code", 404) == 404:
+            return 0  # RabbitMQ: it was never declared
+        raise FleetError(f'the queue "{name}" can\'t be purged: {error}.', code=Exit.FAILURE) from None
+    finally:
+        channel.close()
