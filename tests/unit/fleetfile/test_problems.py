@@ -475,6 +475,25 @@ app: ${APP}
     ]
 
 
+def test_a_section_that_lacks_a_key_is_read_all_the_same() -> None:
+    assert problems(f"{QUEUES}beat: {{schedule: {{n: {{crontab: '61 * * * *'}}}}}}\n") == (
+        'fleet.yaml:2:19: schedule "n" lacks the key "task". Write task: shop.tasks.report\n'
+        'fleet.yaml:2:32: crontab of schedule "n" is "61 * * * *", which is no crontab. '
+        "Write minute, hour, day of month, month and day of week, such as 0 3 * * *"
+    )
+
+
+def test_every_header_that_no_queue_can_want_is_named() -> None:
+    said = problems(f"queues:\n  q: {{{DOCS}, headers: {{x-match: al, x-kind: pdf, n: [1]}}}}\n")
+    assert [line.split(": ")[0] for line in said.splitlines()] == [f"fleet.yaml:{at}" for at in ("2:65", "2:77", "2:85")]
+
+
+def test_a_misspelt_key_is_not_also_said_to_be_missing_from_what_decides() -> None:
+    assert problems(f"{QUEUES}routes: [{{taks: x, queue: mail}}]\n") == (
+        'fleet.yaml:2:11: route 1 has no key "taks". Did you mean "task"?'
+    )
+
+
 def test_nothing_is_said_that_only_follows_from_another_problem() -> None:
     text = f"{QUEUES}routes: [{{regex: '(', queue: mail}}]\npools: {{web: {{queues: ['${{NO}}']}}}}\nbroker: ${{NO}}\n"
     assert [line.split(": ")[0] for line in problems(text).splitlines()] == [
