@@ -39,7 +39,7 @@ BACKENDS = {"django-db": "celeryfleet.app.django.results:DatabaseBackend"}
 _CELERYS_AMQP = "celery.app.amqp:AMQP"
 #: true while `load` imports an app: whoever loads it applies the settings, so `install` has nothing to do
 loading: ContextVar[bool] = ContextVar("loading", default=False)
-#: the apps that were given to `install`, be it in vain
+#: the apps that were given to `install`, even if it found no fleet
 _installed: WeakSet[Any] = WeakSet()
 
 

@@ -34,7 +34,7 @@ class UserRouter:
         return UserRouter, (self.path, self.priority)
 
     def load(self, where: str = "") -> Any:
-        """Import it, be it a class, an object or a function. Raises FleetError, which says `where` it is named."""
+        """Import it: a class, an object or a function. Raises FleetError, which says `where` it is named."""
         if self._found is None:
             self._found = _imported(self.path, where)
         return self._found

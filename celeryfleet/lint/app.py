@@ -42,7 +42,7 @@ def not_installed(case: Case) -> Iterator[Found]:
 
 @rule("CF051", "settings-replaced", "Settings of the app that the fleet replaces", Level.INFO, "app")
 def replaced(case: Case) -> Iterator[Found]:
-    """Find settings that the app has made in vain."""
+    """Find settings of the app that have no effect."""
     own = case.app.settings if case.app is not None else {}
     names = [key for key in _FLEETS if key in own and not _same(own[key], case.plan.settings.get(key))]
     names += ["beat_schedule"] if own.get("beat_schedule") and case.plan.beat is not None else []

@@ -21,7 +21,7 @@ _ON_REDIS = frozenset({"x-expires", "x-max-priority", "x-queue-type"})
 def unread(case: Case) -> Iterator[Found]:
     """Find queues whose tasks wait for ever."""
     read = {queue for pool in case.fleet.pools.values() for queue in pool.queues}
-    read |= _graves(case)
+    read |= _dead_letter_queues(case)
     for queue in case.plan.queues:
         if case.fleet.pools and queue.name not in read:
             yield Found(
@@ -31,14 +31,14 @@ def unread(case: Case) -> Iterator[Found]:
             )
 
 
-def _graves(case: Case) -> set[str]:
+def _dead_letter_queues(case: Case) -> set[str]:
     """Name the queues that get dead letters and nothing else that is known: people look into them."""
     if not case.on_rabbitmq:
         return set()
     table = case.plan.routing
     queues = table.queues
     sources = {queue.name: letters for queue in queues if (letters := table.dead_letters(queue))}
-    graves = {
+    found = {
         queue.name
         for queue in queues
         for source, letters in sources.items()
@@ -46,7 +46,7 @@ def _graves(case: Case) -> set[str]:
     }
     options = [item["options"] for item in table.routes if "options" in item]
     sent = {name for given in [{}, *options] for name in table.follow_route(given).queues}
-    return graves - sent
+    return found - sent
 
 
 @rule("CF011", "headers-on-redis", "A headers exchange on Redis", Level.WARNING)

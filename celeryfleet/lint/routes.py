@@ -231,7 +231,7 @@ def unknown_queues(case: Case) -> Iterator[Found]:
 
 
 def _queue_name(queue: object) -> str | None:
-    """Name a queue, be it Celery's own object."""
+    """Name a queue that is given by its name or as Celery's own object."""
     name = getattr(queue, "name", queue)
     return str(name) if name else None
 

@@ -258,7 +258,7 @@ def _quoted(value: Any) -> str:
 
 
 def _name(value: Any) -> str:
-    """Name a queue or an exchange, be it Celery's own object."""
+    """Name a queue or an exchange that is given by its name or as Celery's own object."""
     return str(getattr(value, "name", value))
 
 

@@ -1,6 +1,6 @@
 """Tells whether an app's messages of one task are alike but for id, arguments and time, or why that is not known.
 
-Whatever hooks into publishing, be it a signal, a router, a subclass or a library that patches Celery, may make each
+Whatever hooks into publishing (a signal, a router, a subclass, a library that patches Celery) may make each
 message different; Celery itself builds every one of them then.
 """
 

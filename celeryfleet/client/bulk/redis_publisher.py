@@ -36,7 +36,7 @@ _REPLIES = {
 
 
 class RedisPublisher(BatchPublisher):
-    """A batch publisher to Redis, be it by TCP, TLS, a unix socket or sentinels."""
+    """A batch publisher to Redis by TCP, TLS, a unix socket or sentinels."""
 
     reason = ""
 

@@ -485,7 +485,9 @@ def test_a_section_that_lacks_a_key_is_read_all_the_same() -> None:
 
 def test_every_header_that_no_queue_can_want_is_named() -> None:
     said = problems(f"queues:\n  q: {{{DOCS}, headers: {{x-match: al, x-kind: pdf, n: [1]}}}}\n")
-    assert [line.split(": ")[0] for line in said.splitlines()] == [f"fleet.yaml:{at}" for at in ("2:65", "2:77", "2:85")]
+    assert [line.split(": ")[0] for line in said.splitlines()] == [
+        f"fleet.yaml:{at}" for at in ("2:65", "2:77", "2:85")
+    ]
 
 
 def test_a_misspelt_key_is_not_also_said_to_be_missing_from_what_decides() -> None:
