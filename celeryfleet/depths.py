@@ -12,20 +12,20 @@ TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
+    from celeryfleet.protocol import Backlog
     from celeryfleet.redis_client import Reply, Word
 
     #: {"ready": messages, "unacked": messages, "oldest_age_s": seconds or None where no message tells}
     Depth: TypeAlias = dict[str, Any]
 
 
-def measure(status: Mapping[str, Any], now: float, timeout: float = 2.0) -> dict[str, Depth]:
-    """Ask the broker of a supervisor's status reply how deep its queues are; raises BrokerError.
+def measure(backlog: Backlog, now: float, timeout: float = 2.0) -> dict[str, Depth]:
+    """Ask the broker how deep its queues are; raises BrokerError.
 
     `now` is unix seconds, `timeout` seconds for each step of the connection.
     """
-    broker, queues = status["broker"], status["queues"]
-    with connect(broker["url"], timeout) as connection:
-        return depths(connection, broker, queues, readers(status), now)
+    with connect(backlog.url, timeout) as connection:
+        return depths(connection, vars(backlog), backlog.queues, backlog.unacked, now)
 
 
 def depths(
@@ -69,12 +69,6 @@ def depths(
 def lists(broker: Mapping[str, Any], queue: str) -> list[str]:
     """Name the lists that hold the queue's messages, one for each priority step."""
     return [f"{queue}{broker['sep']}{step}" if step else queue for step in broker["steps"]]
-
-
-def readers(status: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Say for each unacked key which queues its worker reads; nothing for a worker that is no more."""
-    read = {worker["node"]: pool["queues"] for pool in status["pools"] for worker in pool["workers"]}
-    return {key: list(read.get(key.partition(":")[2], ())) for key in status["unacked_keys"]}
 
 
 def _checked(connection: Connection, commands: Sequence[Sequence[Word]]) -> Iterator[Reply]:

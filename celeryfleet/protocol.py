@@ -1,66 +1,388 @@
-"""The messages between processes: JSON lines over stream sockets, and file descriptors beside them."""
+"""The messages between processes: a worker's, a supervisor's and its callers', and what a fleet is like."""
 
-from __future__ import annotations
+from celeryfleet.records import Record
 
-import json
-import os
-import socket
-
-TYPE_CHECKING = False  # spares the lean path the import of typing
-if TYPE_CHECKING:
-    from typing import Any, TypeAlias
-
-    Message: TypeAlias = dict[str, Any]
-
-#: bytes of one message at most; a larger one is somebody else's protocol
-LIMIT = 16 * 1024 * 1024
+#: bytes of what a worker says at once, at most: a task may have written it
+WORKER_LIMIT = 4 * 1024 * 1024
 
 
-def encode(message: Message) -> bytes:
-    """Write a message as one line."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+# --- What a worker says -----------------------------------------------------------------------------------
 
 
-class Lines:
-    """Cut a stream of bytes into messages."""
+class Hello(Record):
+    """I have started."""
 
-    def __init__(self) -> None:
-        self._buffer = b""
-
-    def feed(self, data: bytes) -> list[Message]:
-        """Take bytes as they come; return the messages they complete. Raises ValueError on what is not one."""
-        self._buffer += data
-        if len(self._buffer) > LIMIT:
-            raise ValueError("a message is too long")
-        *lines, self._buffer = self._buffer.split(b"\n")
-        messages = [json.loads(line) for line in lines if line]
-        if not all(isinstance(message, dict) for message in messages):
-            raise ValueError("a message is not an object")
-        return messages
+    pid: int
 
 
-def send_with_fds(channel: socket.socket, message: Message, fds: list[int]) -> None:
-    """Send one message and descriptors over a SOCK_SEQPACKET socket, whole or not at all. Raises OSError.
+class Ready(Record):
+    """I consume for the first time, and know these tasks."""
 
-    The message lies in a file without a name, which goes ahead of `fds`: the socket takes some 200 KB at most,
-    and 500 queues with their routes are more.
-    """
-    file = os.memfd_create("celeryfleet")
-    try:
-        with open(file, "wb", closefd=False) as body:
-            body.write(encode(message))
-        socket.send_fds(channel, [b"+"], [file, *fds])
-    finally:
-        os.close(file)
+    tasks: tuple[str, ...]
 
 
-def receive_with_fds(channel: socket.socket) -> tuple[Message | None, list[int]]:
-    """Receive what `send_with_fds` sent; the message is None when the other side has closed."""
-    data, fds, _, _ = socket.recv_fds(channel, 16, 8)
-    if not data or not fds:
-        return None, list(fds)
-    for fd in fds:
-        os.set_inheritable(fd, False)  # as received they would reach every program that a task starts
-    with open(fds[0], "rb") as body:  # noqa: PTH123 - pathlib opens no descriptors
-        body.seek(0)
-        return json.loads(body.read()), list(fds[1:])
+class Beat(Record):
+    """How I am now."""
+
+    active: int = 0
+    reserved: int = 0
+    processed: int = 0
+    failed: int = 0
+    consuming: bool = False
+    #: trying to reach the broker
+    connecting: bool = False
+    #: a task runs in the worker's own loop (solo): silence is no sign of death
+    loop_busy: bool = False
+    #: queues it was told not to consume
+    paused: tuple[str, ...] = ()
+    #: the number of the poke that this answers
+    poke: int | None = None
+
+
+class Revoked(Record):
+    """These tasks are revoked."""
+
+    ids: tuple[str, ...]
+
+
+class Restored(Record):
+    """I have brought back the messages of these dead nodes."""
+
+    nodes: tuple[str, ...]
+
+
+Said = Hello | Ready | Beat | Revoked | Restored
+
+
+# --- What a worker is told --------------------------------------------------------------------------------
+
+
+class Poke(Record):
+    """Say at once how you are."""
+
+    poke: int
+
+
+class Restore(Record):
+    """Bring back the messages of these dead nodes."""
+
+    nodes: tuple[str, ...]
+
+
+class Pause(Record):
+    """Leave these queues alone, and no others: to a worker, or to the fleet."""
+
+    queues: tuple[str, ...]
+
+
+Told = Poke | Restore | Pause
+
+
+class App(Record):
+    """Which app a process loads, with which settings."""
+
+    app: str
+    django: str
+    folder: str
+    settings: dict[str, object]
+    settings_file: str
+
+
+class LogFile(Record):
+    """Where a process logs: bytes of a file, and how many files."""
+
+    path: str
+    max_size: int
+    max_files: int
+
+
+class Start(Record):
+    """Be this worker; the first five are its WorkerSpec's."""
+
+    name: str
+    argv: tuple[str, ...]
+    options: dict[str, object]
+    conf: dict[str, object]
+    env: dict[str, str]
+    log: LogFile
+    #: text or json
+    log_format: str
+    #: a folder of its own, for shared memory
+    scratch: str
+    #: seconds of silence at most
+    keepalive: float
+    #: nodes whose messages it brings back whenever it connects
+    restore: tuple[str, ...] = ()
+    #: ids of tasks
+    revoked: tuple[str, ...] = ()
+    #: queues to leave alone from the first
+    paused: tuple[str, ...] = ()
+
+
+class Exec(Record):
+    """Be this worker, in a process that loads the app by itself."""
+
+    app: App
+    start: Start
+    #: pid
+    supervisor: int
+
+
+class Preload(Record):
+    """Import the app, and be ready to fork workers from it."""
+
+    app: App
+    env: dict[str, str]
+    log: LogFile
+
+
+class Preloaded(Record):
+    """The app is imported; `unsafe` says why it must not be forked, if so."""
+
+    unsafe: str
+    tasks: tuple[str, ...]
+    seconds: float
+
+
+class Broken(Record):
+    """The app does not import."""
+
+    error: str
+
+
+# --- What a fleet is like ---------------------------------------------------------------------------------
+
+
+class LastExit(Record):
+    """How a worker's last process ended."""
+
+    #: exit code, or minus the signal's number
+    code: int
+    #: its name
+    signal: str | None
+    #: unix seconds
+    at: float
+    reason: str
+    #: the last lines of its log
+    log: tuple[str, ...] = ()
+
+
+class WorkerStatus(Record):
+    """A worker as it is shown."""
+
+    hidden = ("cause",)
+    name: str
+    node: str
+    pid: int | None
+    state: str
+    uptime_s: float = 0.0
+    restarts: int = 0
+    active: int = 0
+    processed: int = 0
+    failed: int = 0
+    rss_bytes: int | None = None
+    last_exit: LastExit | None = None
+    #: why it is in this state
+    cause: str = ""
+
+
+class PoolStatus(Record):
+    """A pool as it is shown."""
+
+    hidden = ("kind", "concurrency", "reason")
+    name: str
+    queues: tuple[str, ...]
+    want: int
+    ready: int
+    workers: tuple[WorkerStatus, ...]
+    kind: str
+    concurrency: int
+    #: why it is not ready; empty if it is
+    reason: str = ""
+
+
+class QueueStatus(Record):
+    """A queue as it is shown; what is None is not known."""
+
+    hidden = ("max_age",)
+    name: str
+    ready: int | None = None
+    unacked: int | None = None
+    oldest_age_s: float | None = None
+    consumers: int = 0
+    #: seconds
+    max_age: float | None = None
+
+
+class SupervisorStatus(Record):
+    """The supervisor as it is shown."""
+
+    pid: int | None = None
+    uptime_s: float | None = None
+
+
+class BrokerStatus(Record):
+    """The broker as it is shown: its URL without credentials."""
+
+    hidden = ("embedded", "trouble")
+    url: str
+    #: up or down
+    state: str = "up"
+    embedded: bool = False
+    #: why it cannot be reached
+    trouble: str = ""
+
+
+class Backlog(Record):
+    """How to ask the broker what waits."""
+
+    #: with credentials
+    url: str
+    #: redis, amqp or other
+    kind: str = "redis"
+    #: Celery's, of connecting
+    settings: dict[str, object] = {}
+    #: of priorities, and what stands before a step in a list's name; Redis only, as are the next two
+    steps: tuple[int, ...] = (0,)
+    sep: str = ""
+    key_prefix: str = ""
+    #: each key of unacknowledged messages with the queues that its worker reads; none: any
+    unacked: dict[str, tuple[str, ...]] = {}
+    #: name, exchange, exchange_type and routing_key of each queue
+    queues: tuple[dict[str, str], ...] = ()
+
+
+class Status(Record):
+    """A fleet as it is shown."""
+
+    hidden = ("reason", "notes", "paused", "backlog")
+    fleet: str
+    #: ready, degraded, starting, stopping or down
+    state: str
+    supervisor: SupervisorStatus
+    broker: BrokerStatus
+    pools: tuple[PoolStatus, ...]
+    queues: tuple[QueueStatus, ...]
+    #: why it is not ready; empty if it is
+    reason: str
+    #: what a user should know beside the numbers
+    notes: tuple[str, ...]
+    paused: tuple[str, ...]
+    backlog: Backlog
+
+
+# --- Requests to the supervisor, and replies --------------------------------------------------------------
+
+
+class GetStatus(Record):
+    """Reply with a Status: exact, of this moment, or what is known without asking the workers."""
+
+    exact: bool = True
+
+
+class GetTasks(Record):
+    """Reply with the names of the app's Tasks."""
+
+
+class GetPlan(Record):
+    """Reply with the Running plan."""
+
+
+class Apply(Record):
+    """Follow this plan; or reply with the Difference that it would make."""
+
+    plan: dict[str, object]
+    #: replace every worker by one that reads the app's code anew
+    reload: bool = False
+    #: pools to act on, and to leave the others as they run; none: all
+    only: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+class Scale(Record):
+    """Change the number of replicas of these pools."""
+
+    replicas: dict[str, int]
+
+
+class Restart(Record):
+    """Replace the workers of these pools; none: of all."""
+
+    pools: tuple[str, ...] = ()
+    rolling: bool = False
+
+
+class Stop(Record):
+    """Stop the whole fleet; `grace` is seconds, None: each pool's own."""
+
+    cold: bool = False
+    grace: float | None = None
+
+
+class Wait(Record):
+    """Reply when the fleet is Settled, or the app is imported if that is all, or `timeout` seconds are over."""
+
+    timeout: float | None = None
+    imported: bool = False
+
+
+class Attach(Record):
+    """Stop the fleet when this connection ends."""
+
+
+Request = GetStatus | GetTasks | GetPlan | Apply | Scale | Restart | Pause | Stop | Wait | Attach
+
+
+class Done(Record):
+    """It is done, or under way."""
+
+
+class Refused(Record):
+    """It is not done."""
+
+    what: str
+    hint: str = ""
+    #: the exit code of a command
+    code: int = 1
+
+
+class Locked(Record):
+    """Another supervisor holds the fleet's lock."""
+
+
+class Tasks(Record):
+    """The names of the tasks that the app has registered."""
+
+    names: tuple[str, ...]
+
+
+class Running(Record):
+    """The plan that a supervisor follows."""
+
+    plan: dict[str, object]
+
+
+class Settled(Record):
+    """True: all that is wanted is ready; False: it can't become so; None: not yet."""
+
+    done: bool | None
+    status: Status
+
+
+class Change(Record):
+    """One thing that a plan would do, and why."""
+
+    #: start, stop, replace, scale or keep
+    do: str
+    #: a worker, or the pool that is scaled
+    what: str
+    because: str
+
+    def __str__(self) -> str:
+        return f"{self.do} {self.what}: {self.because}"
+
+
+class Difference(Record):
+    """All that a plan would do."""
+
+    actions: tuple[Change, ...]

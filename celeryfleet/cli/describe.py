@@ -28,6 +28,7 @@ class Form(StrEnum):
     PYTHON = "python"
     YAML = "yaml"
     JSON = "json"
+    TEXT = "text"
 
 
 def register(app: typer.Typer) -> None:
@@ -60,9 +61,14 @@ def config(
 ) -> int:
     """Print the Celery settings that fleet.yaml amounts to; the python form imports without celeryfleet.
 
+    The text form is for reading: all that should run, each worker as the command that it is.
+
     Example: [bold]celeryfleet config > celeryconfig.py[/]
     """
     from celeryfleet.plan import config as forms
+    from celeryfleet.render.plan import plan_text
 
-    print(getattr(forms, f"as_{form}")(context.obj.plan).rstrip("\n"))
+    plan = context.obj.plan
+    text = plan_text(plan) if form is Form.TEXT else getattr(forms, f"as_{form}")(plan)
+    print(text.rstrip("\n"))
     return Exit.OK

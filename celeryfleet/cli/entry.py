@@ -14,17 +14,23 @@ from celeryfleet.errors import Exit, FleetError
 
 #: environment variable that names the fleet.yaml, as -f does
 FILE_VARIABLE = "CELERYFLEET_FILE"
+#: options before the command that take a value
+_WITH_VALUE = ("-f", "--file", "--env-file", "--profile")
+#: options of `up` that only show something
+_SHOWS = {"--dry-run", "--help", "-h"}
 
 
 def main() -> None:
     """Run a command and exit with its code."""
     _settle_streams()
     try:
-        code = _lean(sys.argv[1:])
+        file, plain, words = _split(sys.argv[1:])
+        code = _lean(file, words) if plain else None
         if code is None:
-            from celeryfleet.cli import ahead
+            if words[:1] == ["up"] and not _SHOWS & set(words) and not os.path.exists(_link(file) or ""):
+                from celeryfleet.cli import prestart
 
-            ahead.prepare(sys.argv[1:], os.path.exists(_link("") or ""))
+                prestart.prepare()
             from celeryfleet.cli.main import run
 
             code = run(sys.argv[1:])
@@ -69,18 +75,27 @@ def complain(error: FleetError) -> None:
             print(f"  {line}", file=sys.stderr)
 
 
-def _lean(argv: list[str]) -> int | None:
+def _split(argv: list[str]) -> tuple[str, bool, list[str]]:
+    """Return the file that -f names, whether no other option stands before the command, and the words from it on."""
+    file, plain, words = os.environ.get(FILE_VARIABLE, ""), True, list(argv)
+    while words and words[0].startswith("-"):
+        option = words.pop(0)
+        value = words.pop(0) if option in _WITH_VALUE and words else ""
+        if option in ("-f", "--file"):
+            file = value
+        else:
+            plain = False
+    return file, plain, words
+
+
+def _lean(file: str, words: list[str]) -> int | None:
     """Answer a plain `health`, `status` or `ps` of a running fleet; None: it takes more than that."""
-    file = os.environ.get(FILE_VARIABLE, "")
-    if len(argv) >= 3 and argv[0] in ("-f", "--file"):
-        file, argv = argv[1], argv[2:]
-    if not argv or argv[0] not in ("health", "status", "ps"):
-        return None
-    command, words = argv[0], argv[1:]
-    as_json = command != "health" and words == ["--json"]
-    if words and not as_json and not (command == "health" and len(words) == 1 and words[0][0] != "-"):
-        return None
-    link = _link(file)
+    command, rest = words[0] if words else "", words[1:]
+    if command == "health":
+        understood = len(rest) == 0 or (len(rest) == 1 and rest[0][:1] != "-")
+    else:
+        understood = command in ("status", "ps") and rest in ([], ["--json"])
+    link = _link(file) if understood else None
     if link is None:
         return None
     from celeryfleet.supervise.control_client import Client, NotRunningError
@@ -89,8 +104,10 @@ def _lean(argv: list[str]) -> int | None:
         client = Client(os.readlink(link), timeout=5.0)
     except (OSError, NotRunningError):
         return None  # it is down, which main can say with the names from fleet.yaml
+    from celeryfleet.cli.lean import answer
+
     with client:
-        return _health(client, words[0] if words else "") if command == "health" else _status(client, command, as_json)
+        return answer(client, command, rest[0] if rest else "")
 
 
 def _link(file: str) -> str | None:
@@ -106,17 +123,3 @@ def _link(file: str) -> str | None:
         if above == folder:
             return None
         folder = above
-
-
-def _health(client: object, pool: str) -> int:
-    from celeryfleet.cli.lean import health
-
-    ready, text = health(client, pool)
-    print(text, file=sys.stdout if ready else sys.stderr)
-    return int(Exit.OK if ready else Exit.NOT_READY)
-
-
-def _status(client: object, command: str, as_json: bool) -> int:
-    from celeryfleet.cli.lean import show_status
-
-    return show_status(client, command, as_json)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.protocol import GetStatus, Pause, Restart, Scale, Status
 
 PANEL = "Run the fleet"
 
@@ -34,8 +35,8 @@ def up(
     scales: Annotated[
         list[str] | None, typer.Option("--scale", metavar="POOL=N", help="Run N workers of a pool.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run; start nothing.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Not supported yet.", hidden=True)] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and why; do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: one JSON document.")] = False,
 ) -> int:
     """Make it so: start the fleet, or bring a running one to what fleet.yaml says now.
 
@@ -44,23 +45,20 @@ def up(
     Examples: [bold]celeryfleet up[/] · [bold]celeryfleet up -d --wait[/] · [bold]celeryfleet up --scale mail=4[/]
     """
     from celeryfleet.cli import launch
-    from celeryfleet.render.plan import plan_text
 
-    if watch:
-        raise FleetError("not supported yet: up --watch.", hint="Run `celeryfleet reload` after a change.")
-    session = context.obj
-    plan = launch.narrowed(session.startable, pools or [], _replicas(scales or []))
+    session, only = context.obj, pools or []
+    plan = launch.narrowed(session.startable, only, _replicas(scales or []))
     if dry_run:
-        typer.echo(plan_text(plan), nl=False)
-        return Exit.OK
+        return launch.preview(plan, False, only, as_json)
     launch.warn(session, plan)
     if detach or wait:
-        return launch.detached(plan, wait or wait_timeout is not None, wait_timeout, session.fleet)
-    return launch.foreground(plan, session.fleet)
+        return launch.detached(plan, wait or wait_timeout is not None, wait_timeout, session.fleet, only)
+    return launch.foreground(plan, session.fleet, only)
 
 
 def down(
     context: typer.Context,
+    pools: Annotated[list[str] | None, typer.Argument(metavar="POOL", help="Only these pools.")] = None,
     timeout: Annotated[
         float | None,
         typer.Option("-t", "--timeout", metavar="S", min=0, help="Seconds for tasks to finish, then cold."),
@@ -70,10 +68,14 @@ def down(
 ) -> int:
     """Stop everything and leave no process behind; queued work stays unless --purge.
 
-    Examples: [bold]celeryfleet down[/] · [bold]celeryfleet down -t 10[/] · [bold]celeryfleet down --cold[/]
+    Examples: [bold]celeryfleet down[/] · [bold]celeryfleet down -t 10[/] · [bold]celeryfleet down mail[/]
     """
     from celeryfleet.cli import launch
 
+    if pools:
+        if cold or purge or timeout is not None:
+            raise FleetError("-t, --cold and --purge are for the whole fleet.", hint="Name no pool, or none of them.")
+        return launch.stop_pools(context.obj, pools)
     return launch.stop(context.obj, cold, timeout, purge)
 
 
@@ -89,7 +91,7 @@ def scale(
 
     wanted = _replicas(counts)
     with context.obj.connect() as client:
-        client.ask("scale", replicas=wanted)
+        client.do(Scale(wanted))
         return launch.await_ready(client, None)
 
 
@@ -105,17 +107,23 @@ def restart(
     from celeryfleet.cli import launch
 
     with context.obj.connect() as client:
-        client.ask("restart", pools=pools or [], rolling=rolling)
+        client.do(Restart(tuple(pools or ()), rolling))
         return launch.await_ready(client, None)
 
 
-def reload(context: typer.Context) -> int:
+def reload(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and why; do nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: one JSON document.")] = False,
+) -> int:
     """Read fleet.yaml and the app's code anew and replace every worker by one that runs it.
 
     If the new code does not import, the old workers go on.
     """
     from celeryfleet.cli import launch
 
+    if dry_run:
+        return launch.preview(context.obj.startable, True, (), as_json)
     return launch.reload(context.obj)
 
 
@@ -127,7 +135,7 @@ def pause(
 
     Example: [bold]celeryfleet pause mail[/]
     """
-    return _set_paused(context, lambda paused: paused | set(queues), queues)
+    return _set_paused(context, queues, True)
 
 
 def resume(
@@ -135,22 +143,22 @@ def resume(
     queues: Annotated[list[str] | None, typer.Argument(metavar="QUEUE", help="Default: all.")] = None,
 ) -> int:
     """Have the fleet's workers take messages from paused queues again."""
-    return _set_paused(context, lambda paused: paused - set(queues or paused), queues or [])
+    return _set_paused(context, queues or [], False)
 
 
-def _set_paused(context: typer.Context, change: object, queues: list[str]) -> int:
+def _set_paused(context: typer.Context, queues: list[str], pause: bool) -> int:
     from celeryfleet.routing.queue import unknown
 
-    assert callable(change)
     with context.obj.connect() as client:
-        status = client.ask("status")["status"]
-        known = [queue["name"] for queue in status["queues"]]
+        status = client.ask(GetStatus(exact=False), Status)
+        known = [queue.name for queue in status.queues]
         for name in queues:
             if name not in known:
                 raise unknown(name, known)
-        paused = sorted(change(set(status["paused"])))
-        client.ask("pause", queues=paused)
-    note(f"paused: {', '.join(paused)}" if paused else "no queue is paused")
+        before = set(status.paused)
+        paused = sorted(before | set(queues) if pause else before - set(queues or before))
+        client.do(Pause(tuple(paused)))
+    print(f"paused: {', '.join(paused)}" if paused else "no queue is paused", file=sys.stderr)
     return Exit.OK
 
 
@@ -163,8 +171,3 @@ def _replicas(words: list[str]) -> dict[str, int]:
             raise FleetError(f'"{word}" is not POOL=N.', hint="Write for example `mail=4`.")
         found[name] = int(number)
     return found
-
-
-def note(text: str) -> None:
-    """Tell something that is not a result."""
-    print(text, file=sys.stderr)

@@ -95,12 +95,12 @@ def _topology(session: Session, live: bool) -> Topology:
         return topology
     from celeryfleet.cli.insight import found
 
-    report = found(session)
-    if report["state"] == "down":
-        print(f"{report['fleet']} is down, and drawn as such. Start it: celeryfleet up -d --wait", file=sys.stderr)
-    elif report["broker"]["trouble"]:
-        print(f"The broker cannot be reached: {report['broker']['trouble']}.", file=sys.stderr)
-    return with_numbers(topology, report)
+    status = found(session)
+    if status.state == "down":
+        print(f"{status.fleet} is down, and drawn as such. Start it: celeryfleet up -d --wait", file=sys.stderr)
+    elif status.broker.trouble:
+        print(f"The broker cannot be reached: {status.broker.trouble}.", file=sys.stderr)
+    return with_numbers(topology, status)
 
 
 def _drawn(form: Form, topology: Topology) -> str:

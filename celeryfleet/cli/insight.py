@@ -8,17 +8,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celeryfleet.cli import lean, report
+from celeryfleet.cli import lean
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.supervise.control_client import NotRunningError
 
 if TYPE_CHECKING:
-    from celeryfleet.cli.report import Report
     from celeryfleet.cli.session import Session
+    from celeryfleet.protocol import Status
 
 PANEL = "Look at it"
 
@@ -66,9 +66,7 @@ def health(
     Examples: [bold]celeryfleet health[/] · [bold]celeryfleet health mail[/]
     """
     with context.obj.connect() as client:
-        ready, text = lean.health(client, pool)
-    typer.echo(text, err=not ready)
-    return Exit.OK if ready else Exit.NOT_READY
+        return lean.answer(client, "health", pool)
 
 
 def logs(
@@ -131,35 +129,19 @@ def _as_json(worker: str, line: str) -> str:
     return json.dumps({"worker": worker, "line": line})
 
 
-def found(session: Session) -> Report:
-    """Report a fleet, running or not."""
+def found(session: Session) -> Status:
+    """Say how a fleet is, running or not."""
     try:
         with session.connect() as client:
             return lean.collect(client)
     except NotRunningError:
-        return report.down(session.plan.fleet, session.plan, _depths_without_fleet(session))
+        from celeryfleet.supervise.decide.target import Target
+        from celeryfleet.supervise.status import stopped
 
-
-def _depths_without_fleet(session: Session) -> dict[str, dict[str, Any]] | None:
-    """Ask a broker that is not the fleet's own how deep the queues are, though the fleet is down."""
-    from dataclasses import asdict
-
-    from celeryfleet.depths import measure
-    from celeryfleet.redis_client import BrokerError
-
-    plan = session.plan
-    if plan.broker.argv:
-        return None
-    queues = [{**asdict(queue), "consumers": 0} for queue in plan.queues]
-    status = {"broker": asdict(plan.broker), "queues": queues, "pools": [], "unacked_keys": []}
-    if plan.broker.kind != "redis":
-        from celeryfleet.client.broker import measure_by_declaring
-
-        return measure_by_declaring(status)[0]
-    try:
-        return measure(status, time.time())
-    except BrokerError:
-        return None
+        status = stopped(Target.of(session.plan))
+        # A broker that is not the fleet's own may be up without it.
+        status, trouble = (status, "it is stopped") if status.broker.embedded else lean.with_depths(status)
+        return status.but(broker=status.broker.but(state="down" if trouble else "up"))
 
 
 def _watch(session: Session) -> int:

@@ -10,21 +10,36 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.cli import ahead
+from celeryfleet.cli import prestart
 from celeryfleet.cli.session import Session, reach_broker
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.plan.values import Plan
+from celeryfleet.protocol import (
+    Apply,
+    Attach,
+    Difference,
+    Done,
+    GetPlan,
+    Locked,
+    Refused,
+    Running,
+    Settled,
+    Status,
+    Stop,
+    Wait,
+)
+from celeryfleet.records import Lines, Record, encode, public
 from celeryfleet.render import progress_line
 from celeryfleet.supervise.control_client import Client, NotRunningError
-from celeryfleet.text import counted
+from celeryfleet.text import counted, listed
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
-    from celeryfleet.plan.values import Plan
 
 #: seconds that a supervisor may take to take over
 _BOOT = 30.0
@@ -53,10 +68,11 @@ def warn(session: Session, plan: Plan) -> None:
             print(f"warning: {finding.where}: {finding.what} {finding.hint} [{finding.code}]", file=sys.stderr)
 
 
-def start(plan: Plan, fleet: Fleet | None = None) -> tuple[Client, bool]:
+def start(plan: Plan, fleet: Fleet | None = None, only: Sequence[str] = ()) -> tuple[Client, bool]:
     """Bring the fleet to the plan; return a connection, and whether it ran before.
 
-    `fleet` is where the queues of the plan are written, if they are to be declared.
+    `fleet` is where the queues of the plan are written, if they are to be declared. `only` names the pools of a
+    running fleet to act on.
     """
     for _ in range(3):
         try:
@@ -68,11 +84,31 @@ def start(plan: Plan, fleet: Fleet | None = None) -> tuple[Client, bool]:
             if _boot(plan):
                 return Client(plan.control), False
             continue  # someone else was faster
-        running = running_plan(client)
         _declare(plan, fleet)
-        client.ask("apply", plan=replace(plan, generation=running.generation).to_json())
+        client.do(Apply(plan.to_json(), only=tuple(only)))
         return client, True
     raise FleetError("another supervisor holds the fleet's lock but does not answer.", hint=_lock_hint(plan))
+
+
+def preview(plan: Plan, reload: bool, only: Sequence[str], as_json: bool) -> int:
+    """Show what `up` or `reload` would do, and why; do nothing."""
+    from celeryfleet.supervise.decide.difference import difference
+    from celeryfleet.supervise.decide.state import FleetState
+    from celeryfleet.supervise.decide.target import Target
+
+    try:
+        with Client(plan.control) as client:
+            request = Apply(plan.to_json(), reload, tuple(only), dry_run=True)
+            actions = client.ask(request, Difference).actions
+    except NotRunningError:
+        if reload:
+            raise
+        actions = difference(None, Target.of(plan), FleetState(), 0.0)
+    if as_json:
+        print(json.dumps({"schema_version": 1, "actions": [public(action) for action in actions]}, indent=2))
+    else:
+        print("\n".join(map(str, actions)) or f"{plan.fleet} has no workers.")
+    return Exit.OK
 
 
 def _declare(plan: Plan, fleet: Fleet | None) -> None:
@@ -90,53 +126,53 @@ def _declare(plan: Plan, fleet: Fleet | None) -> None:
         raise error(found, fleet.where)
 
 
-def running_plan(client: Client) -> Plan:
-    """Ask a supervisor for the plan it follows."""
-    from celeryfleet.plan.values import Plan
-
-    return Plan.from_json(client.ask("plan")["plan"])
-
-
 def _lock_hint(plan: Plan) -> str:
     return f"See {plan.state_dir}/logs/supervisor.log; `fuser {plan.state_dir}/lock` names the process."
 
 
 def _boot(plan: Plan) -> bool:
     """Start a supervisor with this plan; False if another one holds the fleet's lock."""
-    ours = ahead.take()
+    ours = prestart.take()
     ours.settimeout(_BOOT)
-    with ours:
-        answer = b""
-        with contextlib.suppress(ConnectionError):
-            ours.sendall(json.dumps({"plan": plan.to_json()}).encode() + b"\n")
-            while not answer.endswith(b"\n") and (data := ours.recv(4096)):
-                answer += data
-    if not answer:
-        raise FleetError(
-            "the supervisor ended before it had started.",
-            hint=f"See {plan.state_dir}/logs/supervisor.log.",
-            code=Exit.NOT_READY,
-        )
-    reply = json.loads(answer)
-    if not reply["ok"] and reply["error"] != "locked":
-        raise FleetError(reply["error"], code=Exit.NOT_READY)
-    if not reply["ok"]:
-        time.sleep(0.1)
-    return bool(reply["ok"])
+    replies: list[Record] = []
+    with ours, contextlib.suppress(ConnectionError):
+        ours.sendall(encode(Apply(plan.to_json())))
+        lines = Lines(Done | Locked | Refused)
+        while not replies and (data := ours.recv(4096)):
+            replies = list(lines.feed(data))
+    match replies:
+        case [Done()]:
+            return True
+        case [Locked()]:
+            time.sleep(0.1)
+            return False
+        case [Refused(what, _, code)]:
+            raise FleetError(what, code=Exit(code))
+    raise FleetError(
+        "the supervisor ended before it had started.",
+        hint=f"See {plan.state_dir}/logs/supervisor.log.",
+        code=Exit.NOT_READY,
+    )
 
 
 # --- Detached ---------------------------------------------------------------------------------------------
 
 
-def detached(plan: Plan, wait: bool, timeout: float | None, fleet: Fleet | None = None) -> int:
-    """Start in the background; wait for readiness if asked to."""
-    client, ran = start(plan, fleet)
+def detached(
+    plan: Plan, wait: bool, timeout: float | None, fleet: Fleet | None = None, only: Sequence[str] = ()
+) -> int:
+    """Start in the background; wait for readiness if asked to, and else for the import of the app."""
+    client, ran = start(plan, fleet, only)
     with client:
         if wait:
             return await_ready(client, timeout)
-        status = client.ask("status")["status"]
-    want = sum(pool["want"] for pool in status["pools"])
-    verb = "follows fleet.yaml as it is now" if ran else f"starts {want} workers in the background"
+        client.patience(None)
+        with progress_line.waiting("importing the app"):
+            reply = client.ask(Wait(imported=True), Settled)
+    if reply.done is False:
+        raise _not_ready(reply.status)
+    want = sum(pool.want for pool in reply.status.pools)
+    verb = "follows fleet.yaml as it is now" if ran else f"starts {counted(want, 'worker')} in the background"
     print(f"{plan.fleet} {verb}; see `celeryfleet status`.", file=sys.stderr)
     return Exit.OK
 
@@ -146,44 +182,44 @@ def await_ready(client: Client, timeout: float | None) -> int:
     began = time.monotonic()
     client.patience(None)
     with progress_line.waiting("waiting for the workers"):
-        reply = client.ask("wait", timeout=timeout)
-    status = reply["status"]
-    want, ready = (sum(pool[key] for pool in status["pools"]) for key in ("want", "ready"))
-    if reply["done"]:
+        reply = client.ask(Wait(timeout), Settled)
+    status = reply.status
+    want, ready = sum(pool.want for pool in status.pools), sum(pool.ready for pool in status.pools)
+    if reply.done:
         took = time.monotonic() - began
-        pools = len(status["pools"])
-        print(
-            f"{status['fleet']} is ready: {counted(want, 'worker')} in {counted(pools, 'pool')} ({took:.1f} s)",
-            file=sys.stderr,
-        )
+        pools = counted(len(status.pools), "pool")
+        print(f"{status.fleet} is ready: {counted(want, 'worker')} in {pools} ({took:.1f} s)", file=sys.stderr)
         return Exit.OK
-    if reply["done"] is None:
+    if reply.done is None:
         raise FleetError(
             f"{ready} of {want} workers are ready after {timeout:g} s.",
             hint="They go on starting: see `celeryfleet status` and `celeryfleet logs`.",
             code=Exit.TIMEOUT,
         )
-    raise FleetError("\n".join(_troubles(status)), hint="See `celeryfleet status`.", code=Exit.NOT_READY)
+    raise _not_ready(status)
 
 
-def _troubles(status: dict[str, Any]) -> Iterator[str]:
+def _not_ready(status: Status) -> FleetError:
+    return FleetError("\n".join(_troubles(status)), hint="See `celeryfleet status`.", code=Exit.NOT_READY)
+
+
+def _troubles(status: Status) -> Iterator[str]:
     """Say what keeps a fleet from being ready."""
-    yield f"{status['fleet']} is not ready."
-    seen = set(status["notes"])
-    yield from status["notes"]
-    for pool in status["pools"]:
-        for worker in pool["workers"]:
-            if worker["state"] != "failed" or any(worker["cause"] in text for text in seen):
+    yield f"{status.fleet} is not ready."
+    yield from status.notes
+    for pool in status.pools:
+        for worker in pool.workers:
+            if worker.state != "failed" or any(worker.cause in text for text in status.notes):
                 continue
-            yield f"{worker['name']} failed: {worker['cause']}"
-            for line in (worker["last_exit"] or {"log": []})["log"]:
+            yield f"{worker.name} failed: {worker.cause}"
+            for line in worker.last_exit.log if worker.last_exit else ():
                 yield f"  {line}"
 
 
 # --- In the foreground ------------------------------------------------------------------------------------
 
 
-def foreground(plan: Plan, fleet: Fleet | None = None) -> int:
+def foreground(plan: Plan, fleet: Fleet | None = None, only: Sequence[str] = ()) -> int:
     """Show the logs until the fleet has stopped; signals to us are wishes for it."""
     from celeryfleet.logs.read import Follower
     from celeryfleet.render.log_prefixes import Prefixes
@@ -195,11 +231,11 @@ def foreground(plan: Plan, fleet: Fleet | None = None) -> int:
     follower = Follower(Path(plan.state_dir) / "logs", lambda name: name in shown or name.rpartition("-")[0] in pools)
     prefixes = Prefixes(["supervisor", *names], has_colour(sys.stdout))
     signals = _Signals()
-    client, ran = start(plan, fleet)
+    client, ran = start(plan, fleet, only)
     with client:
         if ran:
             print(f"{plan.fleet} was running; this terminal shows its logs, and Ctrl-C stops it.", file=sys.stderr)
-        client.ask("leash")
+        client.do(Attach())
         gone = _serve(client, signals, follower, prefixes, plan)
     for name, line in follower.close():
         print(prefixes(name, line))
@@ -263,7 +299,7 @@ def _obey(number: signal.Signals, stops: int, plan: Plan) -> int:
             return stops
         cold = number == signal.SIGQUIT or (number == signal.SIGINT and stops > 0)
         with Client(plan.control) as client:
-            client.ask("stop", cold=cold)
+            client.do(Stop(cold))
         if cold:
             print("stopping cold: running tasks are given back or lost", file=sys.stderr)
         elif not stops:
@@ -272,6 +308,20 @@ def _obey(number: signal.Signals, stops: int, plan: Plan) -> int:
 
 
 # --- Stopping and reloading -------------------------------------------------------------------------------
+
+
+def stop_pools(session: Session, names: list[str]) -> int:
+    """Stop some pools of a running fleet, and wait until nothing of them is left."""
+    with session.connect() as client:
+        running = Plan.from_json(client.ask(GetPlan(), Running).plan)
+        narrowed(running, names, {})
+        rest = replace(running, pools=tuple(pool for pool in running.pools if pool.name not in names))
+        client.do(Apply(rest.to_json()))
+        client.patience(None)
+        with progress_line.waiting(f"stopping {listed(names)}"):
+            client.ask(Wait(), Settled)
+    print(f"{listed(names)} {'is' if len(names) == 1 else 'are'} stopped.", file=sys.stderr)
+    return Exit.OK
 
 
 def stop(session: Session, cold: bool, timeout: float | None, purge: bool) -> int:
@@ -284,7 +334,7 @@ def stop(session: Session, cold: bool, timeout: float | None, purge: bool) -> in
     with client:
         if purge:
             _purge(plan)
-        client.ask("stop", cold=cold, grace=timeout)
+        client.do(Stop(cold, timeout))
         _await_end(client, plan, stopping="cold" if cold else "warmly")
     print(f"{plan.fleet} is stopped.", file=sys.stderr)
     return Exit.OK
@@ -296,10 +346,10 @@ def _await_end(client: Client, plan: Plan, stopping: str) -> None:
     with progress_line.waiting(f"stopping {plan.fleet} {stopping}"):
         while True:
             try:
-                client.ask("wait", timeout=None)
+                client.ask(Wait(), Settled)
             except KeyboardInterrupt:
                 with Client(plan.control) as other:
-                    other.ask("stop", cold=True)
+                    other.do(Stop(cold=True))
             except NotRunningError:
                 return
 
@@ -311,7 +361,7 @@ def _stop_leftovers(plan: Plan, cold: bool, timeout: float | None, purge: bool) 
     if any(Leftovers(Path(plan.state_dir) / "pids.json").alive()):
         client, _ = start(replace(plan, pools=(), beat=None))
         with client:
-            client.ask("stop", cold=cold, grace=timeout)
+            client.do(Stop(cold, timeout))
             _await_end(client, plan, "what was left of it")
         print(f"{plan.fleet} is stopped.", file=sys.stderr)
         return Exit.OK
@@ -334,11 +384,6 @@ def reload(session: Session) -> int:
     """Send the running supervisor a new plan that replaces every worker."""
     plan = session.startable
     with session.connect() as client:
-        running = running_plan(client)
-        replicas = {pool.name: pool.replicas for pool in running.pools}
         _declare(plan, session.fleet)
-        fresh = replace(plan.scaled({}), generation=running.generation + 1)
-        names = {pool.name for pool in fresh.pools}
-        fresh = fresh.scaled({name: count for name, count in replicas.items() if name in names})
-        client.ask("apply", plan=fresh.to_json())
+        client.do(Apply(plan.to_json(), reload=True))
         return await_ready(client, None)

@@ -5,64 +5,96 @@ from __future__ import annotations
 import sys
 import time
 
-from celeryfleet.cli import report
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.protocol import GetStatus, Status
+from celeryfleet.records import public
 from celeryfleet.text import counted
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # spares the lean path the import of typing
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
 
-    from celeryfleet.cli.report import Report
-
-
-def health(client: Any, pool: str = "") -> tuple[bool, str]:
-    """Ask the supervisor whether everything wanted is ready; say so in one line."""
-    answer = client.ask("health")
-    pools = answer["pools"]
-    if pool and pool not in pools:
-        raise FleetError(f'there is no pool "{pool}".', hint=f"The pools are {', '.join(pools)}.")
-    lacking = [
-        f"{name}: {ready} of {want} ready"
-        for name, (want, ready) in pools.items()
-        if pool in ("", name) and ready < want
-    ]
-    if lacking:
-        return False, "; ".join(lacking)
-    if not pool and not answer["ready"]:
-        return False, f"{answer['fleet']} is {answer['state']}"
-    want = sum(want for name, (want, _) in pools.items() if pool in ("", name))
-    return True, f"{pool or answer['fleet']} is ready: {want} of {counted(want, 'worker')}"
+    from celeryfleet.protocol import Backlog
+    from celeryfleet.supervise.control_client import Client
 
 
-def collect(client: Any) -> Report:
-    """Ask the supervisor and the broker how the fleet is."""
-    status = client.ask("status")["status"]
-    if status["broker"]["kind"] != "redis":
+def collect(client: Client) -> Status:
+    """Ask the supervisor how the fleet is, and the broker what waits."""
+    status = client.ask(GetStatus(), Status)
+    return without_broker(*with_depths(status))
+
+
+def with_depths(status: Status) -> tuple[Status, str]:
+    """Fill in what waits in the queues; return also why the broker can't be reached, if so."""
+    if status.backlog.kind == "redis":
+        from celeryfleet.depths import measure
+        from celeryfleet.redis_client import BrokerError
+
+        try:
+            depths = measure(status.backlog, time.time())
+        except BrokerError as error:
+            return status, str(error)
+    else:
         from celeryfleet.client.broker import measure_by_declaring
 
-        return report.report(status, *measure_by_declaring(status))
-    from celeryfleet.depths import measure
-    from celeryfleet.redis_client import BrokerError
+        found, trouble = measure_by_declaring(status.backlog)
+        if found is None:
+            return status, trouble
+        depths = found
+    return status.but(queues=tuple(queue.but(**depths.get(queue.name, {})) for queue in status.queues)), ""
+
+
+def without_broker(status: Status, trouble: str) -> Status:
+    """Judge a fleet by what its supervisor says and by whether the broker answers us; `trouble` says why not, if so."""
+    if not trouble:
+        return status
+    reason = f"the broker cannot be reached: {trouble}"
+    return status.but(
+        state="degraded" if status.state == "ready" else status.state,
+        reason=status.reason or reason,
+        broker=status.broker.but(state="down", trouble=trouble),
+        pools=tuple(pool.but(reason=pool.reason or reason) for pool in status.pools),
+    )
+
+
+def unreachable(url: str, kind: str, settings: Mapping[str, object]) -> str:
+    """Say why a broker does not answer; empty if it does. `settings` are Celery's."""
+    if kind != "redis":
+        from celeryfleet.client.broker import reach
+
+        return reach(url, settings)
+    from celeryfleet.redis_client import BrokerError, connect
 
     try:
-        return report.report(status, measure(status, time.time()))
+        with connect(url) as connection:
+            connection.pipeline([["PING"]])
     except BrokerError as error:
-        return report.report(status, None, str(error))
+        return str(error)
+    return ""
 
 
-def show_status(client: Any, command: str, as_json: bool) -> int:
-    """Print `status` or `ps`; the exit code is 0 whatever the state (that is `health`'s to say)."""
-    show(collect(client), command, as_json)
-    return int(Exit.OK)
+def health(client: Client, pool: str = "") -> tuple[bool, str]:
+    """Say in one line whether everything wanted is ready, in one pool or in all, or why it is not."""
+    status = client.ask(GetStatus(exact=False), Status)
+    backlog: Backlog = status.backlog
+    status = without_broker(status, unreachable(backlog.url, backlog.kind, backlog.settings))
+    pools = [found for found in status.pools if pool in ("", found.name)]
+    if pool and not pools:
+        known = ", ".join(found.name for found in status.pools)
+        raise FleetError(f'there is no pool "{pool}".', hint=f"The pools are {known}.")
+    reason = pools[0].reason if pool else status.reason
+    if reason:
+        return False, reason
+    want = sum(found.want for found in pools)
+    return True, f"{pool or status.fleet} is ready: {want} of {counted(want, 'worker')}"
 
 
-def show(found: Report, command: str, as_json: bool) -> None:
-    """Print a report as a table or as JSON."""
+def show(found: Status, command: str, as_json: bool) -> None:
+    """Print `status`, `ps` or `queues` as a table or as JSON."""
     if as_json:
         import json
 
-        print(json.dumps(report.document(found, command), indent=2))
+        print(json.dumps(document(found, command), indent=2))
         return
     from celeryfleet.render import tables as table
     from celeryfleet.render.paint import screen
@@ -74,3 +106,24 @@ def show(found: Report, command: str, as_json: bool) -> None:
         print(table.ps(found, color, width), end="")
     else:
         print(table.status(found, time.time(), color, width), end="")
+
+
+def document(found: Status, command: str = "status") -> dict[str, object]:
+    """Return what `status`, `ps` or `queues` prints as JSON, to the letter of its schema, version 1."""
+    whole = {"schema_version": 1, **public(found)}
+    if command == "status":
+        return whole
+    if command == "queues":
+        return {key: whole[key] for key in ("schema_version", "fleet", "queues")}
+    workers = [{"name": one.name, "pool": pool.name, **public(one)} for pool in found.pools for one in pool.workers]
+    return {"schema_version": 1, "fleet": found.fleet, "workers": workers}
+
+
+def answer(client: Client, command: str, word: str = "") -> int:
+    """Do one of the three commands, with `--json` or the pool that `health` is asked of; return the exit code."""
+    if command != "health":
+        show(collect(client), command, word == "--json")
+        return int(Exit.OK)
+    ready, text = health(client, word)
+    print(text, file=sys.stdout if ready else sys.stderr)
+    return int(Exit.OK if ready else Exit.NOT_READY)

@@ -11,6 +11,7 @@ import typer
 
 from celeryfleet.cli.headers import read_headers
 from celeryfleet.errors import Exit, FleetError, Problem
+from celeryfleet.protocol import GetStatus, Status
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -114,12 +115,12 @@ def _workers(session: Session) -> dict[str, list[str]] | None:
     if client is None:
         return None
     with client:
-        status = client.ask("status")["status"]
+        status = client.ask(GetStatus(exact=False), Status)
     found: dict[str, list[str]] = {}
-    for pool in status["pools"]:
-        for worker in pool["workers"]:
-            for queue in pool["queues"] if worker["state"] == "ready" else ():
-                found.setdefault(queue, []).append(worker["name"])
+    for pool in status.pools:
+        for worker in pool.workers:
+            for queue in pool.queues if worker.state == "ready" else ():
+                found.setdefault(queue, []).append(worker.name)
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from celeryfleet.errors import Exit, FleetError, Problem
+from celeryfleet.protocol import GetStatus, Status
 from celeryfleet.supervise.control_client import NotRunningError
 
 if TYPE_CHECKING:
@@ -71,12 +72,12 @@ def _read_queues(session: Session, app: Any) -> Collection[str]:
 
     try:
         with session.connect() as client:
-            status = client.ask("status")["status"]
+            status = client.ask(GetStatus(exact=False), Status)
     except NotRunningError:
         if session.plan.broker.argv:
             raise  # a killed supervisor's workers and broker are about to end
         with publishing(app):
             answers = app.control.inspect(timeout=_INSPECT).active_queues() or {}
         return {queue["name"] for found in answers.values() for queue in found}
-    pools = [pool for pool in status["pools"] if any(worker["state"] != "failed" for worker in pool["workers"])]
-    return {queue for pool in pools if pool["want"] for queue in pool["queues"]}
+    pools = [pool for pool in status.pools if any(worker.state != "failed" for worker in pool.workers)]
+    return {queue for pool in pools if pool.want for queue in pool.queues}

@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.cli.lean import unreachable
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.protocol import GetPlan, Running
 from celeryfleet.supervise.control_client import Client, NotRunningError
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class Session:
 
             try:
                 with Client(str(pointer(self.path.absolute()).readlink())) as client:
-                    return Plan.from_json(client.ask("plan")["plan"])
+                    return Plan.from_json(client.ask(GetPlan(), Running).plan)
             except (OSError, NotRunningError):
                 pass
             raise
@@ -126,30 +128,16 @@ class Session:
 
 def reach_broker(plan: Plan) -> None:
     """Raise FleetError with exit code 69 if the plan's broker does not answer."""
-    if plan.broker.kind == "redis":
-        from celeryfleet.redis_client import BrokerError, connect
-
-        try:
-            with connect(plan.broker.url) as connection:
-                connection.pipeline([["PING"]])
-        except BrokerError as error:
-            raise _unreachable(plan, str(error)) from None
-    else:
-        from celeryfleet.client.broker import reach
-
-        reason = reach(plan.broker.url, plan.settings)
-        if reason:
-            raise _unreachable(plan, reason)
-
-
-def _unreachable(plan: Plan, reason: str) -> FleetError:
+    reason = unreachable(plan.broker.url, plan.broker.kind, plan.settings)
+    if not reason:
+        return
     if plan.broker.argv:
-        return FleetError(
+        raise FleetError(
             f"the fleet's own broker does not answer ({reason}).",
             hint="Start the fleet with `celeryfleet up -d`; if it runs, see `celeryfleet logs broker`.",
             code=Exit.BROKER,
         )
-    return FleetError(
+    raise FleetError(
         f"the broker {plan.broker.shown} cannot be reached: {reason}.",
         hint="Is it running, and is `broker:` in fleet.yaml right?",
         code=Exit.BROKER,

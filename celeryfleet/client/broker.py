@@ -11,6 +11,8 @@ from celeryfleet.errors import Exit, FleetError
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
 
+from celeryfleet.protocol import Backlog
+
 #: seconds for a connection
 TIMEOUT = 3.0
 
@@ -74,13 +76,13 @@ def _reason(error: BaseException) -> str:
     return re.sub(r"^\[Errno -?\d+\] ", "", text)
 
 
-def measure_by_declaring(status: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]] | None, str]:
-    """Ask the broker of a supervisor's status for each queue's ready messages; return (depths, trouble).
+def measure_by_declaring(backlog: Backlog) -> tuple[dict[str, dict[str, Any]] | None, str]:
+    """Ask the broker for each queue's ready messages; return (depths, trouble).
 
     A passive declaration tells ready messages alone: not the unacknowledged ones, nor any age.
     """
-    names = [queue["name"] for queue in status["queues"]]
-    ready, trouble = _asked(status["broker"]["url"], None, lambda connection: _ready(connection, names))
+    names = [queue["name"] for queue in backlog.queues]
+    ready, trouble = _asked(backlog.url, backlog.settings, lambda connection: _ready(connection, names))
     if trouble:
         return None, trouble
     return {name: {"ready": ready[name], "unacked": None, "oldest_age_s": None} for name in names}, ""

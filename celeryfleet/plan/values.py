@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -226,6 +226,12 @@ class Plan:
         if ours == theirs or self.generation != running.generation:
             return self
         return replace(self, generation=running.generation + 1)
+
+    def beside(self, running: Plan, pools: Collection[str]) -> Plan:
+        """Return the plan for these pools alone, beside all others of the plan that runs."""
+        ours = {pool.name: pool for pool in self.pools if pool.name in pools}
+        merged = {pool.name: pool for pool in running.pools} | ours
+        return replace(self, pools=tuple(merged.values()), beat=running.beat)
 
     def pool(self, name: str) -> PoolPlan | None:
         """Find a pool by its name."""

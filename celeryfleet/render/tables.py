@@ -5,7 +5,7 @@ Pure: takes a report, gives lines; knows no supervisor and no broker.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from celeryfleet.render.grid import across, grid, wrapped
 from celeryfleet.render.paint import AMBER, BOLD, CYAN, DIM, GREEN, RED
@@ -14,13 +14,11 @@ from celeryfleet.text import age, clean, columns, duration, middle, size
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeAlias
+    from typing import Any
 
+    from celeryfleet.protocol import QueueStatus, Status, WorkerStatus
     from celeryfleet.render.paint import Span
 
-    #: the document of `status --json`, and what in it is a worker or a queue
-    Report: TypeAlias = Mapping[str, Any]
-    Part: TypeAlias = Mapping[str, Any]
 
 #: sign and style of a state, of workers, fleets and brokers
 _STATES = {
@@ -42,82 +40,82 @@ _PROCESSES = ("PROCESS", "PID", "STATE", "UPTIME", "MEMORY", "QUEUES")
 _LOG = 6
 
 
-def status(report: Report, now: float, color: bool, width: int) -> str:
+def status(report: Status, now: float, color: bool, width: int) -> str:
     """Render `status`: the headline, the workers by pool, the queues, and what to do about what is wrong.
 
     `now` is unix seconds; `width` is columns, 0 for as many as it takes.
     """
     lines = [*_headline(report, color, width)]
-    for note in report["notes"]:
+    for note in report.notes:
         for line in note.splitlines():
             lines += wrapped(clean(line), ("!", AMBER), color, width)
-    if report["state"] != "down":
+    if report.state != "down":
         lines += ["", *grid(_WORKERS, list(_workers(report, now, color, width)), color, width)]
-    if report["queues"] and (report["state"] != "down" or report["broker"]["state"] == "up"):
+    if report.queues and (report.state != "down" or report.broker.state == "up"):
         lines += ["", *_queues(report, color, width)]
     advice = [line for text in hints(report) for line in wrapped(text, ("→", CYAN), color, width)]
     return "\n".join([*lines, *([""] if advice else []), *advice]) + "\n"
 
 
-def ps(report: Report, color: bool, width: int) -> str:
+def ps(report: Status, color: bool, width: int) -> str:
     """Render `ps`: one line for each process of the fleet that is known by name."""
-    supervisor = report["supervisor"]
+    supervisor = report.supervisor
     rows: list[list[Span] | str] = []
-    if supervisor["pid"] is not None:
-        uptime, pid = _cell(supervisor["uptime_s"], age), _cell(supervisor["pid"])
+    if supervisor.pid is not None:
+        uptime, pid = _cell(supervisor.uptime_s, age), _cell(supervisor.pid)
         rows.append([("supervisor", ""), pid, ("up", GREEN), uptime, _cell(None), ("", "")])
-    for pool in report["pools"]:
-        for worker in pool["workers"]:
-            state = (worker["state"], _STATES[worker["state"]][1])
-            rest = _cell(worker["rss_bytes"], size), (",".join(pool["queues"]), DIM)
-            rows.append([(worker["name"], ""), _cell(worker["pid"]), state, _uptime(worker), *rest])
+    for pool in report.pools:
+        for worker in pool.workers:
+            state = (worker.state, _STATES[worker.state][1])
+            rest = _cell(worker.rss_bytes, size), (",".join(pool.queues), DIM)
+            rows.append([(worker.name, ""), _cell(worker.pid), state, _uptime(worker), *rest])
     if not rows:
-        return f"{report['fleet']} is {report['state']}\n"
+        return f"{report.fleet} is {report.state}\n"
     return "\n".join(grid(_PROCESSES, rows, color, width)) + "\n"
 
 
-def queues(report: Report, color: bool, width: int) -> str:
+def queues(report: Status, color: bool, width: int) -> str:
     """Render `queues`: the queues alone."""
     return "\n".join(_queues(report, color, width)) + "\n"
 
 
-def hints(report: Report) -> Iterator[str]:
+def hints(report: Status) -> Iterator[str]:
     """Say what to do next about each thing that is wrong; nothing where all is well."""
-    if report["state"] == "down":
+    if report.state == "down":
         yield "Nothing runs. Start the fleet: celeryfleet up -d --wait"
         return
-    if report["broker"]["trouble"]:
-        yield f"The broker cannot be reached: {report['broker']['trouble']}."
+    if report.broker.trouble:
+        yield f"The broker cannot be reached: {report.broker.trouble}."
     states = {state: _pools_with(report, state) for state in ("failed", "backoff", "stuck")}
     if failed := " ".join(states["failed"]):
         yield f"See why: celeryfleet logs {failed} -n 50. Mended? celeryfleet restart {failed}"
     elif backoff := " ".join(states["backoff"]):
         yield f"See why: celeryfleet logs {backoff} -n 50. It is tried again by itself."
-    if report["state"] in ("stopping", "starting"):
+    if report.state in ("stopping", "starting"):
         return
-    for queue in report["queues"]:
-        if queue["ready"] and not queue["consumers"]:
-            yield from _idle(queue["name"], report)
+    for queue in report.queues:
+        if queue.ready and not queue.consumers:
+            yield from _idle(queue.name, report)
         elif _late(queue):
-            pool = next((pool for pool in report["pools"] if queue["name"] in pool["queues"]), None)
-            more = f" More workers: celeryfleet scale {pool['name']}={pool['want'] + 1}" if pool else ""
-            late = f"waits {age(queue['oldest_age_s'])}, longer than max_age {duration(queue['max_age'])}."
-            yield f"The oldest message of {queue['name']} {late}{more}"
+            pool = next((pool for pool in report.pools if queue.name in pool.queues), None)
+            more = f" More workers: celeryfleet scale {pool.name}={pool.want + 1}" if pool else ""
+            late = f"waits {age(queue.oldest_age_s or 0)}, longer than max_age {duration(queue.max_age or 0)}."
+            yield f"The oldest message of {queue.name} {late}{more}"
 
 
-def _headline(report: Report, color: bool, width: int) -> Iterator[str]:
-    sign, style = _STATES[report["state"]]
-    want, ready = (sum(pool[key] for pool in report["pools"]) for key in ("want", "ready"))
-    parts = [(report["fleet"], BOLD), (f"{sign} {report['state']}", style)]
-    if report["supervisor"]["uptime_s"] is not None:
-        parts.append((f"up {age(report['supervisor']['uptime_s'])}", ""))
+def _headline(report: Status, color: bool, width: int) -> Iterator[str]:
+    sign, style = _STATES[report.state]
+    want, ready = sum(pool.want for pool in report.pools), sum(pool.ready for pool in report.pools)
+    parts = [(report.fleet, BOLD), (f"{sign} {report.state}", style)]
+    if report.supervisor.uptime_s is not None:
+        parts.append((f"up {age(report.supervisor.uptime_s)}", ""))
         parts.append((f"{ready} of {want} workers ready", ""))
-    broker = report["broker"]
-    if not broker["shown"]:
+    broker = report.broker
+    if not broker.url:
         yield across(parts, color, width)
         return
-    sign, style = _STATES[broker["state"]]
-    label, state = clean(broker["label"]), f"{sign} {broker['state']}"
+    sign, style = _STATES[broker.state]
+    label, state = clean("embedded" if broker.embedded else broker.url), f"{sign} {broker.state}"
     whole = [*parts, ("broker", DIM), (label, ""), (state, style)]
     if width and sum(columns(text) + 2 for text, _ in whole) - 2 > width:
         yield across(parts, color, width)
@@ -125,52 +123,52 @@ def _headline(report: Report, color: bool, width: int) -> Iterator[str]:
     yield across(whole, color, width)
 
 
-def _workers(report: Report, now: float, color: bool, width: int) -> Iterator[list[Span] | str]:
-    for pool in report["pools"]:
-        counts = (f"{pool['ready']}/{pool['want']}", GREEN if pool["ready"] >= pool["want"] else AMBER)
-        kind = (f"{pool['kind']} x {pool['concurrency']}", DIM)
-        yield across([(pool["name"], BOLD), counts, (", ".join(pool["queues"]), ""), kind], color, width)
-        for worker in pool["workers"]:
-            sign, style = _STATES[worker["state"]]
+def _workers(report: Status, now: float, color: bool, width: int) -> Iterator[list[Span] | str]:
+    for pool in report.pools:
+        counts = (f"{pool.ready}/{pool.want}", GREEN if pool.ready >= pool.want else AMBER)
+        kind = (f"{pool.kind} x {pool.concurrency}", DIM)
+        yield across([(pool.name, BOLD), counts, (", ".join(pool.queues), ""), kind], color, width)
+        for worker in pool.workers:
+            sign, style = _STATES[worker.state]
             yield [
-                (f"  {sign} {worker['name']}", style),
-                (worker["state"], style),
-                _cell(worker["pid"]),
+                (f"  {sign} {worker.name}", style),
+                (worker.state, style),
+                _cell(worker.pid),
                 _uptime(worker),
-                _count(worker["restarts"], AMBER),
-                _count(worker["active"]),
-                _count(worker["processed"]),
-                _count(worker["failed"], RED),
-                _cell(worker["rss_bytes"], size),
+                _count(worker.restarts, AMBER),
+                _count(worker.active),
+                _count(worker.processed),
+                _count(worker.failed, RED),
+                _cell(worker.rss_bytes, size),
             ]
             for text, style in _trouble(worker, now):
                 yield across([(f"      {text}", style)], color, width)
 
 
-def _trouble(worker: Part, now: float) -> Iterator[Span]:
+def _trouble(worker: WorkerStatus, now: float) -> Iterator[Span]:
     """Say why a worker is not ready, and what a failed one said last."""
-    if worker["state"] == "ready":
+    if worker.state == "ready":
         return
-    last, cause = worker["last_exit"], worker.get("cause", "")
+    last, cause = worker.last_exit, worker.cause
     if cause:
         yield clean(cause.partition("\n")[0]), ""  # an app that fails to import is told in full above the table
-    if last and last["reason"] not in cause:
-        yield f"last exit {age(now - last['at'])} ago: {clean(last['reason'])}", ""
-    if last and worker["state"] in ("failed", "backoff"):
-        for line in last["log"][-_LOG if worker["state"] == "failed" else -1 :]:
+    if last and last.reason not in cause:
+        yield f"last exit {age(now - last.at)} ago: {clean(last.reason)}", ""
+    if last and worker.state in ("failed", "backoff"):
+        for line in last.log[-_LOG if worker.state == "failed" else -1 :]:
             yield f"│ {clean(line)}", DIM
 
 
-def _queues(report: Report, color: bool, width: int) -> Iterator[str]:
+def _queues(report: Status, color: bool, width: int) -> Iterator[str]:
     rows = [
         [
-            (queue["name"], ""),
-            _count(queue["ready"]),
-            _count(queue["unacked"]),
-            _cell(queue["oldest_age_s"], age, AMBER if _late(queue) else "" if queue["ready"] else DIM),
-            (str(queue["consumers"]), RED if queue["ready"] and not queue["consumers"] else ""),
+            (queue.name, ""),
+            _count(queue.ready),
+            _count(queue.unacked),
+            _cell(queue.oldest_age_s, age, AMBER if _late(queue) else "" if queue.ready else DIM),
+            (str(queue.consumers), RED if queue.ready and not queue.consumers else ""),
         ]
-        for queue in report["queues"]
+        for queue in report.queues
     ]
     return grid(_QUEUES, rows, color, width)
 
@@ -183,26 +181,26 @@ def _count(value: int | None, style: str = "") -> Span:
     return _cell(value, "{:,}".format, style if value else DIM)
 
 
-def _uptime(worker: Part) -> Span:
-    return _cell(worker["uptime_s"] if worker["pid"] else None, age)
+def _uptime(worker: WorkerStatus) -> Span:
+    return _cell(worker.uptime_s if worker.pid else None, age)
 
 
-def _late(queue: Part) -> bool:
-    oldest, limit = queue["oldest_age_s"], queue.get("max_age")
+def _late(queue: QueueStatus) -> bool:
+    oldest, limit = queue.oldest_age_s, queue.max_age
     return oldest is not None and limit is not None and oldest > limit
 
 
-def _pools_with(report: Report, state: str) -> list[str]:
-    return [pool["name"] for pool in report["pools"] if any(w["state"] == state for w in pool["workers"])]
+def _pools_with(report: Status, state: str) -> list[str]:
+    return [pool.name for pool in report.pools if any(w.state == state for w in pool.workers)]
 
 
-def _idle(queue: str, report: Report) -> Iterator[str]:
-    pools = [pool for pool in report["pools"] if queue in pool["queues"]]
-    if queue in report.get("paused", ()):
+def _idle(queue: str, report: Status) -> Iterator[str]:
+    pools = [pool for pool in report.pools if queue in pool.queues]
+    if queue in report.paused:
         yield f"{queue} is paused. Go on: celeryfleet resume {queue}"
     elif not pools:
         yield f"No pool reads {queue}: name it in a pool's queues in fleet.yaml, then celeryfleet up"
-    elif all(pool["want"] == 0 for pool in pools):
-        yield f"{queue} waits for a worker: celeryfleet scale {pools[0]['name']}=1"
-    elif not any(worker["state"] == "failed" for pool in pools for worker in pool["workers"]):
+    elif all(pool.want == 0 for pool in pools):
+        yield f"{queue} waits for a worker: celeryfleet scale {pools[0].name}=1"
+    elif not any(worker.state == "failed" for pool in pools for worker in pool.workers):
         yield f"{queue} has messages, and no worker that reads it is ready."

@@ -6,7 +6,7 @@ import socket
 import sys
 
 from celeryfleet.supervise import process
-from celeryfleet.supervise.forkserver import ForkServer
+from celeryfleet.supervise.forkserver import ServerProcess
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     parent = socket.socket(fileno=int(sys.argv[1]))
     parent.set_inheritable(False)
     # The fork server starts to import Celery while the parent still reads fleet.yaml.
-    server = ForkServer.start() if process.become_subreaper() else None
+    server = ServerProcess.start() if process.become_subreaper() else None
 
     from celeryfleet.supervise.boot import boot
 

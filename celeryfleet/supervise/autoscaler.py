@@ -11,10 +11,9 @@ import time
 from typing import Any
 
 from celeryfleet.plan.values import PoolPlan
-from celeryfleet.supervise.core import Core
 from celeryfleet.supervise.decide.autoscale import Memory, Sample, wanted
-from celeryfleet.supervise.decide.target import Target
-from celeryfleet.supervise.status import describe
+from celeryfleet.supervise.reconciler import Reconciler
+from celeryfleet.supervise.status import backlog
 
 #: seconds between two measurements
 INTERVAL = 2.0
@@ -25,8 +24,8 @@ TIMEOUT = 2.0
 class Autoscaler:
     """Follows the policies of a fleet's pools."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, fleet: Reconciler) -> None:
+        self._fleet = fleet
         self._memories: dict[str, Memory] = {}
         self._running = False
         #: why the latest measurement failed, if it did
@@ -36,27 +35,26 @@ class Autoscaler:
         """Begin, if some pool of the plan asks for it and it has not begun yet."""
         if self._pools() and not self._running:
             self._running = True
-            self._core.background(self._run())
+            self._fleet.background(self._run())
 
     def _pools(self) -> list[PoolPlan]:
-        return [pool for pool in self._core.plan.pools if pool.autoscale is not None]
+        return [pool for pool in self._fleet.plan.pools if pool.autoscale is not None]
 
     async def _run(self) -> None:
         from celeryfleet.depths import measure
 
-        while self._pools() and not self._core.state.stopping:
-            status = describe(self._core.target, self._core.state, time.monotonic(), {})
+        while self._pools() and not self._fleet.state.stopping:
+            asked = backlog(self._fleet.target, self._fleet.state)
             try:
-                depths = await asyncio.to_thread(measure, status, time.time(), TIMEOUT)
+                depths = await asyncio.to_thread(measure, asked, time.time(), TIMEOUT)
             except Exception as error:  # most often the broker is away: it comes back, or its own watch tells
                 if str(error) != self._trouble:
-                    self._core.say(f"the queues could not be measured: {error}")
+                    self._fleet.say(f"the queues could not be measured: {error}")
                 self._trouble = str(error)
-                depths = None
             else:
                 self._trouble = ""
-            if depths is not None and not self._core.state.stopping:
-                self.follow(depths, time.monotonic())
+                if not self._fleet.state.stopping:
+                    self.follow(depths, time.monotonic())
             await asyncio.sleep(INTERVAL)
         self._running = False
 
@@ -71,10 +69,9 @@ class Autoscaler:
             self._memories[pool.name] = verdict.memory
             if verdict.memory.replicas != pool.replicas:
                 changes[pool.name] = verdict.memory.replicas
-                self._core.say(f"scale {pool.name} to {verdict.memory.replicas}: {verdict.cause}")
+                self._fleet.say(f"scale {pool.name} to {verdict.memory.replicas}: {verdict.cause}")
         if changes:
-            self._core.target = Target.of(self._core.plan.scaled(changes))
-            self._core.schedule()
+            self._fleet.aim(self._fleet.plan.scaled(changes))
 
 
 def _sample(pool: PoolPlan, depths: dict[str, dict[str, Any]]) -> Sample:

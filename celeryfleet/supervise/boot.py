@@ -11,11 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-from celeryfleet.errors import FleetError
+from celeryfleet.errors import Exit, FleetError
 from celeryfleet.logs import write
 from celeryfleet.plan.values import Plan
-from celeryfleet.protocol import Lines, encode
-from celeryfleet.supervise.forkserver import ForkServer
+from celeryfleet.protocol import Apply, Done, Locked, Refused
+from celeryfleet.records import Lines, encode
+from celeryfleet.supervise.forkserver import ServerProcess
 from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.supervisor import Supervisor
 
@@ -23,40 +24,38 @@ from celeryfleet.supervise.supervisor import Supervisor
 _PATIENCE, _LOOK = 5.0, 0.02
 
 
-def boot(parent: socket.socket, server: ForkServer | None) -> None:
+def boot(parent: socket.socket, server: ServerProcess | None) -> None:
     """Supervise the fleet of the plan that comes from the parent, until the end."""
     plan = _receive(parent)
     if plan is None:
         return  # fleet.yaml was wrong, or the parent is gone
-    home = Path(plan.state_dir)
-    try:
-        (home / "logs").mkdir(parents=True, exist_ok=True)
-        home.chmod(0o700)
-        _unversioned(home.parent)
-        _private(Path(plan.control).parent)
-        lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        parent.sendall(encode({"ok": False, "error": _told(error, plan.state_dir)}))
-        return
-    if not _locked(lock, plan.control):
-        parent.sendall(encode({"ok": False, "error": "locked"}))
-        return
     claim = Claim()
     try:
+        lock = _prepare(plan)
+        if not _locked(lock, plan.control):
+            parent.sendall(encode(Locked()))
+            return
         claim.take(plan)
-    except FleetError as error:
-        parent.sendall(encode({"ok": False, "error": str(error)}))
+    except (OSError, FleetError) as error:
+        parent.sendall(encode(_refused(error, plan)))
         return
-    except OSError as error:
-        parent.sendall(encode({"ok": False, "error": _told(error, plan.state_dir)}))
-        return
-    write.install(home / "logs" / "supervisor.log", plan.logs.max_size, plan.logs.max_files)
+    write.install(Path(plan.state_dir) / "logs" / "supervisor.log", plan.logs.max_size, plan.logs.max_files)
     os.chdir(Path(plan.file).parent)
     for name, value in plan.env.items():
         os.environ.setdefault(name, value)
     asyncio.run(_supervise(plan, claim, server, parent))
     claim.release()
     sys.stdout.flush()
+
+
+def _prepare(plan: Plan) -> int:
+    """Make the fleet's folders, and open its lock. Raises OSError."""
+    home = Path(plan.state_dir)
+    (home / "logs").mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
+    _unversioned(home.parent)
+    _private(Path(plan.control).parent)
+    return os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _locked(lock: int, control: str) -> bool:
@@ -74,36 +73,38 @@ def _locked(lock: int, control: str) -> bool:
             return True
 
 
-async def _supervise(plan: Plan, claim: Claim, server: ForkServer | None, parent: socket.socket) -> None:
+async def _supervise(plan: Plan, claim: Claim, server: ServerProcess | None, parent: socket.socket) -> None:
     supervisor = Supervisor(plan, claim, server)
     try:
         await supervisor.open()
         point(plan)
     except OSError as error:
-        parent.sendall(encode({"ok": False, "error": _told(error, plan.state_dir)}))
+        parent.sendall(encode(_refused(error, plan)))
         return
-    parent.sendall(encode({"ok": True}))
+    parent.sendall(encode(Done()))
     parent.close()
     try:
         await supervisor.run()
     finally:
-        _unpoint(supervisor.core.plan)
+        _unpoint(supervisor.fleet.plan)
         with contextlib.suppress(OSError):  # where the sockets have a folder of their own, it is empty by now
-            Path(supervisor.core.plan.control).parent.rmdir()
+            Path(supervisor.fleet.plan.control).parent.rmdir()
 
 
-def _told(error: OSError, folder: str) -> str:
-    return f"the fleet's files cannot be written: {error.filename or folder}: {error.strerror}."
+def _refused(error: OSError | FleetError, plan: Plan) -> Refused:
+    code = int(Exit.NOT_READY)
+    if isinstance(error, FleetError):
+        return Refused(str(error), code=code)
+    where = error.filename or plan.state_dir
+    return Refused(f"the fleet's files cannot be written: {where}: {error.strerror}.", code=code)
 
 
 def _receive(parent: socket.socket) -> Plan | None:
-    lines = Lines()
-    while True:
-        data = parent.recv(1 << 16)
-        if not data:
-            return None
+    lines = Lines(Apply)
+    while data := parent.recv(1 << 16):
         for message in lines.feed(data):
-            return Plan.from_json(message["plan"])
+            return Plan.from_json(message.plan)
+    return None
 
 
 def _unversioned(folder: Path) -> None:

@@ -18,9 +18,8 @@ from celeryfleet.logs.read import last_lines
 from celeryfleet.logs.write import shift
 from celeryfleet.plan.values import BrokerPlan, LogPlan
 from celeryfleet.supervise import process
-from celeryfleet.supervise.core import Core
-from celeryfleet.supervise.decide.actions import StartBroker
-from celeryfleet.supervise.decide.events import BrokerExited, BrokerUp, Did
+from celeryfleet.supervise.decide.events import BrokerExited, BrokerFound, BrokerUp
+from celeryfleet.supervise.reconciler import Reconciler
 
 #: seconds between two tries to reach a broker that is starting
 RETRY = 0.01
@@ -82,8 +81,8 @@ async def until_it_answers(path: str) -> bool:
 class EmbeddedBroker:
     """The broker of a fleet, and its keeper."""
 
-    def __init__(self, core: Core, lifeline: int) -> None:
-        self._core = core
+    def __init__(self, fleet: Reconciler, lifeline: int) -> None:
+        self._fleet = fleet
         #: the read end of the pipe whose write ends keep the broker alive
         self._lifeline = lifeline
         self.pid: int | None = None
@@ -91,25 +90,25 @@ class EmbeddedBroker:
 
     def start(self) -> None:
         """Start the server and its keeper; what becomes of it is told by events."""
-        plan = self._core.plan.broker
+        plan = self._fleet.plan.broker
         try:
-            self.pid = start(plan, self._log, self._core.plan.logs)
+            self.pid = start(plan, self._log, self._fleet.plan.logs)
             self.keeper = keep(self.pid, self._lifeline)
         except OSError as error:
             if self.pid is not None:  # there is no keeper; two servers on one folder would be worse than none
                 process.kill_group(self.pid)
                 self.pid = None
-            self._core.happen(BrokerExited(f"{plan.argv[0]} could not be started: {error.strerror}"))
+            self._fleet.happen(BrokerExited(f"{plan.argv[0]} could not be started: {error.strerror}"))
             return
-        self._core.background(self._await(self.pid))
+        self._fleet.background(self._await(self.pid))
 
     def adopt(self, pid: int) -> None:
         """Take over the server of an earlier supervisor, which is not our child."""
-        self._core.happen(Did(StartBroker("it still runs")))
+        self._fleet.happen(BrokerFound())
         self.pid = pid
         self.keeper = keep(pid, self._lifeline)
         process.watch(pid, partial(self._gone, "it stopped"))
-        self._core.background(self._await(pid))
+        self._fleet.background(self._await(pid))
 
     def stop(self, kill: bool) -> None:
         """Ask the server to stop, or make it."""
@@ -125,17 +124,17 @@ class EmbeddedBroker:
 
     @property
     def _log(self) -> Path:
-        return self._core.home / "logs" / "broker.log"
+        return self._fleet.home / "logs" / "broker.log"
 
     async def _await(self, pid: int) -> None:
-        answered = await until_it_answers(self._core.plan.broker.socket)
+        answered = await until_it_answers(self._fleet.plan.broker.socket)
         if self.pid != pid:
             return
         if answered:
-            self._core.say("the broker is ready")
-            self._core.happen(BrokerUp(pid))
+            self._fleet.say("the broker is ready")
+            self._fleet.happen(BrokerUp(pid))
         else:
-            self._core.say("the broker does not answer; killing it")
+            self._fleet.say("the broker does not answer; killing it")
             process.kill_group(pid)
 
     def _gone(self, reason: str) -> None:
@@ -143,6 +142,6 @@ class EmbeddedBroker:
         if self.keeper is not None:
             process.tell(self.keeper, signal.SIGKILL)
             self.keeper = None
-        self._core.say(f"the broker has ended: {reason}")
+        self._fleet.say(f"the broker has ended: {reason}")
         told = [line for line in last_lines(self._log, 8) if " # " in line or "rror" in line]
-        self._core.happen(BrokerExited("; ".join([reason, *told[-2:]])))
+        self._fleet.happen(BrokerExited("; ".join([reason, *told[-2:]])))

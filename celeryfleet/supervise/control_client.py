@@ -1,17 +1,18 @@
-"""The client's end of the control socket: one JSON object a line, a request and its reply; light enough for probes."""
+"""The client's end of the control socket: a request and its reply, a line each; light enough for probes."""
 
 from __future__ import annotations
 
 import socket
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.protocol import Lines, encode
+from celeryfleet.protocol import Done, Refused
+from celeryfleet.records import Lines, Record, encode
 
 TYPE_CHECKING = False  # spares the lean path the import of typing
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypeVar
 
-    from celeryfleet.protocol import Message
+    R = TypeVar("R", bound=Record)
 
 
 class NotRunningError(FleetError):
@@ -25,7 +26,6 @@ class Client:
     """A connection to a running supervisor."""
 
     def __init__(self, path: str, timeout: float | None = 30.0) -> None:
-        self._lines = Lines()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout)
         try:
@@ -37,19 +37,22 @@ class Client:
             self._socket.close()
             raise FleetError(f"cannot open the control socket {path}: {error.strerror}", code=Exit.NOT_READY) from error
 
-    def ask(self, do: str, **fields: Any) -> Message:
-        """Send a request and return its reply; an error in it is raised as FleetError."""
+    def do(self, request: Record) -> None:
+        """Have something done. Raises FleetError where it is refused."""
+        self.ask(request, Done)
+
+    def ask(self, request: Record, reply: type[R]) -> R:
+        """Send a request and return its reply, of this type. Raises FleetError where it is refused."""
         try:
-            self._socket.sendall(encode({"do": do, **fields}))
-            reply = self._read()
+            self._socket.sendall(encode(request))
+            found = self._read(reply)
         except TimeoutError:
             raise FleetError("the supervisor does not answer", code=Exit.NOT_READY) from None
         except (ConnectionResetError, BrokenPipeError):
             raise NotRunningError("The fleet stopped while it was asked.") from None
-        if not reply["ok"]:
-            error = reply["error"]
-            raise FleetError(error["what"], hint=error.get("hint", ""), code=Exit(error.get("code", Exit.FAILURE)))
-        return reply
+        if isinstance(found, Refused):
+            raise FleetError(found.what, hint=found.hint, code=Exit(found.code))
+        return found
 
     def patience(self, seconds: float | None) -> None:
         """Set how long a reply may take; None: for ever."""
@@ -69,14 +72,15 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read(self) -> Message:
+    def _read(self, reply: type[R]) -> R | Refused:
+        lines = Lines(reply | Refused)
         while True:
             data = self._socket.recv(1 << 16)
             if not data:
                 raise NotRunningError("The fleet stopped while it was asked.")
             try:
-                messages = self._lines.feed(data)
+                for message in lines.feed(data):
+                    found: R | Refused = message
+                    return found
             except ValueError as error:
                 raise FleetError("what answers on the control socket is no supervisor.", code=Exit.FAILURE) from error
-            if messages:
-                return messages[0]

@@ -1,4 +1,4 @@
-"""The supervisor's end of the control socket: takes requests, each connection by itself, and answers them.
+"""The supervisor's end of the control socket: takes requests, each connection by itself, and sends the replies.
 
 The socket is 0600 in a folder that is 0700: whoever may open it may run the fleet.
 """
@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, TypeAlias
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.protocol import LIMIT, Lines, encode
-
-if TYPE_CHECKING:
-    from celeryfleet.protocol import Message
+from celeryfleet.protocol import Refused
+from celeryfleet.records import LIMIT, Record, decode, encode
 
 #: seconds that a caller has to read its last answer when the fleet has stopped
 _PARTING = 1.0
 
-Handler: TypeAlias = "Callable[[Message], Awaitable[Message]]"
+#: takes a request, and what to call when its connection has ended; returns the reply. Raises FleetError
+Handler: TypeAlias = Callable[[Any, "list[Callable[[], None]]"], Awaitable[Record]]
 
 
-class Server:
-    """Answers requests, each connection by itself."""
+class ControlServer:
+    """Answers requests of some types."""
 
-    def __init__(self, handler: Handler, trouble: Callable[[str, BaseException], None]) -> None:
+    def __init__(self, requests: object, handler: Handler, trouble: Callable[[str, BaseException], None]) -> None:
+        self._requests = requests
         self._handler = handler
         #: told of what should not have happened
         self._trouble = trouble
@@ -56,10 +57,10 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
-        asked: set[str] = set()
+        at_end: list[Callable[[], None]] = []
         try:
             while line := await reader.readline():
-                writer.write(encode(await self._answer(line, asked)))
+                writer.write(encode(await self._answer(json.loads(line), at_end)))
                 await writer.drain()
         except (OSError, ValueError, RecursionError):
             pass  # it hung up, or spoke another protocol
@@ -68,23 +69,25 @@ class Server:
         finally:
             self._writers.discard(writer)
             writer.close()
-            if "leash" in asked:
-                await self._handler({"do": "unleash"})
+            for call in at_end:
+                call()
 
-    async def _answer(self, line: bytes, asked: set[str]) -> Message:
-        (message,) = Lines().feed(line) or ({"do": ""},)
-        do = str(message.get("do"))
-        asked.add(do)
+    async def _answer(self, message: object, at_end: list[Callable[[], None]]) -> Record:
+        if not isinstance(message, dict):
+            raise ValueError("it is no message")
         try:
-            return {"ok": True, **await self._handler(message)}
+            request = decode(self._requests, message)
+        except ValueError as error:
+            return Refused(f"the supervisor does not understand this: {error}.", _UPGRADED)
+        try:
+            return await self._handler(request, at_end)
         except FleetError as error:
             first = error.problems[0]
-            return _refusal(first.what, first.hint, error.code)
+            return Refused(first.what, first.hint, int(error.code))
         except Exception as error:  # the caller is told, and the fleet goes on
-            self._trouble(f'the request "{do}" failed', error)
-            hint = "If celeryfleet was upgraded while the fleet ran: `celeryfleet down`, then `celeryfleet up`."
-            return _refusal(f'the supervisor could not do "{do}": {error!r}.', hint, Exit.FAILURE)
+            name = type(request).__name__.lower()
+            self._trouble(f'the request "{name}" failed', error)
+            return Refused(f'the supervisor could not do "{name}": {error!r}.', _UPGRADED, int(Exit.FAILURE))
 
 
-def _refusal(what: str, hint: str, code: Exit) -> Message:
-    return {"ok": False, "error": {"what": what, "hint": hint, "code": int(code)}}
+_UPGRADED = "If celeryfleet was upgraded while the fleet ran: `celeryfleet down`, then `celeryfleet up`."

@@ -7,26 +7,28 @@ import os
 import signal
 import socket
 from collections import deque
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from celeryfleet.protocol import receive_with_fds, send_with_fds
+from celeryfleet.protocol import App, Broken, LogFile, Preload, Preloaded, Start
+from celeryfleet.records import Record, receive_with_fds, send_with_fds
 from celeryfleet.supervise import process
 
 if TYPE_CHECKING:
-    from celeryfleet.protocol import Message
-    from celeryfleet.supervise.core import Core
+    from celeryfleet.plan.values import Plan
+    from celeryfleet.supervise.reconciler import Reconciler
 
 
-class ForkServer:
+class ServerProcess:
     """One fork server process and the channel to it."""
 
     def __init__(self, pid: int, channel: socket.socket) -> None:
         self.pid = pid
         self.channel = channel
-        self._waiting: deque[tuple[Message, list[int]]] = deque()
+        self._waiting: deque[tuple[Record, list[int]]] = deque()
 
     @classmethod
-    def start(cls, log: str = os.devnull) -> ForkServer:
+    def start(cls, log: str = os.devnull) -> ServerProcess:
         """Start a server; it imports Celery at once, and the app when it is told which. Raises OSError.
 
         Until then it writes to `log`: never to what a parent of ours may be reading to its end.
@@ -38,7 +40,7 @@ class ForkServer:
         ours.setblocking(False)
         return cls(pid, ours)
 
-    def send(self, message: Message, fds: list[int]) -> bool:
+    def send(self, message: Record, fds: list[int]) -> bool:
         """Send a request with descriptors, which are closed once sent; False if it must wait (see `flush`)."""
         self._waiting.append((message, fds))
         return self.flush()
@@ -58,13 +60,12 @@ class ForkServer:
                 os.close(fd)
         return True
 
-    def receive(self) -> Message | None:
-        """Read one message; None when the server has closed the channel. Raises BlockingIOError."""
+    def receive(self) -> Any:
+        """Read a Preloaded or Broken; None when the server has closed the channel. Raises BlockingIOError."""
         try:
-            message, _ = receive_with_fds(self.channel)
+            return receive_with_fds(self.channel, Preloaded | Broken)[0]
         except (ConnectionResetError, ValueError):
             return None
-        return message
 
     def close(self) -> None:
         """Close the channel, at which the server exits."""
@@ -75,14 +76,14 @@ class ForkServer:
         self.channel.close()
 
 
-class Forkery:
-    """Whichever fork server the fleet has now."""
+class ForkServer:
+    """Whichever fork server process the fleet has now."""
 
-    def __init__(self, core: Core, lifeline: int, prepared: ForkServer | None) -> None:
-        self._core = core
+    def __init__(self, fleet: Reconciler, lifeline: int, prepared: ServerProcess | None) -> None:
+        self._fleet = fleet
         self._lifeline = lifeline
-        self._server = prepared
-        #: a server that imports Celery already, and has not been told the app
+        self._process = prepared
+        #: it imports Celery already, and has not been told the app
         self._fresh = prepared is not None
         if prepared is not None:
             self._listen(prepared)
@@ -90,81 +91,86 @@ class Forkery:
     @property
     def pid(self) -> int | None:
         """The server's pid."""
-        return None if self._server is None else self._server.pid
+        return None if self._process is None else self._process.pid
 
     def start(self, generation: int) -> None:
         """Have a server import the app; the one before, if any, is closed."""
-        from celeryfleet.supervise.decide.events import ServerExited
+        from celeryfleet.supervise.decide.events import ForkServerExited
 
-        if not self._fresh or self._server is None:
+        plan, log = self._fleet.plan, log_file(self._fleet.plan, "preload")
+        if not self._fresh or self._process is None:
             self.drop()
             try:
-                self._server = ForkServer.start(self._core.log("preload")["path"])
+                self._process = ServerProcess.start(log.path)
             except OSError as error:
-                self._core.happen(ServerExited(f"it could not be started: {error.strerror}"))
+                self._fleet.happen(ForkServerExited(f"it could not be started: {error.strerror}"))
                 return
-            self._listen(self._server)
+            self._listen(self._process)
         self._fresh = False
-        message = {
-            **self._core.app(),
-            "env": self._core.plan.env,
-            "log": self._core.log("preload"),
-            "generation": generation,
-        }
-        self._send(self._server, message, [os.dup(self._lifeline)])
+        self._send(self._process, Preload(app_of(plan), plan.env, log), [os.dup(self._lifeline)])
 
-    def fork(self, start: Message, heartbeat: int) -> None:
+    def fork(self, start: Start, heartbeat: int) -> None:
         """Ask for a worker; `heartbeat` is its end of the line, and is closed here."""
-        if self._server is None:
+        if self._process is None:
             os.close(heartbeat)  # at which the worker counts as ended
         else:
-            self._send(self._server, start, [heartbeat])
+            self._send(self._process, start, [heartbeat])
 
     def drop(self) -> None:
         """Close the server; its workers live on."""
         self._fresh = False
-        if self._server is not None:
+        if self._process is not None:
             loop = asyncio.get_running_loop()
-            loop.remove_reader(self._server.channel)
-            loop.remove_writer(self._server.channel)
-            self._server.close()
-            process.tell(self._server.pid, signal.SIGKILL)  # it may be in the middle of a long import
-            self._server = None
+            loop.remove_reader(self._process.channel)
+            loop.remove_writer(self._process.channel)
+            self._process.close()
+            process.tell(self._process.pid, signal.SIGKILL)  # it may be in the middle of a long import
+            self._process = None
 
     def ended(self, pid: int, code: int) -> bool:
         """Take note of a child's exit, if it was the server; tell whether it was."""
-        from celeryfleet.supervise.decide.events import ServerExited
+        from celeryfleet.supervise.decide.events import ForkServerExited
 
         if pid != self.pid:
             return False
         self.drop()
-        self._core.say(f"the fork server has ended: {process.explain(code)}")
-        self._core.happen(ServerExited(process.explain(code)))
+        self._fleet.say(f"the fork server has ended: {process.explain(code)}")
+        self._fleet.happen(ForkServerExited(process.explain(code)))
         return True
 
-    def _listen(self, server: ForkServer) -> None:
+    def _listen(self, server: ServerProcess) -> None:
         asyncio.get_running_loop().add_reader(server.channel, self._hear, server)
 
-    def _send(self, server: ForkServer, message: Message, fds: list[int]) -> None:
+    def _send(self, server: ServerProcess, message: Record, fds: list[int]) -> None:
         if not server.send(message, fds):
             asyncio.get_running_loop().add_writer(server.channel, self._flush, server)
 
-    def _flush(self, server: ForkServer) -> None:
+    def _flush(self, server: ServerProcess) -> None:
         if server.flush():
             asyncio.get_running_loop().remove_writer(server.channel)
 
-    def _hear(self, server: ForkServer) -> None:
-        from celeryfleet.supervise.decide.events import ServerBroken, ServerReady
+    def _hear(self, server: ServerProcess) -> None:
+        from celeryfleet.supervise.decide.events import ForkServerBroken, ForkServerReady
 
         try:
             message = server.receive()
         except BlockingIOError:
             return
-        if message is None:
-            asyncio.get_running_loop().remove_reader(server.channel)  # its exit will be reaped
-        elif message["t"] == "preloaded":
-            self._core.tasks = message["tasks"]
-            self._core.say(f"the app is imported, in {message['seconds']:.2f} s; {len(message['tasks'])} tasks")
-            self._core.happen(ServerReady(self._core.state.server.generation, message["unsafe"]))
-        else:
-            self._core.happen(ServerBroken(message["error"]))
+        match message:
+            case Preloaded(unsafe, tasks, seconds):
+                self._fleet.say(f"the app is imported, in {seconds:.2f} s; {len(tasks)} tasks")
+                self._fleet.happen(ForkServerReady(self._fleet.state.fork_server.generation, unsafe, tasks))
+            case Broken(error):
+                self._fleet.happen(ForkServerBroken(error))
+            case None:
+                asyncio.get_running_loop().remove_reader(server.channel)  # its exit will be reaped
+
+
+def app_of(plan: Plan) -> App:
+    """Say which app the plan's processes load."""
+    return App(plan.app, plan.django, str(Path(plan.file).parent), plan.settings, f"{plan.state_dir}/settings.json")
+
+
+def log_file(plan: Plan, name: str) -> LogFile:
+    """Say where a process of the plan logs."""
+    return LogFile(f"{plan.state_dir}/logs/{name}.log", plan.logs.max_size, plan.logs.max_files)

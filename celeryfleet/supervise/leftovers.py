@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Leftovers:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._processes, self._nodes = _read(file)
+        self._processes, self.nodes = _read(file)
         self._births: dict[int, float] = {}
         self._written: object = None
 
@@ -39,16 +39,12 @@ class Leftovers:
             if process.birth(old.pid) == old.birth:
                 yield name, old
 
-    def bereave(self, state: FleetState) -> FleetState:
-        """Add the nodes of earlier workers, whose messages nobody may have brought back."""
-        return replace(state, bereft=state.bereft | self._nodes)
-
     def remember(self, state: FleetState, parts: Mapping[str, int | None]) -> None:
         """Write down what runs now, workers and `parts`, if that has changed. Raises OSError."""
         workers = state.workers.values()
         running = {w.name: (w.pid, w.pool, w.node, w.grace) for w in workers if w.pid is not None}
         running |= {name: (pid, "", "", 0.0) for name, pid in parts.items() if pid is not None}
-        nodes = state.bereft.union((w.node for w in workers if w.node), *(w.restoring for w in workers))
+        nodes = state.dead_nodes.union((w.node for w in workers if w.node), *(w.restoring for w in workers))
         known = (running, nodes)
         if known == self._written:
             return

@@ -78,6 +78,15 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def is_child(pid: int) -> bool:
+    """Tell whether this is a child of ours that has not been reaped."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
 def reap(ours: Callable[[int], bool]) -> Iterator[tuple[int, int]]:
     """Collect children that have exited as (pid, exit code or minus the signal).
 

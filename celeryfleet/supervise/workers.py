@@ -5,28 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 import signal
 import socket
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from celeryfleet.logs.read import last_lines
 from celeryfleet.plan.values import WorkerSpec
-from celeryfleet.protocol import Lines, encode
+from celeryfleet.protocol import (
+    WORKER_LIMIT,
+    Beat,
+    Exec,
+    Hello,
+    LastExit,
+    Poke,
+    Ready,
+    Revoked,
+    Said,
+    Start,
+    Told,
+)
+from celeryfleet.records import Lines, encode
 from celeryfleet.supervise import process
-from celeryfleet.supervise.core import Core
-from celeryfleet.supervise.decide.events import Beaten, Exited, Hello, Ready, Restored
-from celeryfleet.supervise.decide.state import Beat, LastExit, Status
-from celeryfleet.supervise.forkserver import Forkery
-
-if TYPE_CHECKING:
-    from celeryfleet.protocol import Message
+from celeryfleet.supervise.decide.events import Exited, Heard
+from celeryfleet.supervise.decide.state import Status
+from celeryfleet.supervise.forkserver import ForkServer, app_of, log_file
+from celeryfleet.supervise.reconciler import Reconciler
 
 #: ids of revoked tasks kept for workers that start later
 _REVOKED = 2000
@@ -44,7 +51,7 @@ class _Line:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
-        self.messages = Lines()
+        self.messages = Lines(Said, WORKER_LIMIT)
         self.pid: int | None = None
 
     @property
@@ -57,12 +64,12 @@ class _Line:
             self.socket.close()
 
 
-class Crew:
+class Workers:
     """All workers of a fleet."""
 
-    def __init__(self, core: Core, forkery: Forkery, lifeline: int) -> None:
-        self._core = core
-        self._forkery = forkery
+    def __init__(self, fleet: Reconciler, fork_server: ForkServer, lifeline: int) -> None:
+        self._fleet = fleet
+        self._fork_server = fork_server
         self._lifeline = lifeline
         self._lines: dict[str, _Line] = {}
         #: ids of revoked tasks, oldest first: a worker that starts must know them
@@ -81,34 +88,40 @@ class Crew:
             return
         line = self._lines[spec.name] = _Line(ours)
         asyncio.get_running_loop().add_reader(ours, self._hear, spec.name, line)
-        plan = self._core.plan
-        start = {
-            "spec": {**asdict(spec), "digest": ""},
-            "restore": [spec.node] if plan.broker.kind == "redis" else [],
-            "log": self._core.log(spec.name),
-            "log_format": plan.logs.format,
-            "revoked": list(self._revoked),
-            "scratch": str(self._scratch(spec.name)),
-            "paused": sorted(self._core.state.paused & set(spec.options.get("queues", ()))),
-            # Two of three signs of life may be late before silence counts.
-            "keepalive": min(_KEEPALIVE, self._core.target.pools[spec.pool].health.heartbeat_within / 3),
-        }
+        start = self._start_message(spec)
         with theirs:
             if fork:
-                self._forkery.fork(start, theirs.detach())
+                self._fork_server.fork(start, theirs.detach())
                 return
             try:
                 line.pid = self._exec(spec, start, theirs)
             except OSError as error:
                 self.gone(spec.name, 1, f"it could not be started: {error.strerror}")
             else:
-                self._core.happen(Hello(spec.name, line.pid))
+                self._fleet.happen(Heard(spec.name, Hello(line.pid)))
 
-    def _exec(self, spec: WorkerSpec, start: Message, heartbeat: socket.socket) -> int:
+    def _start_message(self, spec: WorkerSpec) -> Start:
+        plan, state = self._fleet.plan, self._fleet.state
+        return Start(
+            name=spec.name,
+            argv=spec.argv,
+            options=spec.options,
+            conf=spec.conf,
+            env=spec.env,
+            log=log_file(plan, spec.name),
+            log_format=plan.logs.format,
+            scratch=str(self._scratch(spec.name)),
+            # Two of three signs of life may be late before silence counts.
+            keepalive=min(_KEEPALIVE, self._fleet.target.pools[spec.pool].health.heartbeat_within / 3),
+            restore=(spec.node,) if plan.broker.kind == "redis" else (),
+            revoked=tuple(self._revoked),
+            paused=tuple(sorted(state.paused & set(spec.options.get("queues", ())))),
+        )
+
+    def _exec(self, spec: WorkerSpec, start: Start, heartbeat: socket.socket) -> int:
         """Start a worker in a process that imports the app by itself; its orders lie in a file without a name."""
-        whole = {**self._core.app(), **start, "supervisor": os.getpid()}
-        with os.fdopen(_nameless(self._core.home), "r+b") as orders:
-            orders.write(json.dumps(whole).encode())
+        with os.fdopen(_nameless(self._fleet.home), "r+b") as orders:
+            orders.write(encode(Exec(app_of(self._fleet.plan), start, os.getpid())))
             orders.flush()
             orders.seek(0)
             fds = [heartbeat.fileno(), orders.fileno()]
@@ -117,7 +130,7 @@ class Crew:
 
     def _scratch(self, name: str) -> Path:
         """Name the folder of a worker's shared memory: short, since sockets may lie in it, and the same each time."""
-        digest = hashlib.blake2b(os.fsencode(self._core.home), digest_size=6).hexdigest()
+        digest = hashlib.blake2b(os.fsencode(self._fleet.home), digest_size=6).hexdigest()
         return Path(tempfile.gettempdir()) / f"celeryfleet-{os.geteuid()}-{digest}-{name}"
 
     # --- Hearing ------------------------------------------------------------------------------------------
@@ -139,49 +152,48 @@ class Crew:
         try:
             for message in line.messages.feed(data):
                 self._take(name, line, message)
-        except (ValueError, LookupError, TypeError) as error:
-            self._core.trouble(f"{name} talks nonsense, and is left", error)
+        except ValueError as error:
+            self._fleet.trouble(f"what {name} says is not understood; it is to stop", error)
             line.hang_up()  # at which it stops warmly
+            if line.pid is None:
+                self.gone(name, 1, "what it said was not understood")
 
-    def _take(self, name: str, line: _Line, message: Message) -> None:
-        match message["t"]:
-            case "hello":
-                line.pid = message["pid"]
-                self._core.happen(Hello(name, message["pid"]))
-                worker = self._core.state.workers.get(name)
-                if worker is not None and worker.status is not Status.STARTING:
-                    self.signal(name, signal.SIGTERM)  # it was told to stop before it had a pid
-            case "ready":
-                self._core.say(f"{name} is ready")
-                self._core.tasks = message["tasks"] or self._core.tasks
-                self._core.happen(Ready(name))
-            case "revoked":
-                self._revoked |= dict.fromkeys(message["ids"])
+    def _take(self, name: str, line: _Line, message: Said) -> None:
+        match message:
+            case Hello(pid):
+                if line.pid not in (None, pid) or not self._may_be(pid, line):
+                    raise ValueError(f"{pid} is not its pid")
+                line.pid = pid
+            case Ready():
+                self._fleet.say(f"{name} is ready")
+            case Revoked(ids):
+                self._revoked |= dict.fromkeys(ids)
                 for old in list(self._revoked)[:-_REVOKED]:
                     del self._revoked[old]
-            case "restored":
-                self._core.happen(Restored(name, tuple(message["nodes"])))
-            case "beat":
-                fields = {key: message[key] for key in Beat.__slots__ if key in message}
-                self._core.happen(Beaten(name, Beat(**{**fields, "paused": tuple(message["paused"])})))
-                self._answered(name, message.get("poke"))
+            case Beat(poke=int(number)) if number in self._pokes:
+                waiting, done = self._pokes[number]
+                waiting.discard(name)
+                if not waiting:
+                    done.set()
+        self._fleet.happen(Heard(name, message))
+        worker = self._fleet.state.workers.get(name)
+        if isinstance(message, Hello) and worker is not None and worker.status is not Status.STARTING:
+            self.signal(name, signal.SIGTERM)  # it was told to stop before it had a pid
 
-    def _answered(self, name: str, poke: int | None) -> None:
-        if poke in self._pokes:
-            waiting, done = self._pokes[poke]
-            waiting.discard(name)
-            if not waiting:
-                done.set()
+    def _may_be(self, pid: int, line: _Line) -> bool:
+        """Tell whether a worker can have this pid: of a child of ours, and of no other worker."""
+        others = [other.pid for other in self._lines.values() if other is not line]
+        return pid not in (*others, self._fork_server.pid) and process.is_child(pid)
 
     async def poke(self) -> None:
         """Have every worker that can answer say how it is now, so that what `status` shows is exact."""
-        workers = self._core.state.workers.items()
-        ready = {name for name, worker in workers if worker.status is Status.READY and not worker.beat.blocks}
+        workers = self._fleet.state.workers.items()
+        ready = {name for name, worker in workers if worker.status is Status.READY and not worker.beat.loop_busy}
         self._poke += 1
         poke, done = self._poke, asyncio.Event()
         self._pokes[poke] = (set(ready), done)
         for name in ready:
-            self.tell(name, {"do": "poke", "poke": poke})
+            self.tell(name, Poke(poke))
         try:
             if ready:
                 await asyncio.wait_for(done.wait(), _POKE)
@@ -192,28 +204,22 @@ class Crew:
 
     # --- Telling ------------------------------------------------------------------------------------------
 
-    def tell(self, name: str, message: Message) -> None:
+    def tell(self, name: str, message: Told) -> None:
         """Send a worker a message."""
         line = self._lines.get(name)
         if line is not None:
             with contextlib.suppress(OSError):  # it is about to be gone, and its exit will tell
                 line.socket.send(encode(message))
 
-    def set_paused(self, name: str, pause: tuple[str, ...], resume: tuple[str, ...]) -> None:
-        """Tell a worker which of its queues to leave alone."""
-        for do, queues in (("pause", pause), ("resume", resume)):
-            if queues:
-                self.tell(name, {"do": do, "queues": list(queues)})
-
     def signal(self, name: str, number: signal.Signals) -> None:
         """Signal a worker's main process; one that has not said its pid yet gets TERM when it does."""
-        pid = self._core.state.workers[name].pid
+        pid = self._fleet.state.workers[name].pid
         if pid is not None:
             process.tell(pid, number)
 
     def kill(self, name: str) -> None:
         """SIGKILL a worker with all that belongs to it."""
-        pid = self._core.state.workers[name].pid
+        pid = self._fleet.state.workers[name].pid
         if pid is not None:
             process.kill_group(pid)
         else:  # it never said who it is: without its line it ends by itself
@@ -240,13 +246,14 @@ class Crew:
         line = self._lines.pop(name, None)
         if line is not None:
             line.hang_up()
-        worker = self._core.state.workers.get(name)
+        worker = self._fleet.state.workers.get(name)
         log: tuple[str, ...] = ()
         if worker is not None and worker.deadline is None:
-            log = tuple(last_lines(self._core.home / "logs" / f"{name}.log", _LAST_WORDS))
+            log = tuple(last_lines(self._fleet.home / "logs" / f"{name}.log", _LAST_WORDS))
         shutil.rmtree(self._scratch(name), ignore_errors=True)
-        self._core.say(f"{name} has ended: {reason}")
-        self._core.happen(Exited(name, LastExit(code, time.time(), reason, log)))
+        self._fleet.say(f"{name} has ended: {reason}")
+        number = reason.rpartition(" ")[2] if code < 0 else None
+        self._fleet.happen(Exited(name, LastExit(code, number, round(time.time(), 3), reason, log)))
 
 
 def _nameless(folder: Path) -> int:

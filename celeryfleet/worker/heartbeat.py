@@ -12,16 +12,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state
 
-from celeryfleet.protocol import Lines, encode
-
-if TYPE_CHECKING:
-    from celeryfleet.protocol import Message
+from celeryfleet.protocol import Beat, Pause, Poke, Ready, Restore, Restored, Revoked, Told
+from celeryfleet.records import Lines, Record, encode
 
 logger = get_logger(__name__)
 
@@ -60,25 +58,24 @@ class Heartbeat:
         self._hears_by_ticking = False
         self._chain = 0
         self._revoked = len(state.revoked)
-        self._lines = Lines()
-        self._last: Message = {}
+        self._lines = Lines(Told)
+        self._last: Beat | None = None
         self._last_at = 0.0
 
-    def beat(self) -> Message:
+    def beat(self) -> Beat:
         """Describe the worker now."""
         active = len(state.active_requests)  # to go through it would fail while another thread adds to it
-        return {
-            "t": "beat",
-            "active": active,
-            "reserved": len(state.reserved_requests),
-            "processed": sum(state.total_count.values()) - active,
-            "failed": self.failed,
-            "consuming": self._consumes(),
-            "connecting": self.connecting,
-            "paused": sorted(self.paused),
-        }
+        return Beat(
+            active=active,
+            reserved=len(state.reserved_requests),
+            processed=sum(state.total_count.values()) - active,
+            failed=self.failed,
+            consuming=self._consumes(),
+            connecting=self.connecting,
+            paused=tuple(sorted(self.paused)),
+        )
 
-    def say(self, message: Message) -> None:
+    def say(self, message: Record) -> None:
         """Send one message; a supervisor that is gone, or too busy to read, is no reason to fail."""
         with self._sending:
             if len(self._out) < _OUT:  # else it has stood still for long; the next beat tells it all anyway
@@ -150,7 +147,7 @@ class Heartbeat:
             try:
                 self._obey(message)
             except Exception:  # in the event loop it would end the worker
-                logger.exception("celeryfleet: could not do what the supervisor asks: %s", message.get("do"))
+                logger.exception("celeryfleet: could not do what the supervisor asks: %s", message)
 
     def hear_without_loop(self, green: bool) -> None:
         """Have a green thread listen, once, or else each tick."""
@@ -167,8 +164,8 @@ class Heartbeat:
 
     def task_starts_here(self) -> None:
         """Say what a pool that blocks the loop (solo) is about to do, since it can't say anything meanwhile."""
-        self._last, self._last_at = {}, 0.0
-        self.say({**self.beat(), "active": 1, "blocks": True})
+        self._last, self._last_at = None, 0.0
+        self.say(self.beat().but(active=1, loop_busy=True))
 
     def task_ended_here(self) -> None:
         """Say what has become of it as soon as the loop runs again."""
@@ -183,25 +180,22 @@ class Heartbeat:
         """Pass on which tasks are revoked, for workers that start later: what mingle did."""
         if len(state.revoked) != self._revoked:
             self._revoked = len(state.revoked)
-            self.say({"t": "revoked", "ids": list(state.revoked)[-REVOKED_MAX:]})
+            self.say(Revoked(tuple(state.revoked)[-REVOKED_MAX:]))
 
-    def _obey(self, message: Message) -> None:
-        match message["do"]:
-            case "poke":
+    def _obey(self, message: Told) -> None:
+        match message:
+            case Poke(number):
                 self._last, self._last_at = self.beat(), time.monotonic()
-                self.say({**self._last, "poke": message["poke"]})
-            case "restore":
+                self.say(self._last.but(poke=number))
+            case Restore(nodes):
                 from celeryfleet.worker.redis_channel import bring_back
 
-                self.say({"t": "restored", "nodes": bring_back(self.app, message["nodes"])})
-            case "pause":
-                for queue in message["queues"]:
-                    self.consumer.call_soon(self.consumer.cancel_task_queue, queue)
-                self.paused |= set(message["queues"])
-            case "resume":
-                for queue in message["queues"]:
-                    self.consumer.call_soon(self.consumer.add_task_queue, queue)
-                self.paused -= set(message["queues"])
+                self.say(Restored(tuple(bring_back(self.app, nodes))))
+            case Pause(queues):
+                for queue in self.paused.symmetric_difference(queues):
+                    change = "add" if queue in self.paused else "cancel"
+                    self.consumer.call_soon(getattr(self.consumer, f"{change}_task_queue"), queue)
+                self.paused = set(queues)
 
     def _consumes(self) -> bool:
         task_consumer = getattr(self.consumer, "task_consumer", None)
@@ -231,7 +225,7 @@ def install(app: Any, channel: socket.socket, keepalive: float, paused: Sequence
     app.steps["consumer"].add(FleetHeartbeat)
 
     def on_ready(**_: Any) -> None:
-        heartbeat.say({"t": "ready", "tasks": sorted(name for name in app.tasks if not name.startswith("celery."))})
+        heartbeat.say(Ready(tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))))
         heartbeat.beat_if_changed()
 
     def on_prerun(**_: Any) -> None:

@@ -20,15 +20,13 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from celeryfleet import protocol as wire
 from celeryfleet.app.django import connections
 from celeryfleet.logs import write
+from celeryfleet.protocol import App, Broken, Exec, Preload, Preloaded, Start
+from celeryfleet.records import receive_with_fds, send_with_fds
 from celeryfleet.worker import main as worker_main
-
-if TYPE_CHECKING:
-    from celeryfleet.protocol import Message
 
 #: what a forked worker would else import for itself, 16 times over
 _WARM = (
@@ -81,35 +79,35 @@ def serve(channel_fd: int, supervisor: int) -> None:
     from celeryfleet.worker.seam import use_redis_channel
 
     use_redis_channel()
-    message, _ = wire.receive_with_fds(channel)
+    message, _ = receive_with_fds(channel, Preload)
     if message is None:
         return
-    write.install(Path(message["log"]["path"]), message["log"]["max_size"], message["log"]["max_files"])
-    os.environ.update(message["env"])
+    write.install(Path(message.log.path), message.log.max_size, message.log.max_files)
+    os.environ.update(message.env)
     started = time.monotonic()
     try:
-        app = _preload(message)
+        app = _preload(message.app)
     except BaseException as error:
-        wire.send_with_fds(channel, {"t": "broken", "error": _explain(error)}, [])
+        send_with_fds(channel, Broken(_explain(error)), [])
         return
     unsafe = _unsafe(channel_fd)
-    tasks = sorted(name for name in app.tasks if not name.startswith("celery."))
-    report = {"t": "preloaded", "unsafe": unsafe, "tasks": tasks, "seconds": time.monotonic() - started}
+    tasks = tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))
+    report = Preloaded(unsafe, tasks, time.monotonic() - started)
     gc.collect()
     gc.freeze()
-    wire.send_with_fds(channel, report, [])
+    send_with_fds(channel, report, [])
     _fork_on_request(app, channel, message, supervisor)
 
 
-def _preload(message: Message) -> Any:
+def _preload(named: App) -> Any:
     from celeryfleet import app as fleet_app
     from celeryfleet.app.routers import import_routers
 
-    os.chdir(message["folder"])  # the first server was started before the supervisor was there
-    app = fleet_app.load(message["app"], message["django"], message["folder"])
-    fleet_app.apply(app, message["settings"])
-    import_routers(message["settings"])
-    if message["settings"]["broker_url"].startswith(("amqp", "pyamqp")):
+    os.chdir(named.folder)  # the first server was started before the supervisor was there
+    app = fleet_app.load(named.app, named.django, named.folder)
+    fleet_app.apply(app, named.settings)
+    import_routers(named.settings)
+    if str(named.settings["broker_url"]).startswith(("amqp", "pyamqp")):
         importlib.import_module("kombu.transport.pyamqp")
     fleet_app.import_tasks(app)
     app.loader.worker_initialized = True  # or each worker would send `import_modules` again
@@ -147,9 +145,9 @@ def _unsafe(channel_fd: int) -> str:
     return ""
 
 
-def _fork_on_request(app: Any, channel: socket.socket, preloaded: Message, supervisor: int) -> None:
+def _fork_on_request(app: Any, channel: socket.socket, preloaded: Preload, supervisor: int) -> None:
     while True:
-        start, fds = wire.receive_with_fds(channel)
+        start, fds = receive_with_fds(channel, Start)
         if start is None:
             return
         if not _fork_twice():
@@ -157,7 +155,7 @@ def _fork_on_request(app: Any, channel: socket.socket, preloaded: Message, super
                 os.close(fd)
             continue
         channel.close()
-        _become_worker(app, {**preloaded, **start}, socket.socket(fileno=fds[0]), supervisor)
+        _become_worker(app, Exec(preloaded.app, start, supervisor), socket.socket(fileno=fds[0]))
 
 
 def _fork_twice() -> bool:
@@ -180,16 +178,16 @@ def _fork_twice() -> bool:
     return True
 
 
-def _become_worker(app: Any, start: Message, heartbeat: socket.socket, supervisor: int) -> None:
+def _become_worker(app: Any, order: Exec, heartbeat: socket.socket) -> None:
     """Run a worker in this grandchild; never returns."""
     status = 1
     try:
         os.setsid()
         worker_main.reset_signals()
-        _await_parent(supervisor)
+        _await_parent(order.supervisor)
         _forget_identity(app)
-        worker_main.greet(heartbeat, {**start, "supervisor": supervisor})
-        worker_main.run(app, start, heartbeat)
+        worker_main.greet(heartbeat, order)
+        worker_main.run(app, order.start, heartbeat)
     except SystemExit as exit_:
         status = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
         if isinstance(exit_.code, str):

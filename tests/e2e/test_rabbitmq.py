@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from celeryfleet.client.broker import measure_by_declaring, opened
+from celeryfleet.protocol import Backlog
 from tests.e2e.conftest import APP, Home
 from tests.fakes import eventually
 from tests.machine_services import Rabbit, lacking
@@ -276,7 +277,7 @@ pools: {web: {queues: [$default, $events], prefetch_multiplier: 1}}"""
     assert len(lost.stderr.splitlines()) == 2
     home.post("poison")
     # No pool reads it: it was `up` that declared and bound it.
-    dead = {"broker": {"url": rabbit.url}, "queues": [{"name": rabbit.name("dead")}]}
+    dead = Backlog(rabbit.url, "amqp", queues=({"name": rabbit.name("dead")},))
     eventually(lambda: measure_by_declaring(dead)[0] == {rabbit.name("dead"): _ready(1)})
     codes = [home.run("send", "boom", "--no-wait", "--force", check=False).returncode for _ in range(2)]
     assert codes == [0, 1]

@@ -204,8 +204,60 @@ def test_beat_sends_what_is_due(home: Home) -> None:
     eventually(lambda: "end flag" in home.trace())
 
 
-def test_dry_run_starts_nothing_and_shows_each_command(home: Home) -> None:
+def test_config_as_text_shows_each_command(home: Home) -> None:
     home.write()
-    shown = home.run("up", "--dry-run").stdout
-    assert "celery -A shop worker -Q mail -n mail-1@shop." in shown
+    assert "celery -A shop worker -Q mail -n mail-1@shop." in home.run("config", "--format", "text").stdout
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(home: Home) -> None:
+    home.write()
+    down = home.run("up", "--dry-run").stdout
+    assert down == "start web-1: it is wanted\nstart mail-1: it is wanted\n"
     assert not (home.path / ".celeryfleet").exists()
+    assert home.run("reload", "--dry-run", check=False).returncode == 3
+    home.up("--scale", "web=2")
+    pids = home.processes().keys()
+    home.write(FLEET.replace("mail: {queues: [mail],", "mail: {queues: [mail], max_tasks_per_child: 7,"))
+    found = json.loads(home.run("up", "--dry-run", "--json").stdout)
+    assert found == {
+        "schema_version": 1,
+        "actions": [
+            {"do": "scale", "what": "web", "because": "from 2 to 1 workers"},
+            {"do": "keep", "what": "web-1", "because": "nothing of it changes"},
+            {
+                "do": "replace",
+                "what": "mail-1",
+                "because": "its definition changed: worker_max_tasks_per_child",
+            },
+            {"do": "stop", "what": "web-2", "because": "it is no longer wanted"},
+        ],
+    }
+    home.write()
+    read_anew = [f"replace {name}: the app is read anew" for name in ("web-1", "web-2", "mail-1")]
+    assert home.run("reload", "--dry-run").stdout.splitlines() == read_anew
+    assert home.processes().keys() == pids
+
+
+def test_pools_that_are_named_are_brought_up_and_down_and_the_others_left_alone(home: Home) -> None:
+    home.write().up("web")
+    assert [pool["name"] for pool in home.status()["pools"]] == ["web"]
+    web = home.pid("web-1")
+    assert (
+        home.run("up", "mail", "--dry-run").stdout == "keep web-1: nothing of it changes\nstart mail-1: it is wanted\n"
+    )
+    home.up("mail")
+    assert home.ready()
+    home.run("down", "mail")
+    assert [(pool["name"], pool["ready"]) for pool in home.status()["pools"]] == [("web", 1)]
+    assert home.pid("web-1") == web
+    assert home.run("down", "mail", check=False).returncode == 2
+    assert home.run("down", "web", "--cold", check=False).returncode == 2
+
+
+def test_detached_without_waiting_an_app_that_does_not_import_still_exits_3(home: Home) -> None:
+    done = home.write(app="import nothing_like_this\n").run("up", "-d", check=False)
+    assert done.returncode == 3
+    assert "nothing_like_this" in done.stderr
+    done = home.write().run("up", "-d")
+    assert done.stderr == "shop follows fleet.yaml as it is now; see `celeryfleet status`.\n"
+    eventually(home.ready)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from celeryfleet.depths import depths, lists, measure, readers
+from celeryfleet.depths import depths, lists, measure
+from celeryfleet.protocol import Backlog
 from celeryfleet.redis_client import BrokerError, Connection, ReplyError
 from tests.servers import redis_server
 
@@ -140,12 +141,6 @@ def test_the_first_step_is_the_plain_name() -> None:
     assert lists(BROKER, "mail") == ["mail", "mail\x06\x161", "mail\x06\x169"]
 
 
-def test_a_key_is_read_with_the_queues_of_the_pool_of_its_worker() -> None:
-    pool = {"name": "web", "queues": ["mail", "low"], "workers": [{"node": "web-1@shop.host"}]}
-    status = {"pools": [pool], "unacked_keys": ["unacked:web-1@shop.host", "unacked:old-1@shop.host"]}
-    assert readers(status) == {"unacked:web-1@shop.host": ["mail", "low"], "unacked:old-1@shop.host": []}
-
-
 def test_what_kombu_has_really_written_is_counted() -> None:
     kombu: Any = importlib.import_module("kombu")
     with redis_server() as path:
@@ -162,12 +157,14 @@ def test_what_kombu_has_really_written_is_counted() -> None:
                 )
             taken = mail(broker.default_channel).get()
             assert taken.headers == {"fleet_sent_at": 100.0}
-            status = {
-                "broker": {"url": url, "steps": list(range(10)), "sep": "\x06\x16", "key_prefix": "shop:"},
-                "queues": [queue("mail", "events", "topic", "mail.*")],
-                "pools": [{"queues": ["mail"], "workers": [{"node": "web-1"}]}],
-                "unacked_keys": ["unacked:web-1"],
-            }
-            assert measure(status, 110.0) == {"mail": {"ready": 5, "unacked": 1, "oldest_age_s": 9.0}}
+            backlog = Backlog(
+                url,
+                steps=tuple(range(10)),
+                sep="\x06\x16",
+                key_prefix="shop:",
+                unacked={"unacked:web-1": ("mail",)},
+                queues=(queue("mail", "events", "topic", "mail.*"),),
+            )
+            assert measure(backlog, 110.0) == {"mail": {"ready": 5, "unacked": 1, "oldest_age_s": 9.0}}
             taken.ack()
-            assert measure(status, 110.0)["mail"]["unacked"] == 0
+            assert measure(backlog, 110.0)["mail"]["unacked"] == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from celeryfleet.text import duration
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Entry, Fleet, Pool, Route
     from celeryfleet.plan.values import Plan
+    from celeryfleet.protocol import Status
     from celeryfleet.routing.queue import Queue
     from celeryfleet.routing.table import Destination, Item
 
@@ -38,16 +39,15 @@ def survey(fleet: Fleet, plan: Plan) -> Topology:
     return _Survey(fleet, plan).topology()
 
 
-def with_numbers(topology: Topology, report: Mapping[str, Any]) -> Topology:
-    """Add what a report of `status` tells: how the fleet, its queues and its pools are."""
-    paused = report.get("paused", ())
+def with_numbers(topology: Topology, status: Status) -> Topology:
+    """Add how the fleet, its queues and its pools are."""
     told = ("ready", "unacked", "oldest_age_s", "consumers")
-    queues = {queue["name"]: {key: queue[key] for key in told} for queue in report["queues"]}
-    pools = {pool["name"]: {key: pool[key] for key in ("want", "ready")} for pool in report["pools"]}
+    queues = {queue.name: {key: getattr(queue, key) for key in told} for queue in status.queues}
+    pools: dict[str, dict[str, Any]] = {pool.name: {"want": pool.want, "ready": pool.ready} for pool in status.pools}
     return replace(
         topology,
-        state=report["state"],
-        queues=tuple(replace(q, **queues.get(q.name, {}), paused=q.name in paused) for q in topology.queues),
+        state=status.state,
+        queues=tuple(replace(q, **queues.get(q.name, {}), paused=q.name in status.paused) for q in topology.queues),
         pools=tuple(replace(pool, **pools.get(pool.name, {})) for pool in topology.pools),
     )
 

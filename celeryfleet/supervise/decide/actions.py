@@ -128,7 +128,7 @@ class StopBroker:
 
 
 @dataclass(frozen=True, slots=True)
-class StartServer:
+class StartForkServer:
     """Start a fork server that imports the app anew."""
 
     generation: int
@@ -139,7 +139,7 @@ class StartServer:
 
 
 @dataclass(frozen=True, slots=True)
-class StopServer:
+class StopForkServer:
     """Close the fork server's channel, at which it exits; its workers live on."""
 
     cause: str
@@ -168,5 +168,5 @@ class Finish:
 
 Action = (
     Spawn | Stop | Cold | Kill | Fail | Forget | Restore | SetPaused
-    | StartBroker | StopBroker | GiveUpBroker | StartServer | StopServer | Finish
+    | StartBroker | StopBroker | GiveUpBroker | StartForkServer | StopForkServer | Finish
 )  # fmt: skip

@@ -4,83 +4,46 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from celeryfleet import protocol
 from celeryfleet.plan.values import WorkerSpec
-from celeryfleet.supervise.decide.actions import (
-    Action,
-    Cold,
-    Fail,
-    Finish,
-    Forget,
-    GiveUpBroker,
-    Kill,
-    Restore,
-    SetPaused,
-    Spawn,
-    StartBroker,
-    StartServer,
-    Stop,
-    StopBroker,
-    StopServer,
-)
-from celeryfleet.supervise.decide.events import (
-    Beaten,
-    BrokerExited,
-    BrokerUp,
-    Did,
-    Event,
-    Exited,
-    Hello,
-    Leftover,
-    Overslept,
-    PauseAsked,
-    Ready,
-    RestartAsked,
-    Restored,
-    RetryAsked,
-    ServerBroken,
-    ServerExited,
-    ServerReady,
-    StopAsked,
-)
-from celeryfleet.supervise.decide.state import Beat, FleetState, Part, Phase, Status, Worker
+from celeryfleet.supervise.decide import actions, events
+from celeryfleet.supervise.decide.state import FleetState, Part, Phase, Status, Worker
 from celeryfleet.supervise.decide.timing import COLD_SECONDS, PART_RESTART, PART_SECONDS
 
 
-def apply(state: FleetState, event: Event, now: float) -> FleetState:
+def apply(state: FleetState, event: events.Event, now: float) -> FleetState:
     """Return the state after an event."""
     match event:
-        case Did(action):
+        case events.Did(action):
             return _apply_action(state, action, now)
-        case Hello(name, pid):
-            return state.change(name, pid=pid, seen_at=now)
-        case Ready(name):
-            return _apply_ready(state, name, now)
-        case Beaten(name, beat):
-            return _apply_beat(state, name, beat, now)
-        case Exited():
+        case events.Heard(name, message):
+            return _apply_heard(state, name, message, now)
+        case events.Exited():
             return _apply_exit(state, event, now)
-        case Leftover(name, pool, node, pid, grace):
+        case events.Leftover(name, pool, node, pid, grace):
             worker = Worker(name, pool, node, Status.STOPPING, pid=pid, grace=grace, started_at=now)
             cause = "the supervisor it had is gone"
             return state.with_worker(replace(worker, cause=cause, deadline=now + grace))
-        case BrokerUp(pid):
+        case events.DeadNodes(nodes):
+            return replace(state, dead_nodes=state.dead_nodes | nodes)
+        case events.BrokerFound():
+            return replace(state, broker=replace(state.broker, phase=Phase.STARTING))
+        case events.BrokerUp(pid):
             return replace(state, broker=replace(state.broker, phase=Phase.UP, pid=pid, error=""))
-        case BrokerExited(reason):
+        case events.BrokerExited(reason):
             return replace(state, broker=Part(deaths=_deaths(state.broker, now), error=reason))
-        case ServerReady() | ServerBroken() | ServerExited():
-            return replace(state, server=_apply_server(state.server, event, now))
-        case StopAsked(cold, grace):
+        case events.ForkServerReady() | events.ForkServerBroken() | events.ForkServerExited():
+            tasks = event.tasks if isinstance(event, events.ForkServerReady) else state.tasks
+            return replace(state, fork_server=_apply_fork_server(state.fork_server, event, now), tasks=tasks)
+        case protocol.Stop(cold, grace):
             return _apply_stop(state, cold, grace, now)
-        case RestartAsked(pools, rolling):
+        case protocol.Restart(pools, rolling):
             return _apply_restart(state, pools, rolling)
-        case RetryAsked():
+        case events.RetryAsked():
             return _apply_retry(state)
-        case PauseAsked(queues):
-            return replace(state, paused=queues)
-        case Restored(name, nodes):
-            restoring = state.workers[name].restoring if name in state.workers else frozenset()
-            return state.change(name, restoring=restoring - set(nodes))
-        case Overslept(seconds):
+        case protocol.Pause(queues):
+            return replace(state, paused=frozenset(queues))
+        case events.Overslept(seconds):
             return _apply_overslept(state, seconds, now)
 
 
@@ -92,25 +55,29 @@ def _apply_overslept(state: FleetState, seconds: float, now: float) -> FleetStat
     return state
 
 
-def _apply_beat(state: FleetState, name: str, beat: Beat, now: float) -> FleetState:
+def _apply_heard(state: FleetState, name: str, message: protocol.Said, now: float) -> FleetState:
     worker = state.workers.get(name)
     if worker is None:
         return state
-    consuming_at = now if beat.consuming or beat.connecting else worker.consuming_at
-    cut_off_at = (worker.cut_off_at or now) if beat.connecting else None
-    return state.change(name, beat=beat, seen_at=now, consuming_at=consuming_at, cut_off_at=cut_off_at)
+    match message:
+        case protocol.Hello(pid):
+            return state.change(name, pid=pid, seen_at=now)
+        case protocol.Ready(tasks):
+            state = replace(state, tasks=tasks or state.tasks)
+            status = Status.READY if worker.status is Status.STARTING else worker.status
+            beat = worker.beat.but(consuming=True)
+            return state.change(name, status=status, seen_at=now, consuming_at=now, beat=beat)
+        case protocol.Beat():
+            consuming_at = now if message.consuming or message.connecting else worker.consuming_at
+            cut_off_at = (worker.cut_off_at or now) if message.connecting else None
+            return state.change(name, beat=message, seen_at=now, consuming_at=consuming_at, cut_off_at=cut_off_at)
+        case protocol.Restored(nodes):
+            return state.change(name, restoring=worker.restoring - set(nodes))
+        case protocol.Revoked():
+            return state
 
 
-def _apply_ready(state: FleetState, name: str, now: float) -> FleetState:
-    worker = state.workers.get(name)
-    if worker is None:
-        return state
-    status = Status.READY if worker.status is Status.STARTING else worker.status
-    beat = replace(worker.beat, consuming=True)
-    return state.with_worker(replace(worker, status=status, seen_at=now, consuming_at=now, beat=beat))
-
-
-def _apply_exit(state: FleetState, event: Exited, now: float) -> FleetState:
+def _apply_exit(state: FleetState, event: events.Exited, now: float) -> FleetState:
     worker = state.workers.get(event.name)
     if worker is None:
         return state
@@ -126,24 +93,26 @@ def _apply_exit(state: FleetState, event: Exited, now: float) -> FleetState:
         deaths=worker.deaths if expected else (*worker.deaths[-49:], now),
         last_exit=event.last,
         cause=worker.cause if expected else event.last.reason,
-        beat=Beat(),
+        beat=protocol.Beat(),
         processed_before=worker.processed_before + worker.beat.processed,
         failed_before=worker.failed_before + worker.beat.failed,
     )
     unclean = event.last.code != 0 or not expected
-    bereft = state.bereft | worker.restoring | ({worker.node} if unclean else set())
-    return replace(state.with_worker(gone), bereft=bereft)
+    dead_nodes = state.dead_nodes | worker.restoring | ({worker.node} if unclean else set())
+    return replace(state.with_worker(gone), dead_nodes=dead_nodes)
 
 
-def _apply_server(server: Part, event: ServerReady | ServerBroken | ServerExited, now: float) -> Part:
+def _apply_fork_server(
+    server: Part, event: events.ForkServerReady | events.ForkServerBroken | events.ForkServerExited, now: float
+) -> Part:
     match event:
-        case ServerReady(generation, unfit):
+        case events.ForkServerReady(generation, unfit):
             if generation != server.generation:
                 return server
             return replace(server, phase=Phase.UP, error=unfit)
-        case ServerBroken(error):
+        case events.ForkServerBroken(error):
             return replace(server, phase=Phase.BROKEN, error=error)
-        case ServerExited(reason):
+        case events.ForkServerExited(reason):
             if server.phase in (Phase.UNFIT, Phase.BROKEN, Phase.DOWN):
                 return replace(server, pid=None)
             deaths = _deaths(server, now)
@@ -168,7 +137,8 @@ def _apply_stop(state: FleetState, cold: bool, grace: float | None, now: float) 
     return state
 
 
-def _apply_restart(state: FleetState, pools: frozenset[str], rolling: bool) -> FleetState:
+def _apply_restart(state: FleetState, names: tuple[str, ...], rolling: bool) -> FleetState:
+    pools = frozenset(names or (worker.pool for worker in state.workers.values()))
     for worker in state.workers.values():
         if worker.pool not in pools:
             continue
@@ -183,48 +153,50 @@ def _apply_retry(state: FleetState) -> FleetState:
     for worker in state.workers.values():
         if worker.status in (Status.FAILED, Status.BACKOFF):
             state = state.change(worker.name, status=Status.STOPPED, deaths=(), cause="another try was asked for")
-    broker, server = state.broker, state.server
+    broker, server = state.broker, state.fork_server
     if broker.phase in (Phase.FAILED, Phase.DOWN):
         broker = Part()
     if server.phase in (Phase.FAILED, Phase.DOWN, Phase.BROKEN, Phase.UNFIT):
         server = Part()
-    return replace(state, broker=broker, server=server)
+    return replace(state, broker=broker, fork_server=server)
 
 
-def _apply_action(state: FleetState, action: Action, now: float) -> FleetState:
+def _apply_action(state: FleetState, action: actions.Action, now: float) -> FleetState:
     match action:
-        case Spawn(spec, _, grace, cause):
+        case actions.Spawn(spec, _, grace, cause):
             return _apply_spawn(state, spec, grace, cause, now)
-        case Stop(name, grace, cause, stuck):
+        case actions.Stop(name, grace, cause, stuck):
             status = Status.STUCK if stuck else Status.STOPPING
             return state.change(name, status=status, deadline=now + grace, cause=cause)
-        case Cold(name, cause):
+        case actions.Cold(name, cause):
             return state.change(name, status=Status.STOPPING, cold=True, deadline=now + COLD_SECONDS, cause=cause)
-        case Kill(name, cause):
+        case actions.Kill(name, cause):
             return state.change(name, deadline=now + COLD_SECONDS, cause=cause)
-        case Fail(name, cause):
+        case actions.Fail(name, cause):
             return _apply_fail(state, name, cause)
-        case Forget(name):
+        case actions.Forget(name):
             return state.without_worker(name)
-        case Restore(name, nodes):
+        case actions.Restore(name, nodes):
             restoring = state.workers[name].restoring | set(nodes)
-            return replace(state.change(name, restoring=restoring), bereft=state.bereft - set(nodes))
-        case SetPaused(name, pause, resume):
+            return replace(state.change(name, restoring=restoring), dead_nodes=state.dead_nodes - set(nodes))
+        case actions.SetPaused(name, pause, resume):
             beat = state.workers[name].beat
             paused = tuple(sorted((set(beat.paused) | set(pause)) - set(resume)))
-            return state.change(name, beat=replace(beat, paused=paused))
-        case StartBroker():
+            return state.change(name, beat=beat.but(paused=paused))
+        case actions.StartBroker():
             return replace(state, broker=replace(state.broker, phase=Phase.STARTING, error=""))
-        case StopBroker():
+        case actions.StopBroker():
             return replace(state, broker=replace(state.broker, deadline=now + PART_SECONDS))
-        case GiveUpBroker(cause):
+        case actions.GiveUpBroker(cause):
             return replace(state, broker=replace(state.broker, phase=Phase.FAILED, error=cause))
-        case StartServer(generation):
-            return replace(state, server=Part(Phase.STARTING, generation=generation, deaths=state.server.deaths))
-        case StopServer():
-            unfit = Phase.UNFIT if state.server.error and not state.stopping else Phase.DOWN
-            return replace(state, server=replace(state.server, phase=unfit))
-        case Finish():
+        case actions.StartForkServer(generation):
+            return replace(
+                state, fork_server=Part(Phase.STARTING, generation=generation, deaths=state.fork_server.deaths)
+            )
+        case actions.StopForkServer():
+            unfit = Phase.UNFIT if state.fork_server.error and not state.stopping else Phase.DOWN
+            return replace(state, fork_server=replace(state.fork_server, phase=unfit))
+        case actions.Finish():
             return state
 
 
@@ -242,7 +214,7 @@ def _apply_spawn(state: FleetState, spec: WorkerSpec, grace: float, cause: str, 
             processed_before=old.processed_before,
             failed_before=old.failed_before,
         )
-    return replace(state.with_worker(worker), bereft=state.bereft - {spec.node})
+    return replace(state.with_worker(worker), dead_nodes=state.dead_nodes - {spec.node})
 
 
 def _apply_fail(state: FleetState, name: str, cause: str) -> FleetState:

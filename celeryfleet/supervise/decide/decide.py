@@ -5,23 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from celeryfleet.plan.values import PoolPlan, WorkerSpec
-from celeryfleet.supervise.decide.actions import (
-    Action,
-    Cold,
-    Fail,
-    Finish,
-    Forget,
-    GiveUpBroker,
-    Kill,
-    Restore,
-    SetPaused,
-    Spawn,
-    StartBroker,
-    StartServer,
-    Stop,
-    StopBroker,
-    StopServer,
-)
+from celeryfleet.supervise.decide import actions
 from celeryfleet.supervise.decide.state import FleetState, Part, Phase, Status, Worker
 from celeryfleet.supervise.decide.target import Target
 from celeryfleet.supervise.decide.timing import COLD_SECONDS, PART_RESTART, START_SECONDS, STUCK_SECONDS, delay
@@ -31,7 +15,7 @@ from celeryfleet.supervise.decide.timing import COLD_SECONDS, PART_RESTART, STAR
 class _Draft:
     """A decision in the making."""
 
-    actions: list[Action] = field(default_factory=list)
+    actions: list[actions.Action] = field(default_factory=list)
     wake_at: float | None = None
     #: pools of which a worker is replaced in this very decision
     replacing: set[str] = field(default_factory=set)
@@ -40,47 +24,21 @@ class _Draft:
         self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
 
 
-def decide(target: Target, state: FleetState, now: float) -> tuple[tuple[Action, ...], float | None]:
+def decide(target: Target, state: FleetState, now: float) -> tuple[tuple[actions.Action, ...], float | None]:
     """Say what to do now, in order, and when to ask again though nothing has happened (None: no need)."""
     draft = _Draft()
     if state.stopping:
         _wind_down(state, now, draft)
         return tuple(draft.actions), draft.wake_at
     _decide_broker(target, state, now, draft)
-    _decide_server(target, state, now, draft)
+    _decide_fork_server(target, state, now, draft)
     for spec in target.specs.values():
         _decide_worker(target, state, spec, now, draft)
     for worker in state.workers.values():
         if worker.name not in target.specs:
             _decide_unwanted(worker, now, draft)
-    _decide_bereft(target, state, draft)
+    _decide_restore(target, state, draft)
     return tuple(draft.actions), draft.wake_at
-
-
-def settled(target: Target, state: FleetState) -> bool | None:
-    """Tell whether everything wanted is ready (True), something has failed for good (False), or neither yet."""
-    if state.stopping:
-        return None
-    wanted = [state.workers.get(name) for name in target.specs]
-    if state.broker.phase is Phase.FAILED or any(w is not None and w.status is Status.FAILED for w in wanted):
-        return False
-    if _cannot_follow(target, state):
-        return False
-    extra = any(worker.live for worker in state.workers.values() if worker.name not in target.specs)
-    ready = all(
-        w is not None and w.status is Status.READY and w.digest == spec.digest and not w.outdated
-        for w, spec in zip(wanted, target.specs.values(), strict=True)
-    )
-    broker_up = not target.embeds or state.broker.phase is Phase.UP
-    return True if ready and not extra and broker_up else None
-
-
-def _cannot_follow(target: Target, state: FleetState) -> bool:
-    """Tell whether workers of older code go on because the newer does not import."""
-    if state.server.phase not in (Phase.BROKEN, Phase.FAILED) or state.server.generation != target.plan.generation:
-        return False
-    found = [(state.workers.get(name), spec) for name, spec in target.specs.items() if spec.fork]
-    return any(worker is not None and worker.live and worker.digest != spec.digest for worker, spec in found)
 
 
 # --- The parts --------------------------------------------------------------------------------------------
@@ -91,26 +49,28 @@ def _decide_broker(target: Target, state: FleetState, now: float, draft: _Draft)
         return
     match _comes_back("broker", state.broker, now):
         case None:
-            draft.actions.append(GiveUpBroker(f"it died {len(state.broker.deaths)} times: {state.broker.error}"))
+            draft.actions.append(
+                actions.GiveUpBroker(f"it died {len(state.broker.deaths)} times: {state.broker.error}")
+            )
         case due if due <= now:
-            draft.actions.append(StartBroker(state.broker.error or "the fleet starts"))
+            draft.actions.append(actions.StartBroker(state.broker.error or "the fleet starts"))
         case due:
             draft.wake(due)
 
 
-def _decide_server(target: Target, state: FleetState, now: float, draft: _Draft) -> None:
-    server, generation = state.server, target.plan.generation
+def _decide_fork_server(target: Target, state: FleetState, now: float, draft: _Draft) -> None:
+    server, generation = state.fork_server, target.plan.generation
     if not target.forks:
         if server.phase in (Phase.STARTING, Phase.UP):
-            draft.actions.append(StopServer("no worker is forked"))
+            draft.actions.append(actions.StopForkServer("no worker is forked"))
     elif server.phase is Phase.UP and server.error and target.plan.preload != "true":
-        draft.actions.append(StopServer(server.error))
+        draft.actions.append(actions.StopForkServer(server.error))
     elif server.phase is not Phase.DOWN and server.generation != generation:
-        draft.actions.append(StartServer(generation, "the app is to be read anew"))
+        draft.actions.append(actions.StartForkServer(generation, "the app is to be read anew"))
     elif server.phase is Phase.DOWN:
         due = _comes_back("server", server, now)
         if due is not None and due <= now:
-            draft.actions.append(StartServer(generation, server.error or "the fleet starts"))
+            draft.actions.append(actions.StartForkServer(generation, server.error or "the fleet starts"))
         elif due is not None:
             draft.wake(due)
 
@@ -153,19 +113,19 @@ def _start(target: Target, state: FleetState, spec: WorkerSpec, cause: str, draf
         return
     grace = target.pools[spec.pool].grace
     if not spec.fork:
-        draft.actions.append(Spawn(spec, False, grace, cause))
+        draft.actions.append(actions.Spawn(spec, False, grace, cause))
         return
-    server = state.server
+    server = state.fork_server
     if server.generation != target.plan.generation:
         return
     if server.phase is Phase.UP and (not server.error or target.plan.preload == "true"):
-        draft.actions.append(Spawn(spec, True, grace, cause))
+        draft.actions.append(actions.Spawn(spec, True, grace, cause))
     elif server.phase is Phase.UNFIT:
-        draft.actions.append(Spawn(spec, False, grace, cause))
+        draft.actions.append(actions.Spawn(spec, False, grace, cause))
     elif server.phase in (Phase.BROKEN, Phase.FAILED):
         worker = state.workers.get(spec.name)
         if worker is None or worker.status is not Status.FAILED:
-            draft.actions.append(Fail(spec.name, server.error))
+            draft.actions.append(actions.Fail(spec.name, server.error))
 
 
 def _come_back(target: Target, state: FleetState, worker: Worker, spec: WorkerSpec, now: float, draft: _Draft) -> None:
@@ -173,7 +133,7 @@ def _come_back(target: Target, state: FleetState, worker: Worker, spec: WorkerSp
     deaths = [at for at in worker.deaths if at > now - policy.window]
     if len(deaths) > policy.max_restarts:
         reason = worker.last_exit.reason if worker.last_exit else "it died"
-        draft.actions.append(Fail(worker.name, f"{reason}, {len(deaths)} times in {policy.window:g} s"))
+        draft.actions.append(actions.Fail(worker.name, f"{reason}, {len(deaths)} times in {policy.window:g} s"))
         return
     due = worker.deaths[-1] + delay(worker.name, len(deaths), policy) if worker.deaths else now
     if due > now:
@@ -196,7 +156,7 @@ def _keep(
     if (stale or worker.outdated) and _may_replace(target, state, worker, spec, draft):
         draft.replacing.add(worker.pool)
         cause = "its definition changed" if stale else "a restart was asked for"
-        draft.actions.append(Stop(worker.name, pool.grace, cause))
+        draft.actions.append(actions.Stop(worker.name, pool.grace, cause))
     elif worker.status is Status.STARTING:
         _check_start(worker, now, draft)
     else:
@@ -206,7 +166,7 @@ def _keep(
 
 def _may_replace(target: Target, state: FleetState, worker: Worker, spec: WorkerSpec, draft: _Draft) -> bool:
     """Hold a replacement back until its successor could start, and its turn in a rolling restart has come."""
-    server = state.server
+    server = state.fork_server
     if spec.fork and server.phase not in (Phase.UP, Phase.UNFIT):
         return False
     if spec.fork and server.generation != target.plan.generation:
@@ -224,12 +184,12 @@ def _check_start(worker: Worker, now: float, draft: _Draft) -> None:
         draft.wake(worker.seen_at + START_SECONDS)
     else:
         cause = f"it has been starting silently for {now - worker.seen_at:.0f} s"
-        draft.actions.append(Stop(worker.name, STUCK_SECONDS, cause, stuck=True))
+        draft.actions.append(actions.Stop(worker.name, STUCK_SECONDS, cause, stuck=True))
 
 
 def _check_health(worker: Worker, pool: PoolPlan, now: float, draft: _Draft) -> None:
     beat, health = worker.beat, pool.health
-    if beat.blocks:
+    if beat.loop_busy:
         return
     silent_at = worker.seen_at + health.heartbeat_within
     idle_at = None if beat.consuming or beat.connecting else worker.consuming_at + health.consuming_within
@@ -241,7 +201,7 @@ def _check_health(worker: Worker, pool: PoolPlan, now: float, draft: _Draft) -> 
         draft.wake(silent_at if idle_at is None else min(silent_at, idle_at))
         return
     grace = pool.grace if beat.active else min(pool.grace, STUCK_SECONDS)
-    draft.actions.append(Stop(worker.name, grace, cause, stuck=True))
+    draft.actions.append(actions.Stop(worker.name, grace, cause, stuck=True))
 
 
 def _set_paused(state: FleetState, worker: Worker, pool: PoolPlan, draft: _Draft) -> None:
@@ -249,17 +209,17 @@ def _set_paused(state: FleetState, worker: Worker, pool: PoolPlan, draft: _Draft
     actual = set(worker.beat.paused)
     if worker.beat.consuming and wanted != actual:
         pause, resume = tuple(sorted(wanted - actual)), tuple(sorted(actual - wanted))
-        draft.actions.append(SetPaused(worker.name, pause, resume))
+        draft.actions.append(actions.SetPaused(worker.name, pause, resume))
 
 
 def _decide_unwanted(worker: Worker, now: float, draft: _Draft) -> None:
     match worker.status:
         case Status.STARTING | Status.READY:
-            draft.actions.append(Stop(worker.name, worker.grace, "it is no longer wanted"))
+            draft.actions.append(actions.Stop(worker.name, worker.grace, "it is no longer wanted"))
         case Status.STOPPING | Status.STUCK:
             _enforce_deadline(worker, now, draft)
         case _:
-            draft.actions.append(Forget(worker.name))
+            draft.actions.append(actions.Forget(worker.name))
 
 
 def _enforce_deadline(worker: Worker, now: float, draft: _Draft) -> None:
@@ -268,12 +228,12 @@ def _enforce_deadline(worker: Worker, now: float, draft: _Draft) -> None:
     if now < worker.deadline:
         draft.wake(worker.deadline)
     elif worker.cold:
-        draft.actions.append(Kill(worker.name, f"it did not stop cold within {COLD_SECONDS:g} s"))
+        draft.actions.append(actions.Kill(worker.name, f"it did not stop cold within {COLD_SECONDS:g} s"))
     else:
-        draft.actions.append(Cold(worker.name, "its grace period is over"))
+        draft.actions.append(actions.Cold(worker.name, "its grace period is over"))
 
 
-def _decide_bereft(target: Target, state: FleetState, draft: _Draft) -> None:
+def _decide_restore(target: Target, state: FleetState, draft: _Draft) -> None:
     """Have some ready worker bring back what dead nodes without a successor had taken."""
     successors = {
         spec.node
@@ -281,10 +241,10 @@ def _decide_bereft(target: Target, state: FleetState, draft: _Draft) -> None:
         if (worker := state.workers.get(name)) is None or worker.status is not Status.FAILED
     }
     alive = {worker.node for worker in state.workers.values() if worker.live}
-    orphaned = state.bereft - successors - alive
+    orphaned = state.dead_nodes - successors - alive
     helper = next((w.name for w in state.workers.values() if w.status is Status.READY and w.beat.consuming), None)
     if orphaned and helper:
-        draft.actions.append(Restore(helper, tuple(sorted(orphaned))))
+        draft.actions.append(actions.Restore(helper, tuple(sorted(orphaned))))
 
 
 # --- The end ----------------------------------------------------------------------------------------------
@@ -292,25 +252,25 @@ def _decide_bereft(target: Target, state: FleetState, draft: _Draft) -> None:
 
 def _wind_down(state: FleetState, now: float, draft: _Draft) -> None:
     """Stop every worker in parallel, then the broker that they needed to finish."""
-    if state.server.phase in (Phase.STARTING, Phase.UP):
-        draft.actions.append(StopServer("the fleet stops"))
+    if state.fork_server.phase in (Phase.STARTING, Phase.UP):
+        draft.actions.append(actions.StopForkServer("the fleet stops"))
     live = [worker for worker in state.workers.values() if worker.live]
     for worker in live:
         if state.cold and not worker.cold:
-            draft.actions.append(Cold(worker.name, "a cold stop was asked for"))
+            draft.actions.append(actions.Cold(worker.name, "a cold stop was asked for"))
         elif worker.status in (Status.STARTING, Status.READY):
             grace = worker.grace if state.grace is None else state.grace
-            draft.actions.append(Stop(worker.name, grace, "the fleet stops"))
+            draft.actions.append(actions.Stop(worker.name, grace, "the fleet stops"))
         else:
             _enforce_deadline(worker, now, draft)
     if live:
         return
     broker = state.broker
     if broker.phase not in (Phase.STARTING, Phase.UP):
-        draft.actions.append(Finish())
+        draft.actions.append(actions.Finish())
     elif broker.deadline is None:
-        draft.actions.append(StopBroker())
+        draft.actions.append(actions.StopBroker())
     elif now >= broker.deadline:
-        draft.actions.append(StopBroker(kill=True))
+        draft.actions.append(actions.StopBroker(kill=True))
     else:
         draft.wake(broker.deadline)

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from celeryfleet.protocol import LastExit, Pause, Restart, Said, Stop
 from celeryfleet.supervise.decide.actions import Action
-from celeryfleet.supervise.decide.state import Beat, LastExit
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
-    """A worker's process has started and told its pid."""
+class Heard:
+    """A worker has said something."""
 
     name: str
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A worker consumes for the first time."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Beaten:
-    """A worker gave a sign of life."""
-
-    name: str
-    beat: Beat
+    message: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +36,18 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadNodes:
+    """Nodes of earlier workers, whose messages nobody may have brought back, are remembered."""
+
+    nodes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFound:
+    """The embedded broker of an earlier supervisor still runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerUp:
     """The embedded broker answers."""
 
@@ -65,61 +62,31 @@ class BrokerExited:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerReady:
+class ForkServerReady:
     """The fork server has imported the app; `unfit` says why it must not fork, if so."""
 
     generation: int
     unfit: str
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class ServerBroken:
+class ForkServerBroken:
     """The fork server could not import the app."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class ServerExited:
+class ForkServerExited:
     """The fork server's process is gone."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class StopAsked:
-    """Someone wants the whole fleet stopped."""
-
-    cold: bool = False
-    grace: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RestartAsked:
-    """Someone wants these pools' workers replaced."""
-
-    pools: frozenset[str]
-    rolling: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class RetryAsked:
     """Someone has mended what failed, or thinks so."""
-
-
-@dataclass(frozen=True, slots=True)
-class PauseAsked:
-    """Someone wants these queues, and only these, not to be consumed for now."""
-
-    queues: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """A worker has brought back the messages of dead nodes."""
-
-    name: str
-    nodes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +104,6 @@ class Did:
 
 
 Event = (
-    Hello | Ready | Beaten | Exited | Leftover | BrokerUp | BrokerExited | ServerReady | ServerBroken | ServerExited
-    | StopAsked | RestartAsked | RetryAsked | PauseAsked | Restored | Overslept | Did
+    Heard | Exited | Leftover | DeadNodes | BrokerFound | BrokerUp | BrokerExited | ForkServerReady
+    | ForkServerBroken | ForkServerExited | Stop | Restart | RetryAsked | Pause | Overslept | Did
 )  # fmt: skip

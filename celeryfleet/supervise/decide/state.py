@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from celeryfleet.protocol import Beat, LastExit
+
 
 class Status(StrEnum):
     """What a worker is doing, as its user sees it."""
@@ -28,36 +30,6 @@ class Phase(StrEnum):
     UNFIT = "unfit"  #: fork server only: the app can't be forked safely
     BROKEN = "broken"  #: fork server only: the app does not import
     FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class LastExit:
-    """How a worker's last process ended."""
-
-    #: exit code, or minus the signal's number
-    code: int
-    #: unix seconds
-    at: float
-    reason: str
-    #: the last lines of its log
-    log: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """What a worker last said of itself."""
-
-    active: int = 0
-    reserved: int = 0
-    processed: int = 0
-    failed: int = 0
-    consuming: bool = False
-    #: trying to reach the broker
-    connecting: bool = False
-    #: a task blocks the worker's loop (solo): silence is no sign of death
-    blocks: bool = False
-    #: queues it was told not to consume
-    paused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +65,7 @@ class Worker:
     #: why it is in this status
     cause: str = ""
     last_exit: LastExit | None = None
-    beat: Beat = Beat()
+    beat: Beat = field(default_factory=Beat)
     #: tasks processed and failed by the processes before this one
     processed_before: int = 0
     failed_before: int = 0
@@ -124,7 +96,9 @@ class FleetState:
 
     workers: dict[str, Worker] = field(default_factory=dict)
     broker: Part = Part()
-    server: Part = Part()
+    fork_server: Part = Part()
+    #: names of the tasks that the app has registered
+    tasks: tuple[str, ...] = ()
     stopping: bool = False
     cold: bool = False
     #: seconds of grace asked for by `down -t`; None: each pool's own
@@ -134,7 +108,7 @@ class FleetState:
     #: queues that nobody should consume for now
     paused: frozenset[str] = frozenset()
     #: nodes that died and have no successor: their unacknowledged messages wait to be brought back
-    bereft: frozenset[str] = frozenset()
+    dead_nodes: frozenset[str] = frozenset()
 
     def with_worker(self, worker: Worker) -> FleetState:
         """Return the state with this worker changed or added."""

@@ -20,6 +20,7 @@ from celeryfleet.client.conflicts import conflicts_of, found_on
 from celeryfleet.client.send import Options, send
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.values import Plan
+from celeryfleet.protocol import Backlog
 from celeryfleet.routing.conflicts import error
 from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.resolve import resolve
@@ -450,8 +451,8 @@ def test_dead_letters_that_come_back_do_so_for_ever(rabbit: Rabbit, connection: 
 # --- Depths -----------------------------------------------------------------------------------------------
 
 
-def _status(url: str, *names: str) -> dict[str, Any]:
-    return {"broker": {"url": url}, "queues": [{"name": name} for name in names]}
+def _backlog(url: str, *names: str) -> Backlog:
+    return Backlog(url, "amqp", queues=tuple({"name": name} for name in names))
 
 
 def test_depths_are_asked_for_without_declaring(rabbit: Rabbit, connection: Any) -> None:
@@ -459,7 +460,7 @@ def test_depths_are_asked_for_without_declaring(rabbit: Rabbit, connection: Any)
     _declare(connection, _queue(full), _queue(empty))
     for _ in range(3):
         _put(connection, "", full)
-    depths, trouble = measure_by_declaring(_status(rabbit.url, full, absent, empty))
+    depths, trouble = measure_by_declaring(_backlog(rabbit.url, full, absent, empty))
     assert trouble == ""
     assert depths is not None
     assert {name: depth["ready"] for name, depth in depths.items()} == {full: 3, absent: 0, empty: 0}
@@ -484,7 +485,7 @@ def test_why_a_broker_cannot_be_reached_is_told_without_its_password(
     parts = urlsplit(url)
     told = f"{parts.hostname}:{parts.port or {'amqps': 5671}.get(parts.scheme, 5672)}: {reason}"
     assert reach(url) == told
-    assert measure_by_declaring(_status(url, "q")) == (None, told)
+    assert measure_by_declaring(_backlog(url, "q")) == (None, told)
 
 
 def test_a_purge_drops_what_waits_and_passes_over_what_is_not_there(rabbit: Rabbit, connection: Any) -> None:

@@ -16,15 +16,16 @@ from typing import Any
 import pytest
 
 from celeryfleet.errors import FleetError
-from celeryfleet.protocol import encode
+from celeryfleet.protocol import Apply, Beat, Hello, Ready, Revoked, Scale, Start
+from celeryfleet.records import encode, parse
 from celeryfleet.supervise import process
-from celeryfleet.supervise.core import Core
 from celeryfleet.supervise.decide.actions import Spawn, Stop
 from celeryfleet.supervise.decide.events import Did
 from celeryfleet.supervise.decide.state import Status
-from celeryfleet.supervise.dispatch import Answers
+from celeryfleet.supervise.dispatch import Dispatcher
 from celeryfleet.supervise.namesake import Claim
-from celeryfleet.supervise.workers import Crew
+from celeryfleet.supervise.reconciler import Reconciler
+from celeryfleet.supervise.workers import Workers
 from tests.unit.supervise.histories import plan, pool
 
 
@@ -34,7 +35,9 @@ class Forks:
     def __init__(self) -> None:
         self.lines: list[socket.socket] = []
 
-    def fork(self, start: dict[str, Any], heartbeat: int) -> None:
+    pid = None
+
+    def fork(self, start: Start, heartbeat: int) -> None:
         """Keep a line."""
         self.lines.append(socket.socket(fileno=heartbeat))
 
@@ -44,24 +47,23 @@ class Stage:
 
     def __init__(self, home: Path) -> None:
         (home / "logs").mkdir()
-        self.turns = 0
-        self.core = Core(replace(plan(pool(fork=True)), state_dir=str(home)), self.turn)
+        self.fleet = Reconciler(replace(plan(pool(fork=True)), state_dir=str(home)), self.execute, lambda: None)
         self.forks = Forks()
-        self.crew = Crew(self.core, self.forks, -1)  # type: ignore[arg-type]
+        self.workers = Workers(self.fleet, self.forks, -1)  # type: ignore[arg-type]
 
-    def turn(self) -> None:
-        self.turns += 1
+    def execute(self, action: object) -> None:
+        """Do nothing: the fork server never comes up, so that nothing is decided about the worker."""
 
     def spawn(self) -> socket.socket:
         """Start the worker; return its end of the line."""
-        spec = self.core.target.specs["web-1"]
-        self.core.happen(Did(Spawn(spec, True, 30.0, "it is wanted")))
-        self.crew.spawn(spec, True)
+        spec = self.fleet.target.specs["web-1"]
+        self.fleet.happen(Did(Spawn(spec, True, 30.0, "it is wanted")))
+        self.workers.spawn(spec, True)
         return self.forks.lines[-1]
 
     @property
     def worker(self) -> Any:
-        return self.core.state.workers["web-1"]
+        return self.fleet.state.workers["web-1"]
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(20):
@@ -81,7 +83,7 @@ def act(tmp_path: Path) -> Iterator[Callable[[Callable[[Stage], Awaitable[None]]
             finally:
                 for line in stage.forks.lines:
                     line.close()
-                for ours in stage.crew._lines.values():
+                for ours in stage.workers._lines.values():
                     ours.hang_up()
 
         gc.collect()  # what other tests have left must not be closed in the middle
@@ -113,14 +115,17 @@ def test_a_worker_that_ends_before_its_hello_is_noticed_by_its_line(act: Act) ->
 
 def test_an_exit_that_is_reaped_before_the_hello_is_read_is_still_the_workers(act: Act) -> None:
     async def scene(stage: Stage) -> None:
+        pid = sleeper()
         line = stage.spawn()
-        line.sendall(encode({"t": "hello", "pid": 12345}) + encode({"t": "beat", "processed": 3, "paused": []}))
+        line.sendall(encode(Hello(pid)) + encode(Beat(processed=3)))
         line.close()
-        assert stage.crew.owns(12345)
-        stage.crew.ended(12345, -9)
+        os.kill(pid, signal.SIGKILL)
+        assert stage.workers.owns(pid)
+        stage.workers.ended(pid, -9)
         assert stage.worker.last_exit.reason == "it was killed by SIGKILL"
+        assert stage.worker.last_exit.signal == "SIGKILL"
         assert stage.worker.processed_before == 3
-        assert not stage.crew.owns(12345)
+        assert not stage.workers.owns(pid)
 
     act(scene)
 
@@ -129,9 +134,9 @@ def test_a_worker_that_was_stopped_before_it_had_a_pid_gets_its_signal_with_the_
     async def scene(stage: Stage) -> None:
         pid = sleeper()
         line = stage.spawn()
-        stage.core.happen(Did(Stop("web-1", 30.0, "it is no longer wanted")))
-        stage.crew.signal("web-1", signal.SIGTERM)
-        line.sendall(encode({"t": "hello", "pid": pid}))
+        stage.fleet.happen(Did(Stop("web-1", 30.0, "it is no longer wanted")))
+        stage.workers.signal("web-1", signal.SIGTERM)
+        line.sendall(encode(Hello(pid)))
         await stage.until(lambda: process.birth(pid) is None)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
 
@@ -141,47 +146,102 @@ def test_a_worker_that_was_stopped_before_it_had_a_pid_gets_its_signal_with_the_
 def test_a_killed_worker_takes_its_whole_group_along(act: Act) -> None:
     async def scene(stage: Stage) -> None:
         pid = sleeper()
-        stage.spawn().sendall(encode({"t": "hello", "pid": pid}))
+        stage.spawn().sendall(encode(Hello(pid)))
         await stage.until(lambda: stage.worker.pid == pid)
-        stage.crew.kill("web-1")
+        stage.workers.kill("web-1")
         await stage.until(lambda: process.birth(pid) is None)
 
     act(scene)
 
 
-@pytest.mark.parametrize("nonsense", [b"hello\n", b'{"t": "beat"}\n', b"[1]\n", b'{"t": "hello"}\n', b'{"no": 1}\n'])
-def test_a_worker_that_talks_nonsense_is_hung_up_on(act: Act, nonsense: bytes) -> None:
+NOT_UNDERSTOOD = [
+    b"hello\n",
+    b"[1]\n",
+    b'{"no": 1}\n',
+    b'{"t": "hello"}\n',
+    b'{"t": "hello", "pid": "x"}\n',
+    b'{"t": "hello", "pid": -1}\n',
+    b'{"t": "hello", "pid": 1}\n',
+    b'{"t": "hello", "pid": 1e400}\n',
+    b'{"t": "hello", "pid": %d}\n' % 10**30,
+    b'{"t": "beat", "active": "x"}\n',
+    b'{"t": "beat", "paused": "mail"}\n',
+    b'{"t": "beat", "processed": true}\n',
+    b'{"t": "ready", "tasks": [{}]}\n',
+    b'{"t": "restored", "nodes": [1]}\n',
+]
+
+
+@pytest.mark.parametrize("said", NOT_UNDERSTOOD)
+def test_a_worker_that_is_not_understood_before_its_hello_counts_as_ended(act: Act, said: bytes) -> None:
     async def scene(stage: Stage) -> None:
         line = stage.spawn()
-        line.sendall(nonsense)
+        line.sendall(said)
         line.settimeout(0)
-        await stage.until(lambda: not stage.crew._lines["web-1"].open)
+        await stage.until(lambda: stage.worker.status is Status.BACKOFF)
+        assert stage.worker.pid is None
         assert line.recv(10) == b""
+
+    act(scene)
+
+
+@pytest.mark.parametrize("said", [*NOT_UNDERSTOOD, b"x" * 5_000_000])
+def test_a_worker_that_is_not_understood_later_keeps_its_pid_and_is_hung_up_on(act: Act, said: bytes) -> None:
+    async def scene(stage: Stage) -> None:
+        pid = sleeper()
+        line = stage.spawn()
+        line.setblocking(False)
+        line.sendall(encode(Hello(pid)))
+        with contextlib.suppress(BrokenPipeError):
+            await asyncio.get_running_loop().sock_sendall(line, said)
+        await stage.until(lambda: not stage.workers._lines["web-1"].open)
+        assert stage.worker.pid == pid
+        stage.workers.kill("web-1")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+    act(scene)
+
+
+def test_a_worker_cannot_take_the_pid_of_another_process(act: Act) -> None:
+    async def scene(stage: Stage) -> None:
+        pids = [sleeper(), sleeper(), os.getpid(), os.getppid()]
+        for pid in pids[1:]:
+            line = stage.spawn()
+            line.sendall(encode(Hello(pids[0])) + encode(Hello(pid)))
+            await stage.until(lambda: not stage.workers._lines["web-1"].open)
+            assert stage.worker.pid == pids[0]
+        for pid in pids[:2]:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     act(scene)
 
 
 def test_two_hundred_ends_leave_no_descriptor(act: Act) -> None:
     async def scene(stage: Stage) -> None:
-        for number in range(200):
+        for _ in range(200):
+            pid = process.spawn(["true"], os.environ)
             line = stage.spawn()
-            line.sendall(encode({"t": "hello", "pid": 10_000_000 + number}))
+            line.sendall(encode(Hello(pid)))
             await stage.until(lambda: stage.worker.pid is not None)
             line.close()
-            stage.crew.ended(10_000_000 + number, -9)
-        assert stage.crew._lines == {}
+            os.waitpid(pid, 0)
+            stage.workers.ended(pid, 0)
+        assert stage.workers._lines == {}
 
     act(scene)
 
 
 def test_a_worker_that_does_not_answer_holds_up_no_status(act: Act) -> None:
     async def scene(stage: Stage) -> None:
+        pid = process.spawn(["true"], os.environ)
         line = stage.spawn()
-        line.sendall(encode({"t": "hello", "pid": 10_000_000}) + encode({"t": "ready", "tasks": ["x"]}))
+        line.sendall(encode(Hello(pid)) + encode(Ready(("x",))))
         await stage.until(lambda: stage.worker.status is Status.READY)
         for _ in range(3):
-            await stage.crew.poke()
-        assert stage.crew._pokes == {}
+            await stage.workers.poke()
+        assert stage.workers._pokes == {}
+        assert stage.fleet.state.tasks == ("x",)
 
     act(scene)
 
@@ -189,37 +249,21 @@ def test_a_worker_that_does_not_answer_holds_up_no_status(act: Act) -> None:
 def test_revoked_ids_are_kept_for_later_and_not_without_end(act: Act) -> None:
     async def scene(stage: Stage) -> None:
         line = stage.spawn()
-        line.sendall(encode({"t": "revoked", "ids": [str(number) for number in range(2500)]}))
-        await stage.until(lambda: len(stage.crew._revoked) == 2000)
-        assert list(stage.crew._revoked)[-1] == "2499"
+        line.sendall(encode(Revoked(tuple(map(str, range(2500))))))
+        await stage.until(lambda: len(stage.workers._revoked) == 2000)
+        assert list(stage.workers._revoked)[-1] == "2499"
 
     act(scene)
 
 
-def test_a_bug_in_a_turn_does_not_end_supervision(act: Act) -> None:
+@pytest.mark.parametrize("count", [-1, 10**9])
+def test_a_number_of_replicas_that_cannot_be_is_refused(act: Act, count: int) -> None:
     async def scene(stage: Stage) -> None:
-        turns = []
-
-        def fail() -> None:
-            turns.append(1)
-            if len(turns) == 1:
-                raise OSError(28, "No space left on device")
-
-        stage.core._turn = fail
-        stage.core.schedule()
-        await stage.until(lambda: len(turns) == 2)
-
-    act(scene)
-
-
-@pytest.mark.parametrize("count", [-1, 10**9, "2", 1.5, None, True])
-def test_a_number_of_replicas_that_cannot_be_is_refused(act: Act, count: object) -> None:
-    async def scene(stage: Stage) -> None:
-        answers = Answers(stage.core, stage.crew, Claim(), lambda plan: None)
+        dispatcher = Dispatcher(stage.fleet, stage.workers, Claim(), lambda plan: None)
         with pytest.raises(FleetError, match="web can have 0 to 1000 replicas"):
-            await answers({"do": "scale", "replicas": {"web": count}})
-        await answers({"do": "scale", "replicas": {"web": 3}})
-        assert list(stage.core.target.specs) == ["web-1", "web-2", "web-3"]
+            await dispatcher(Scale({"web": count}), [])
+        await dispatcher(Scale({"web": 3}), [])
+        assert list(stage.fleet.target.specs) == ["web-1", "web-2", "web-3"]
 
     act(scene)
 
@@ -230,10 +274,10 @@ def test_settings_that_cannot_be_written_leave_the_fleet_as_it_was(act: Act) -> 
             raise OSError(28, "No space left on device")
 
         claim = Claim()
-        answers, before = Answers(stage.core, stage.crew, claim, full), stage.core.target
+        dispatcher, before = Dispatcher(stage.fleet, stage.workers, claim, full), stage.fleet.target
         with pytest.raises(FleetError, match=r"goes on as it was: settings\.json could not be written: No space left"):
-            await answers({"do": "apply", "plan": stage.core.plan.to_json()})
-        assert stage.core.target is before
+            await dispatcher(parse(Apply, encode(Apply(stage.fleet.plan.to_json()))), [])
+        assert stage.fleet.target is before
         claim.release()
 
     act(scene)

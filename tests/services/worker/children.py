@@ -12,15 +12,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from celeryfleet.plan.broker import socket_url
-from celeryfleet.protocol import Lines, encode
+from celeryfleet.protocol import App, Beat, Exec, Hello, LogFile, Preload, Preloaded, Said, Start
+from celeryfleet.records import Lines, Record, encode
 from celeryfleet.supervise import process
-from celeryfleet.supervise.forkserver import ForkServer
+from celeryfleet.supervise.forkserver import ServerProcess
 from tests.fakes import eventually
 
 NODE = "web-1@shop.host"
+R = TypeVar("R", bound=Record)
 
 
 def settings_of(server: Path, *queues: str, **more: Any) -> dict[str, Any]:
@@ -45,37 +47,35 @@ class Line:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
-        self.heard: list[dict[str, Any]] = []
-        self._lines = Lines()
+        self.heard: list[Record] = []
+        self._lines = Lines(Said)
 
-    def hear(self) -> list[dict[str, Any]]:
+    def hear(self) -> list[Record]:
         """Return all that has been heard so far."""
         with contextlib.suppress(BlockingIOError):
             while data := self.socket.recv(1 << 16):
                 self.heard += self._lines.feed(data)
         return self.heard
 
-    def first(self, kind: str) -> dict[str, Any]:
+    def first(self, kind: type[R]) -> R:
         """Wait for a message of a kind."""
-        return eventually(lambda: next((m for m in self.hear() if m["t"] == kind), None)) or {}
+        return eventually(lambda: [m for m in self.hear() if isinstance(m, kind)])[0]
 
-    def beat(self, **fields: Any) -> dict[str, Any]:
+    def beat(self, **fields: Any) -> Beat:
         """Wait until the latest beat says so."""
 
-        def latest() -> dict[str, Any] | None:
-            beats = [m for m in self.hear() if m["t"] == "beat"]
-            return beats[-1] if beats and fields.items() <= beats[-1].items() else None
+        def latest() -> list[Beat]:
+            beats = [m for m in self.hear() if isinstance(m, Beat)]
+            return [beat for beat in beats[-1:] if beat.but(**fields) == beat]
 
-        return eventually(latest) or {}
+        return eventually(latest)[0]
 
-    def tell(self, do: str, **fields: Any) -> None:
-        """Ask the worker for something."""
-        self.socket.sendall(encode({"do": do, **fields}))
+    def tell(self, message: Record) -> None:
+        """Tell the worker something."""
+        self.socket.sendall(encode(message))
 
 
-def start_message(
-    folder: Path, settings: dict[str, Any], pool: str, concurrency: int = 2, **more: Any
-) -> dict[str, Any]:
+def start_message(folder: Path, settings: dict[str, Any], pool: str, concurrency: int = 2, **more: Any) -> Exec:
     """Return what a worker of this app is started with."""
     queues = [queue["name"] for queue in settings["task_queues"]]
     keys = {f"{key}_key": f"{key}:{NODE}" for key in ("unacked", "unacked_index", "unacked_mutex")}
@@ -89,29 +89,20 @@ def start_message(
     }
     lean = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
     (folder / "settings.json").write_text(json.dumps(settings))
-    return {
-        "app": "shop",
-        "django": "",
-        "folder": str(folder),
-        "settings": settings,
-        "settings_file": str(folder / "settings.json"),
-        "spec": {
-            "name": "web-1",
-            "argv": ["celery", "-A", "shop", "worker", str(folder)],
-            "options": {**options, **lean},
-            "conf": {"broker_transport_options": {**settings["broker_transport_options"], **keys}},
-            "env": {},
-        },
-        "restore": [NODE],
-        "log": {"path": str(folder / "web-1.log"), "max_size": 1_000_000, "max_files": 2},
-        "log_format": "text",
-        "revoked": [],
-        "keepalive": 10.0,
-        "scratch": str(folder / "scratch"),
-        "paused": [],
-        "supervisor": os.getpid(),
-        **more,
-    }
+    start = Start(
+        name="web-1",
+        argv=("celery", "-A", "shop", "worker", str(folder)),
+        options={**options, **lean},
+        conf={"broker_transport_options": {**settings["broker_transport_options"], **keys}},
+        env={},
+        log=LogFile(str(folder / "web-1.log"), 1_000_000, 2),
+        log_format="text",
+        scratch=str(folder / "scratch"),
+        keepalive=10.0,
+        restore=(NODE,),
+    )
+    app = App("shop", "", str(folder), settings, str(folder / "settings.json"))
+    return Exec(app, start.but(**more), os.getpid())
 
 
 @contextlib.contextmanager
@@ -121,7 +112,7 @@ def worker(
     """Run one exec'd worker."""
     ours, theirs = socket.socketpair()
     orders = folder / "orders"
-    orders.write_text(json.dumps(start_message(folder, settings, pool, **more)))
+    orders.write_bytes(encode(start_message(folder, settings, pool, **more)))
     with theirs, orders.open("rb") as file:
         fds = [theirs.fileno(), file.fileno()]
         argv = [sys.executable, "-P", "-m", "celeryfleet.worker", "exec", *map(str, fds)]
@@ -141,19 +132,18 @@ def forked_worker(
     folder: Path, settings: dict[str, Any], pool: str = "prefork", **more: Any
 ) -> Iterator[tuple[Line, int]]:
     """Run one worker that a fork server has forked; this process is its parent meanwhile. Give its pid."""
-    start = start_message(folder, settings, pool, **more)
+    order = start_message(folder, settings, pool, **more)
     ours, theirs = socket.socketpair()
     assert process.become_subreaper()
-    server = ForkServer.start(str(folder / "server.log"))
+    server = ServerProcess.start(str(folder / "server.log"))
     pids = [server.pid]
     try:
-        preload = {key: start[key] for key in ("app", "django", "folder", "settings", "settings_file", "log")}
-        server.send({**preload, "env": {}, "generation": 0}, [])
+        server.send(Preload(order.app, {}, order.start.log), [])
         eventually(lambda: _answer(server))
-        server.send(start, [theirs.detach()])
+        server.send(order.start, [theirs.detach()])
         with ours:
             line = Line(ours)
-            pids.append(line.first("hello")["pid"])
+            pids.append(line.first(Hello).pid)
             yield line, pids[-1]
     finally:
         server.close()
@@ -164,11 +154,10 @@ def forked_worker(
         ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
 
 
-def _answer(server: ForkServer) -> list[Any]:
+def _answer(server: ServerProcess) -> list[Any]:
     try:
         message = server.receive()
     except BlockingIOError:
         return []
-    assert message is not None
-    assert message["t"] == "preloaded", message
+    assert isinstance(message, Preloaded), message
     return [message]

@@ -14,6 +14,7 @@ import pytest
 from celery import Celery
 
 from celeryfleet.app import apply
+from celeryfleet.protocol import Hello, Pause, Poke, Ready
 from tests.fakes import eventually, forget_pools
 from tests.servers import redis_server
 from tests.services.worker.children import NODE, forked_worker, settings_of, worker
@@ -132,31 +133,31 @@ def trace(folder: Path) -> list[str]:
 
 def test_a_worker_says_hello_and_ready_and_beats(server: Path, folder: Path, producer: Celery) -> None:
     with worker(folder, settings_of(server, "web", "mail")) as (line, process):
-        assert line.first("hello")["pid"] == process.pid
-        assert "shop.add" in line.first("ready")["tasks"]
-        assert line.beat(consuming=True)["processed"] == 0
-        line.tell("poke", poke=7)
-        assert line.beat(poke=7)["active"] == 0
+        assert line.first(Hello).pid == process.pid
+        assert "shop.add" in line.first(Ready).tasks
+        assert line.beat(consuming=True).processed == 0
+        line.tell(Poke(7))
+        assert line.beat(poke=7).active == 0
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_only_what_failed_for_good_counts_as_failed(server: Path, folder: Path, producer: Celery, pool: str) -> None:
     with worker(folder, settings_of(server, "web", "mail"), pool) as (line, _):
-        line.first("ready")
+        line.first(Ready)
         for name in ("boom", "again", "ignored"):
             send(producer, name)
-        assert line.beat(processed=4, active=0)["failed"] == 1
+        assert line.beat(processed=4, active=0).failed == 1
 
 
 def test_a_killed_task_counts_once_by_its_time_limit_and_not_if_it_is_given_back(
     server: Path, folder: Path, producer: Celery
 ) -> None:
     with worker(folder, settings_of(server, "web", "mail")) as (line, _):
-        line.first("ready")
+        line.first(Ready)
         send(producer, "for_ever")
         line.beat(failed=1, active=0)
         send(producer, "dies_once")
-        assert line.beat(processed=3, active=0, reserved=0)["failed"] == 1
+        assert line.beat(processed=3, active=0, reserved=0).failed == 1
         send(producer, "boom")
         line.beat(failed=2)
 
@@ -165,15 +166,15 @@ def test_a_paused_queue_stays_paused_over_a_lost_connection_and_resumed_ones_com
     server: Path, folder: Path, producer: Celery
 ) -> None:
     with worker(folder, settings_of(server, "web", "mail")) as (line, _):
-        line.first("ready")
-        line.tell("pause", queues=["mail"])
-        line.tell("poke", poke=1)
-        assert line.beat(poke=1)["paused"] == ["mail"]
+        line.first(Ready)
+        line.tell(Pause(("mail",)))
+        line.tell(Poke(1))
+        assert line.beat(poke=1).paused == ("mail",)
         cut(producer, line)
         waiting = send(producer, "add", 1, 1, queue="mail")
         assert send(producer, "add", 2, 2, queue="web").get(timeout=20) == 4
         assert depth(producer, "mail") == 1
-        line.tell("resume", queues=["mail"])
+        line.tell(Pause(()))
         assert waiting.get(timeout=20) == 2
         cut(producer, line)
         assert send(producer, "add", 3, 3, queue="mail").get(timeout=20) == 6
@@ -186,7 +187,7 @@ def cut(app: Celery, line: Any) -> None:
         connection.default_channel.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     hang_up(app)
     apply(app, {})
-    eventually(lambda: any(beat.get("connecting") for beat in line.hear()[before:]))
+    eventually(lambda: any(getattr(beat, "connecting", False) for beat in line.hear()[before:]))
     line.beat(consuming=True)
 
 
@@ -197,11 +198,11 @@ def depth(app: Celery, queue: str) -> int:
 
 def test_a_worker_starts_without_the_queues_that_are_paused(server: Path, folder: Path, producer: Celery) -> None:
     send(producer, "add", 1, 1, queue="mail")
-    with worker(folder, settings_of(server, "web", "mail"), paused=["mail"]) as (line, _):
-        line.first("ready")
+    with worker(folder, settings_of(server, "web", "mail"), paused=("mail",)) as (line, _):
+        line.first(Ready)
         assert send(producer, "add", 2, 2, queue="web").get(timeout=20) == 4
         assert depth(producer, "mail") == 1
-        assert line.beat(consuming=True)["paused"] == ["mail"]
+        assert line.beat(consuming=True).paused == ("mail",)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
@@ -209,7 +210,7 @@ def test_a_task_that_goes_on_over_a_lost_connection_is_not_done_twice(
     server: Path, folder: Path, producer: Celery, pool: str
 ) -> None:
     with worker(folder, settings_of(server, "web", "mail", worker_prefetch_multiplier=4), pool) as (line, _):
-        line.first("ready")
+        line.first(Ready)
         names = ["one", "two", "three", "four"]
         for name in names:
             send(producer, "until", name)
@@ -227,18 +228,18 @@ def test_a_task_that_is_given_back_after_its_connection_was_lost_is_done_again(
     server: Path, folder: Path, producer: Celery
 ) -> None:
     with worker(folder, settings_of(server, "web", "mail")) as (line, _):
-        line.first("ready")
+        line.first(Ready)
         send(producer, "dies_when_told")
         eventually(lambda: trace(folder))
         cut(producer, line)
         (folder / "die").touch()
         eventually(lambda: len(trace(folder)) == 2)
-        assert line.beat(active=0, reserved=0)["failed"] == 0
+        assert line.beat(active=0, reserved=0).failed == 0
 
 
 def test_a_worker_waits_for_a_broker_that_is_away_for_long(folder: Path) -> None:
     with redis_server() as path, worker(folder, settings_of(path, "web")) as (line, process):
-        line.first("ready")
+        line.first(Ready)
         os.kill(pid_of(path), signal.SIGSTOP)
         os.kill(pid_of(path), signal.SIGKILL)
         line.beat(connecting=True)
@@ -264,20 +265,20 @@ def test_nothing_of_the_worker_reaches_the_programs_that_a_task_starts(
     server: Path, folder: Path, producer: Celery
 ) -> None:
     with worker(folder, settings_of(server, "web", "mail")) as (line, _):
-        line.first("ready")
+        line.first(Ready)
         assert send(producer, "inherited").get(timeout=20) == []
 
 
 @pytest.mark.parametrize("run", [worker, forked_worker])
 def test_a_worker_has_our_redis_channel(server: Path, folder: Path, producer: Celery, run: Any) -> None:
     with run(folder, settings_of(server, "web", "mail"), "solo") as (line, _):
-        line.first("ready")
+        line.first(Ready)
         assert send(producer, "channel").get(timeout=20) == "celeryfleet.worker.redis_channel"
 
 
 def test_a_worker_stops_warmly_when_its_supervisor_hangs_up(server: Path, folder: Path, producer: Celery) -> None:
     with worker(folder, settings_of(server, "web", "mail")) as (line, process):
-        line.first("ready")
+        line.first(Ready)
         send(producer, "until", "flag")
         eventually(lambda: trace(folder))
         line.socket.close()
@@ -291,11 +292,12 @@ def test_a_supervisor_that_does_not_read_costs_no_memory(folder: Path) -> None:
     script = """
 import socket
 from celery import Celery
+from celeryfleet.protocol import Beat
 from celeryfleet.worker.heartbeat import Heartbeat
 ours, theirs = socket.socketpair()
 heart = Heartbeat(Celery(), theirs, 10.0)
 for number in range(30000):
-    heart.say({"t": "beat", "number": number})
+    heart.say(Beat(processed=number))
 print(len(heart._out))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
+from celeryfleet.protocol import App, Broken, LogFile, Preload, Preloaded
 from celeryfleet.supervise import process
-from celeryfleet.supervise.forkserver import ForkServer
+from celeryfleet.supervise.forkserver import ServerProcess
 from tests.fakes import eventually
 
 APP = "from celery import Celery\napp = Celery('shop')\n@app.task\ndef add(a, b): return a + b\n"
-Ask = Callable[..., dict[str, Any]]
+Ask = Callable[..., Any]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ForkServer]:
-    running = ForkServer.start(str(tmp_path / "early.log"))
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    running = ServerProcess.start(str(tmp_path / "early.log"))
     yield running
     running.close()
     process.tell(running.pid, signal.SIGKILL)
@@ -28,21 +29,14 @@ def server(tmp_path: Path) -> Iterator[ForkServer]:
 
 
 @pytest.fixture
-def ask(server: ForkServer, tmp_path: Path) -> Ask:
+def ask(server: ServerProcess, tmp_path: Path) -> Ask:
     """Have the server import an app; return what it reports."""
 
-    def imported(app: str = APP, **settings: Any) -> dict[str, Any]:
+    def imported(app: str = APP, **settings: Any) -> Preloaded | Broken:
         (tmp_path / "shop.py").write_text(app)
-        message = {
-            "app": "shop",
-            "django": "",
-            "folder": str(tmp_path),
-            "settings": {"broker_url": "redis+socket:///nowhere", **settings},
-            "settings_file": str(tmp_path / "settings.json"),
-            "env": {"FROM_ENV_FILE": "1"},
-            "log": {"path": str(tmp_path / "preload.log"), "max_size": 1_000_000, "max_files": 2},
-            "generation": 0,
-        }
+        whole = {"broker_url": "redis+socket:///nowhere", **settings}
+        named = App("shop", "", str(tmp_path), whole, str(tmp_path / "settings.json"))
+        message = Preload(named, {"FROM_ENV_FILE": "1"}, LogFile(str(tmp_path / "preload.log"), 1_000_000, 2))
         sent = server.send(message, [os.dup(0)])
         assert sent or eventually(server.flush)
         return heard(server)
@@ -50,7 +44,7 @@ def ask(server: ForkServer, tmp_path: Path) -> Ask:
     return imported
 
 
-def heard(server: ForkServer) -> dict[str, Any]:
+def heard(server: ServerProcess) -> Preloaded | Broken:
     def received() -> list[Any]:
         try:
             return [server.receive()]
@@ -58,13 +52,13 @@ def heard(server: ForkServer) -> dict[str, Any]:
             return []
 
     (message,) = eventually(received)
-    assert message is not None
-    return dict(message)
+    assert isinstance(message, Preloaded | Broken)
+    return message
 
 
 def test_it_reports_the_tasks_of_an_app_that_may_be_forked(ask: Ask) -> None:
     report = ask()
-    assert (report["t"], report["unsafe"], report["tasks"]) == ("preloaded", "", ["shop.add"])
+    assert (report.unsafe, report.tasks) == ("", ("shop.add",))
 
 
 def test_settings_of_any_size_reach_it_and_so_does_what_it_reports(ask: Ask) -> None:
@@ -73,8 +67,8 @@ def test_settings_of_any_size_reach_it_and_so_does_what_it_reports(ask: Ask) -> 
     routes = [{"glob": f"shop.some.package.of.tasks.{n}.*", "options": {"queue": names[n % 500]}} for n in range(4000)]
     many = "\nfor n in range(10000): app.task(name=f'shop.some.package.of.tasks.number.{n}')(add.run)\n"
     report = ask(APP + many, task_queues=queues, task_routes=routes)
-    assert report["t"] == "preloaded", report
-    assert len(report["tasks"]) == 10_001
+    assert isinstance(report, Preloaded), report
+    assert len(report.tasks) == 10_001
 
 
 @pytest.mark.parametrize(
@@ -88,8 +82,8 @@ def test_settings_of_any_size_reach_it_and_so_does_what_it_reports(ask: Ask) -> 
 )
 def test_an_app_that_does_not_import_is_reported_with_its_reason(ask: Ask, app: str, reason: str) -> None:
     report = ask(app)
-    assert report["t"] == "broken"
-    assert reason in report["error"]
+    assert isinstance(report, Broken)
+    assert reason in report.error
 
 
 @pytest.mark.parametrize(
@@ -104,23 +98,23 @@ def test_an_app_that_does_not_import_is_reported_with_its_reason(ask: Ask, app: 
 )
 def test_an_app_that_must_not_be_forked_is_reported_with_the_reason(ask: Ask, code: str, reason: str) -> None:
     report = ask(APP + code)
-    assert reason in report["unsafe"]
+    assert reason in report.unsafe
 
 
 def test_it_imports_in_the_folder_of_the_fleet_with_its_environment(ask: Ask, tmp_path: Path) -> None:
     check = (
         f"import os\nassert os.getcwd() == {str(tmp_path)!r}, os.getcwd()\nassert os.environ['FROM_ENV_FILE'] == '1'\n"
     )
-    assert ask(APP + check)["t"] == "preloaded"
+    assert isinstance(ask(APP + check), Preloaded)
 
 
 def test_an_app_that_prints_much_and_reads_its_input_neither_blocks_nor_is_lost(ask: Ask, tmp_path: Path) -> None:
     report = ask(APP + "import sys\nprint('x' * 300_000)\nassert sys.stdin.read() == ''\n")
-    assert report["t"] == "preloaded", report
+    assert isinstance(report, Preloaded), report
     assert (tmp_path / "preload.log").stat().st_size > 300_000
 
 
 def test_it_ends_when_the_supervisor_hangs_up(tmp_path: Path) -> None:
-    server = ForkServer.start(str(tmp_path / "early.log"))
+    server = ServerProcess.start(str(tmp_path / "early.log"))
     server.close()
     assert os.waitstatus_to_exitcode(os.waitpid(server.pid, 0)[1]) == 0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from celeryfleet.protocol import Ready
 from tests.fakes import eventually
 from tests.servers import redis_server
 from tests.services.worker.children import forked_worker, settings_of, worker
@@ -107,13 +108,13 @@ def _plain(folder: Path, settings: dict[str, object]) -> None:
 
 def _exec(folder: Path, settings: dict[str, object]) -> None:
     with worker(folder, settings, concurrency=1) as (line, process):
-        line.first("ready")
+        line.first(Ready)
         process.terminate()
         assert process.wait(20) == 0
 
 
 def _fork(folder: Path, settings: dict[str, object]) -> None:
     with forked_worker(folder, settings, concurrency=1) as (line, pid):
-        line.first("ready")
+        line.first(Ready)
         os.kill(pid, signal.SIGTERM)
         assert os.waitpid(pid, 0)[1] == 0

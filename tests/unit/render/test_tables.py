@@ -2,20 +2,16 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from celeryfleet.cli.report import down, report
+from celeryfleet.cli.lean import without_broker
+from celeryfleet.protocol import BrokerStatus, LastExit, QueueStatus, Status, SupervisorStatus
 from celeryfleet.render import tables as table
 from celeryfleet.render.paint import screen
 from celeryfleet.text import clean, columns
-
-if TYPE_CHECKING:
-    from celeryfleet.cli.report import Report
-from tests.unit.cli.test_report import pool, reply, worker
+from tests.unit.shown import pool, queue, reply, worker
 
 NOW = 1_700_000_000.0
 TRACE = (
@@ -25,10 +21,10 @@ TRACE = (
 )
 
 
-def shop() -> Report:
+def shop() -> Status:
     """Make a fleet with a healthy pool, and one that is not."""
-    killed = {"code": -9, "signal": "SIGKILL", "at": NOW - 100, "reason": "killed by SIGKILL", "log": list(TRACE)}
-    broken = {"code": 1, "signal": None, "at": NOW - 7, "reason": "exit code 1", "log": ["before", "OSError: no disk"]}
+    killed = LastExit(-9, "SIGKILL", NOW - 100, "killed by SIGKILL", TRACE)
+    broken = LastExit(1, None, NOW - 7, "exit code 1", ("before", "OSError: no disk"))
     gone: dict[str, Any] = {"pid": None, "rss_bytes": None, "uptime_s": 0.0}
     web = pool(
         "web",
@@ -41,21 +37,24 @@ def shop() -> Report:
         2,
         worker("video-1", "backoff", restarts=3, cause="exit code 1; back in 4 s", last_exit=broken, **gone),
         worker("video-2", "failed", restarts=5, cause="5 deaths in 5m", last_exit=killed, **gone),
+        queues=("video",),
+        kind="threads",
+        concurrency=16,
     )
-    video |= {"queues": ["video"], "kind": "threads", "concurrency": 16}
     reason = "importing the app starts a thread (metrics), which a fork would lose"
-    note = f"Workers are started one by one, not forked: {reason}."
-    status = reply(web, video, state="degraded", notes=(note,))
-    status["supervisor"]["uptime_s"] = 4000.0
-    names = {"default": (None, 2), "mail": (30.0, 2), "video": (None, 0), "low": (None, 0)}
-    status["queues"] = [{"name": n, "max_age": age, "consumers": count} for n, (age, count) in names.items()]
-    depths: dict[str, dict[str, Any]] = {
-        "default": {"ready": 0, "unacked": 0, "oldest_age_s": None},
-        "mail": {"ready": 1234, "unacked": 8, "oldest_age_s": 101.2},
-        "video": {"ready": 7, "unacked": 0, "oldest_age_s": 3700.0},
-        "low": {"ready": 3, "unacked": 0, "oldest_age_s": None},
-    }
-    return report(status, depths)
+    return reply(
+        web,
+        video,
+        state="degraded",
+        notes=(f"Workers are started one by one, not forked: {reason}.",),
+        supervisor=SupervisorStatus(1, 4000.0),
+        queues=(
+            queue("default", ready=0, consumers=2),
+            queue("mail", ready=1234, unacked=8, oldest_age_s=101.2, max_age=30.0, consumers=2),
+            queue("video", ready=7, oldest_age_s=3700.0),
+            queue("low", ready=3),
+        ),
+    )
 
 
 EIGHTY = """\
@@ -129,7 +128,7 @@ def test_status_shows_what_runs_what_waits_and_what_to_do(width: int, expected: 
 
 
 def test_a_fleet_that_is_well_takes_few_lines_and_gives_no_advice() -> None:
-    found = report(reply(pool("web", 1, worker("web-1"))), {"mail": {"ready": 0, "unacked": 1, "oldest_age_s": None}})
+    found = reply(pool("web", 1, worker("web-1")), queues=(queue("mail", ready=0, unacked=1, consumers=2),))
     assert (
         table.status(found, NOW, False, 80)
         == """\
@@ -167,8 +166,8 @@ def test_colours_follow_the_states_and_do_not_move_the_columns() -> None:
 @pytest.mark.parametrize("name", ["web", "a-pool-whose-name-was-chosen-by-a-committee-of-its-users", "図書館の通知"])
 def test_no_line_is_wider_than_the_terminal(width: int, name: str) -> None:
     found = shop()
-    found["pools"][0] |= {"name": name, "workers": [worker(f"{name}-1", pid=4194304, processed=98765432)]}
-    found["queues"][0]["name"] = name
+    web = pool(name, 2, worker(f"{name}-1", pid=4194304, processed=98765432))
+    found = found.but(pools=(web, found.pools[1]), queues=(found.queues[0].but(name=name), *found.queues[1:]))
     for text in (table.status(found, NOW, False, width), table.ps(found, False, width)):
         long = [line for line in text.splitlines() if columns(line) > width]
         # below 60 columns numbers overflow rather than lie
@@ -178,23 +177,22 @@ def test_no_line_is_wider_than_the_terminal(width: int, name: str) -> None:
 def test_without_a_terminal_nothing_is_cut() -> None:
     name = "a-pool-whose-name-was-chosen-by-a-committee-of-its-users"
     found = shop()
-    found["pools"][0]["workers"][0]["name"] = name
+    found = found.but(pools=(pool("web", 1, worker(name)), found.pools[1]))
     assert name in table.status(found, NOW, False, 0)
     assert name in table.ps(found, False, 0)
 
 
 def test_many_workers_are_all_shown_and_aligned() -> None:
     workers = [worker(f"web-{number}", pid=number) for number in range(1, 121)]
-    text = table.status(report(reply(pool("web", 120, *workers)), None), NOW, False, 80)
+    text = table.status(reply(pool("web", 120, *workers)), NOW, False, 80)
     rows = [line for line in text.splitlines() if line.startswith("  ●")]
     assert len(rows) == 120
     assert len({len(row) for row in rows}) == 1
 
 
 def test_a_log_line_cannot_control_the_terminal() -> None:
-    found = shop()
-    found["pools"][1]["workers"][1]["last_exit"]["log"] = ["\x1b]0;title\x07\x1b[2Jwiped\r\ttab\x9b31m"]
-    text = table.status(found, NOW, False, 80)
+    said = LastExit(1, None, NOW, "exit code 1", ("\x1b]0;title\x07\x1b[2Jwiped\r\ttab\x9b31m",))
+    text = table.status(reply(pool("web", 1, worker("web-1", "failed", last_exit=said))), NOW, False, 80)
     assert "      │ wiped\\r    tab\\x9b31m\n" in text
     assert not any(char in text for char in "\x1b\r\x07\x9b")
 
@@ -202,21 +200,22 @@ def test_a_log_line_cannot_control_the_terminal() -> None:
 def test_a_cause_of_many_lines_takes_one_line_of_the_table() -> None:
     cause = 'the app "shop" fails to import: SyntaxError\n  File "shop.py", line 1\n    def ('
     broken = pool("web", 1, worker("web-1", "failed", cause=cause, pid=None, rss_bytes=None))
-    text = table.status(report(reply(broken, state="degraded"), {}), NOW, color=False, width=0)
+    text = table.status(reply(broken, state="degraded"), NOW, color=False, width=0)
     assert '      the app "shop" fails to import: SyntaxError\n' in text
     assert "�" not in text
 
 
 def test_a_fleet_that_is_down_says_how_to_start_it() -> None:
+    down = reply(state="down", supervisor=SupervisorStatus(), broker=BrokerStatus("", "down"), queues=())
     assert (
-        table.status(down("shop"), NOW, False, 80)
+        table.status(down, NOW, False, 80)
         == """\
 shop  ○ down
 
 → Nothing runs. Start the fleet: celeryfleet up -d --wait
 """
     )
-    assert table.ps(down("shop"), False, 80) == "shop is down\n"
+    assert table.ps(down, False, 80) == "shop is down\n"
 
 
 def test_ps_is_a_line_for_each_process() -> None:
@@ -233,36 +232,26 @@ video-2          -   failed         -        -   video
     )
 
 
-def hints(found: Report, *queues: dict[str, Any]) -> list[str]:
-    for queue in queues:
-        found["queues"].append({"unacked": 0, "oldest_age_s": None, "max_age": None, "consumers": 0, **queue})
-    return list(table.hints(found))
-
-
-def well() -> Report:
-    found = report(reply(pool("web", 1, worker("web-1")), pool("low", 0)), None)
-    found["pools"][1]["queues"] = ["low"]
-    found["queues"] = []
-    return found
+def hints(*queues: QueueStatus, **changes: Any) -> list[str]:
+    pools = (pool("web", 1, worker("web-1")), pool("low", 0, queues=("low",)))
+    return list(table.hints(reply(*pools, queues=queues, **changes)))
 
 
 def test_each_thing_that_is_wrong_has_its_hint() -> None:
-    assert hints(well()) == []
-    assert hints(well(), {"name": "mail", "ready": 1}) == ["mail has messages, and no worker that reads it is ready."]
-    assert hints(well(), {"name": "low", "ready": 1}) == ["low waits for a worker: celeryfleet scale low=1"]
-    assert hints(well(), {"name": "lost", "ready": 1}) == [
+    assert hints() == []
+    assert hints(queue("mail", ready=1)) == ["mail has messages, and no worker that reads it is ready."]
+    assert hints(queue("low", ready=1)) == ["low waits for a worker: celeryfleet scale low=1"]
+    assert hints(queue("lost", ready=1)) == [
         "No pool reads lost: name it in a pool's queues in fleet.yaml, then celeryfleet up"
     ]
-    assert hints(well() | {"paused": ["mail"]}, {"name": "mail", "ready": 1}) == [
-        "mail is paused. Go on: celeryfleet resume mail"
-    ]
-    assert hints(well(), {"name": "mail", "ready": 0}) == []
-    late = {"name": "mail", "ready": 1, "consumers": 1, "oldest_age_s": 31.0, "max_age": 30.0}
-    assert hints(well(), late) == [
+    assert hints(queue("mail", ready=1), paused=("mail",)) == ["mail is paused. Go on: celeryfleet resume mail"]
+    assert hints(queue("mail", ready=0)) == []
+    late = queue("mail", ready=1, consumers=1, oldest_age_s=31.0, max_age=30.0)
+    assert hints(late) == [
         "The oldest message of mail waits 31s, longer than max_age 30s. More workers: celeryfleet scale web=2"
     ]
-    assert hints(well(), late | {"oldest_age_s": 30.0}) == []
-    assert hints(report(reply(), None, "host:6379: no answer within 2 s")) == [
+    assert hints(late.but(oldest_age_s=30.0)) == []
+    assert list(table.hints(without_broker(reply(), "host:6379: no answer within 2 s"))) == [
         "The broker cannot be reached: host:6379: no answer within 2 s."
     ]
 
@@ -275,22 +264,3 @@ def test_a_terminal_is_coloured_and_a_file_is_not() -> None:
         assert not screen(terminal, {"TERM": "dumb"})[0]
         assert screen(terminal, {"COLUMNS": "99"})[1] == 99
     assert screen(io.StringIO(), {}) == (False, 0)
-
-
-def test_the_lean_path_imports_nothing_heavy() -> None:
-    code = "import sys, celeryfleet.render.tables, celeryfleet.cli.report, celeryfleet.depths; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    heavy = {
-        "rich",
-        "redis",
-        "celery",
-        "pydantic",
-        "yaml",
-        "typer",
-        "dataclasses",
-        "inspect",
-        "asyncio",
-        "ssl",
-        "logging",
-    }
-    assert heavy.isdisjoint(loaded)

@@ -5,22 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from celeryfleet.plan.values import BrokerPlan, Health, Plan, PoolPlan, RestartPolicy
+from celeryfleet.protocol import Beat, Hello, LastExit, Ready
 from celeryfleet.supervise.decide.actions import Action, Finish, Spawn
 from celeryfleet.supervise.decide.apply import apply
 from celeryfleet.supervise.decide.decide import decide
 from celeryfleet.supervise.decide.events import (
-    Beaten,
     BrokerExited,
     BrokerUp,
     Did,
     Event,
     Exited,
-    Hello,
-    Ready,
-    ServerExited,
-    ServerReady,
+    ForkServerExited,
+    ForkServerReady,
+    Heard,
 )
-from celeryfleet.supervise.decide.state import Beat, FleetState, LastExit, Status, Worker
+from celeryfleet.supervise.decide.state import FleetState, Status, Worker
 from celeryfleet.supervise.decide.target import Target
 
 
@@ -101,7 +100,7 @@ class World:
         """Have the consequences of an action that are certain."""
         if isinstance(action, Spawn):
             self._pid += 1
-            self.state = apply(self.state, Hello(action.name, self._pid), self.now)
+            self.state = apply(self.state, Heard(action.name, Hello(self._pid)), self.now)
         if isinstance(action, Finish):
             self.finished = True
 
@@ -140,15 +139,15 @@ class World:
         """Let these workers, or all that start, become ready."""
         starting = [w.name for w in self.state.workers.values() if w.status is Status.STARTING]
         for name in names or starting:
-            self.happen(Ready(name), Beaten(name, Beat(consuming=True)))
+            self.happen(Heard(name, Ready(())), Heard(name, Beat(consuming=True)))
 
     def beat(self, name: str = "web-1", **fields: object) -> None:
         """Let a worker give a sign of life."""
-        self.happen(Beaten(name, Beat(**{"consuming": True, **fields})))  # type: ignore[arg-type]
+        self.happen(Heard(name, Beat(**{"consuming": True, **fields})))  # type: ignore[arg-type]
 
     def die(self, name: str = "web-1", code: int = -9) -> None:
         """Let a worker's process end."""
-        self.happen(Exited(name, LastExit(code, 0.0, "it was killed by SIGKILL" if code < 0 else f"code {code}")))
+        self.happen(Exited(name, LastExit(code, None, 0.0, "it was killed by SIGKILL" if code < 0 else f"code {code}")))
 
     def broker_up(self) -> None:
         """Let the embedded broker answer."""
@@ -160,8 +159,8 @@ class World:
 
     def server_up(self, unfit: str = "") -> None:
         """Let the fork server report that the app is imported."""
-        self.happen(ServerReady(self.target.plan.generation, unfit))
+        self.happen(ForkServerReady(self.target.plan.generation, unfit))
 
     def server_dies(self) -> None:
         """Let the fork server end."""
-        self.happen(ServerExited("it was killed by SIGKILL"))
+        self.happen(ForkServerExited("it was killed by SIGKILL"))

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.protocol import Attach, Done, GetTasks, Restart, Scale, Stop, Tasks, Wait
+from celeryfleet.records import Record
 from celeryfleet.supervise.control_client import Client, NotRunningError
-from celeryfleet.supervise.control_server import Server
+from celeryfleet.supervise.control_server import ControlServer
 from tests.fakes import eventually
+
+Asked = Restart | Stop | Scale | Attach | Wait
 
 
 class Service:
@@ -25,26 +30,30 @@ class Service:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.asked: list[dict[str, Any]] = []
+        self.asked: list[Record] = []
         self.troubles: list[str] = []
         self._loop = asyncio.new_event_loop()
-        self._server = Server(self.handle, lambda what, error: self.troubles.append(f"{what}: {error!r}"))
+        self._server = ControlServer(Asked, self.handle, lambda what, error: self.troubles.append(f"{what}: {error!r}"))
         self._stop = asyncio.Event()
         self._listening = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._run()])
         self._thread.start()
         assert self._listening.wait(20)
 
-    async def handle(self, message: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(message)
-        match message["do"]:
-            case "echo":
-                return {"echo": message["text"]}
-            case "refuse":
+    async def handle(self, request: Any, at_end: list[Callable[[], None]]) -> Record:
+        self.asked.append(request)
+        match request:
+            case Restart(pools):
+                return Tasks(pools)
+            case Stop():
                 raise FleetError("that is not possible.", hint="Ask for something else.", code=Exit.NOT_READY)
-            case "wait":
+            case Scale(replicas):
+                replicas["a bug"]
+            case Attach():
+                at_end.append(lambda: self.asked.append(Done()))
+            case Wait():
                 await asyncio.Event().wait()
-        return {}
+        return Done()
 
     async def _run(self) -> None:
         listener = await self._server.listen(str(self.path))
@@ -81,10 +90,15 @@ def plain(service: Service) -> socket.socket:
     return sock
 
 
+def echo(client: Client, text: str) -> str:
+    (found,) = client.ask(Restart((text,)), Tasks).names
+    return found
+
+
 def test_a_request_is_answered_and_the_connection_stays(service: Service) -> None:
     with Client(str(service.path)) as client:
         for text in ("one", "zwölf", "x" * 300_000):
-            assert client.ask("echo", text=text)["echo"] == text
+            assert echo(client, text) == text
 
 
 def test_the_socket_is_for_its_owner_alone(service: Service) -> None:
@@ -94,17 +108,42 @@ def test_the_socket_is_for_its_owner_alone(service: Service) -> None:
 
 def test_an_error_arrives_with_its_hint_and_exit_code(service: Service) -> None:
     with Client(str(service.path)) as client, pytest.raises(FleetError) as caught:
-        client.ask("refuse")
+        client.do(Stop())
     assert str(caught.value) == "that is not possible. Ask for something else."
     assert caught.value.code is Exit.NOT_READY
 
 
-def test_a_request_that_lacks_something_is_refused_and_told(service: Service) -> None:
+def test_a_request_that_fails_is_refused_and_told(service: Service) -> None:
     with Client(str(service.path)) as client:
-        with pytest.raises(FleetError, match=r'could not do "echo": KeyError\(\'text\'\)'):
-            client.ask("echo")
-        assert client.ask("echo", text="still here")["echo"] == "still here"
-    assert service.troubles == ["the request \"echo\" failed: KeyError('text')"]
+        with pytest.raises(FleetError, match=r'could not do "scale": KeyError\(\'a bug\'\)'):
+            client.do(Scale({}))
+        assert echo(client, "still here") == "still here"
+    assert service.troubles == ["the request \"scale\" failed: KeyError('a bug')"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b'{"t":"restart","pools":"web"}', "'web' is no tuple"),
+        (b'{"t":"scale"}', "Scale lacks replicas"),
+        (b'{"t":"scale","replicas":{"web":true}}', "True is no int"),
+        (b'{"t":"wait","timeout":NaN}', "nan is no float"),
+        (b'{"t":"fly"}', "there is no message 'fly'"),
+        (b'{"t":["restart"]}', "there is no message ['restart']"),
+        (b"{}", "there is no message None"),
+    ],
+)
+def test_what_is_no_request_is_refused_and_reaches_nobody(service: Service, line: bytes, told: str) -> None:
+    with plain(service) as sock:
+        sock.sendall(line + b"\n")
+        assert f"the supervisor does not understand this: {told}." in json.loads(sock.recv(4096))["what"]
+    assert service.asked == []
+    assert service.troubles == []
+
+
+def test_a_client_of_another_version_is_told_what_to_do(service: Service) -> None:
+    with Client(str(service.path)) as client, pytest.raises(FleetError, match="`celeryfleet down`, then"):
+        client.ask(GetTasks(), Tasks)
 
 
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\xff\xfe\n", b"[1]\n", b"[" * 100_000 + b"\n", b"\n"])
@@ -113,29 +152,29 @@ def test_garbage_ends_its_own_connection_only(service: Service, garbage: bytes) 
         sock.sendall(garbage)
         with contextlib.suppress(ConnectionResetError):
             assert sock.recv(4096) == b"" or garbage == b"\n"
-        assert client.ask("echo", text="one")["echo"] == "one"
+        assert echo(client, "one") == "one"
     assert service.troubles == []
 
 
 def test_callers_that_hang_up_are_forgotten(service: Service) -> None:
-    for half in (b"", b'{"do": "ec', b'{"do":"echo","text":"x"}\n' * 50):
+    for half in (b"", b'{"t": "re', b'{"t":"restart","pools":["x"]}\n' * 50):
         with plain(service) as sock:
             sock.sendall(half)
     eventually(lambda: not service._server._writers)
     with Client(str(service.path)) as client:
-        assert client.ask("echo", text="one")["echo"] == "one"
+        assert echo(client, "one") == "one"
 
 
-def test_a_leash_is_felt_when_its_connection_ends(service: Service) -> None:
+def test_who_is_attached_is_missed_when_its_connection_ends(service: Service) -> None:
     with Client(str(service.path)) as client:
-        client.ask("leash")
-        assert [message["do"] for message in service.asked] == ["leash"]
-    eventually(lambda: [message["do"] for message in service.asked] == ["leash", "unleash"])
+        client.do(Attach())
+        assert service.asked == [Attach()]
+    eventually(lambda: service.asked == [Attach(), Done()])
 
 
 def test_a_caller_that_never_reads_does_not_keep_the_supervisor_from_ending(service: Service) -> None:
     sock = plain(service)
-    sock.sendall(b'{"do":"echo","text":"' + b"x" * 5_000_000 + b'"}\n')
+    sock.sendall(b'{"t":"restart","pools":["' + b"x" * 5_000_000 + b'"]}\n')
     eventually(lambda: service.asked)
     with sock:
         service.stop()
@@ -144,10 +183,10 @@ def test_a_caller_that_never_reads_does_not_keep_the_supervisor_from_ending(serv
 
 def test_who_waits_for_the_end_learns_of_it(service: Service) -> None:
     with Client(str(service.path)) as client:
-        client.ask("echo", text="one")
+        echo(client, "one")
         threading.Thread(target=stop_when_asked, args=[service]).start()
         with pytest.raises(NotRunningError):
-            client.ask("wait")
+            client.do(Wait())
     service.stop = lambda: None  # type: ignore[method-assign]
     eventually(lambda: service._loop.is_closed())
 
@@ -177,4 +216,4 @@ def test_something_else_on_the_socket_is_an_error_not_a_traceback(tmp_path: Path
             with other:
                 other.sendall(b"-ERR unknown command\r\n")
                 with pytest.raises(FleetError, match="no supervisor"):
-                    client.ask("status")
+                    client.ask(GetTasks(), Tasks)

@@ -25,7 +25,7 @@ def child() -> Iterator[int]:
 
 def fleet(pid: int | None, **changes: object) -> FleetState:
     worker = Worker("web-1", "web", "web-1@shop", Status.READY, pid=pid, grace=7.0, **changes)  # type: ignore[arg-type]
-    return FleetState(workers={"web-1": worker}, bereft=frozenset({"old-1@shop"}))
+    return FleetState(workers={"web-1": worker}, dead_nodes=frozenset({"old-1@shop"}))
 
 
 def test_what_still_runs_is_known_again(tmp_path: Path, child: int) -> None:
@@ -34,13 +34,13 @@ def test_what_still_runs_is_known_again(tmp_path: Path, child: int) -> None:
     again = Leftovers(file)
     found = {name: (old.pid, old.pool, old.node, old.grace) for name, old in again.alive()}
     assert found == {"web-1": (child, "web", "web-1@shop", 7.0), "broker": (os.getpid(), "", "", 0.0)}
-    assert again.bereave(FleetState()).bereft == {"web-1@shop", "old-1@shop"}
+    assert again.nodes == {"web-1@shop", "old-1@shop"}
 
 
 def test_messages_that_are_being_brought_back_are_not_forgotten(tmp_path: Path, child: int) -> None:
     file = tmp_path / "pids.json"
     Leftovers(file).remember(fleet(child, restoring=frozenset({"gone-1@shop"})), {})
-    assert "gone-1@shop" in Leftovers(file).bereave(FleetState()).bereft
+    assert "gone-1@shop" in Leftovers(file).nodes
 
 
 def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(tmp_path: Path, child: int) -> None:
@@ -67,7 +67,7 @@ def test_after_a_restart_of_the_machine_pids_mean_nothing_and_nodes_still_do(tmp
     file.write_text(json.dumps(json.loads(file.read_text()) | {"boot": "another"}))
     again = Leftovers(file)
     assert list(again.alive()) == []
-    assert "web-1@shop" in again.bereave(FleetState()).bereft
+    assert "web-1@shop" in again.nodes
 
 
 @pytest.mark.parametrize(

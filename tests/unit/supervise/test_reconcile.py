@@ -7,16 +7,9 @@ from dataclasses import replace
 import pytest
 
 from celeryfleet.plan.values import RestartPolicy
-from celeryfleet.supervise.decide.decide import settled
-from celeryfleet.supervise.decide.events import (
-    Leftover,
-    PauseAsked,
-    Ready,
-    RestartAsked,
-    RetryAsked,
-    ServerBroken,
-    StopAsked,
-)
+from celeryfleet.protocol import Pause, Ready, Restart, Stop
+from celeryfleet.supervise.decide.events import ForkServerBroken, Heard, Leftover, RetryAsked
+from celeryfleet.supervise.decide.readiness import readiness
 from celeryfleet.supervise.decide.state import Status
 from celeryfleet.supervise.decide.timing import delay
 from tests.unit.supervise.histories import World, plan, pool
@@ -68,15 +61,15 @@ def test_preload_true_forks_even_an_app_that_leaves_things_behind() -> None:
 
 def test_an_app_that_does_not_import_fails_its_workers_with_the_reason() -> None:
     world = World(plan(pool(fork=True)))
-    world.happen(ServerBroken("ModuleNotFoundError: No module named 'shop'"))
+    world.happen(ForkServerBroken("ModuleNotFoundError: No module named 'shop'"))
     assert world.status() is Status.FAILED
     assert "No module named 'shop'" in world.worker().cause
-    assert settled(world.target, world.state) is False
+    assert readiness(world.target, world.state).settled is False
 
 
 def test_another_try_imports_a_mended_app() -> None:
     world = World(plan(pool(fork=True)))
-    world.happen(ServerBroken("SyntaxError"))
+    world.happen(ForkServerBroken("SyntaxError"))
     world.told()
     world.happen(RetryAsked())
     world.server_up()
@@ -86,9 +79,9 @@ def test_another_try_imports_a_mended_app() -> None:
 def test_the_fleet_is_settled_only_when_all_wanted_are_ready() -> None:
     world = World(plan(pool("web", 2)))
     world.ready("web-1")
-    assert settled(world.target, world.state) is None
+    assert readiness(world.target, world.state).settled is None
     world.ready("web-2")
-    assert settled(world.target, world.state) is True
+    assert readiness(world.target, world.state).settled is True
 
 
 # --- Crashes ----------------------------------------------------------------------------------------------
@@ -148,7 +141,7 @@ def test_a_failed_worker_starts_again_when_its_definition_changes() -> None:
 def test_a_restart_request_wakes_failed_workers() -> None:
     world = ready_world(pool(restart=RestartPolicy(max_restarts=0)))
     world.die()
-    world.happen(RestartAsked(frozenset({"web"})))
+    world.happen(Restart(("web",)))
     assert world.status() is Status.STARTING
 
 
@@ -178,7 +171,7 @@ def test_a_worker_no_longer_wanted_is_stopped_warmly_and_then_forgotten() -> Non
 
 def test_a_warm_stop_turns_cold_after_the_grace_period_and_then_kills() -> None:
     world = ready_world()
-    world.happen(StopAsked())
+    world.happen(Stop())
     world.after(29)
     assert world.told() == ["stop web-1: the fleet stops"]
     world.after(1)
@@ -192,7 +185,7 @@ def test_all_pools_are_stopped_in_parallel_and_the_broker_last() -> None:
     world.broker_up()
     world.ready()
     world.told()
-    world.happen(StopAsked())
+    world.happen(Stop())
     assert world.told() == ["stop web-1: the fleet stops", "stop mail-1: the fleet stops"]
     world.die("web-1", 0)
     assert world.told() == []
@@ -204,16 +197,16 @@ def test_all_pools_are_stopped_in_parallel_and_the_broker_last() -> None:
 
 def test_a_second_stop_is_cold_at_once() -> None:
     world = ready_world()
-    world.happen(StopAsked())
+    world.happen(Stop())
     world.told()
-    world.happen(StopAsked(cold=True))
+    world.happen(Stop(cold=True))
     assert world.told() == ["stop web-1 cold: a cold stop was asked for"]
 
 
 def test_a_shorter_grace_applies_to_stops_under_way() -> None:
     world = ready_world()
-    world.happen(StopAsked())
-    world.happen(StopAsked(grace=2.0))
+    world.happen(Stop())
+    world.happen(Stop(grace=2.0))
     world.told()
     world.after(2)
     assert world.told() == ["stop web-1 cold: its grace period is over"]
@@ -222,7 +215,7 @@ def test_a_shorter_grace_applies_to_stops_under_way() -> None:
 def test_a_worker_that_dies_while_the_fleet_stops_is_not_restarted() -> None:
     world = ready_world(pool("web"), pool("mail"))
     world.die("web-1")
-    world.happen(StopAsked())
+    world.happen(Stop())
     world.told()
     world.die("web-1")
     world.die("mail-1", 0)
@@ -248,7 +241,7 @@ def test_the_same_plan_again_changes_nothing() -> None:
 
 def test_a_rolling_restart_replaces_one_worker_of_a_pool_at_a_time() -> None:
     world = ready_world(pool("web", 3))
-    world.happen(RestartAsked(frozenset({"web"}), rolling=True))
+    world.happen(Restart(("web",), rolling=True))
     replaced = []
     for _ in range(3):
         (told,) = world.told()
@@ -268,7 +261,7 @@ def test_a_reload_keeps_the_old_workers_when_the_new_code_does_not_import() -> N
     world.told()
     world.want(replace(plan(pool(fork=True)), generation=1))
     assert world.told() == ["start the fork server: the app is to be read anew"]
-    world.happen(ServerBroken("SyntaxError"))
+    world.happen(ForkServerBroken("SyntaxError"))
     assert world.told() == []
     assert world.status() is Status.READY
 
@@ -314,7 +307,7 @@ def test_a_worker_that_looks_for_the_broker_is_left_alone() -> None:
 
 def test_a_task_that_blocks_a_solo_worker_is_not_taken_for_a_hang() -> None:
     world = ready_world()
-    world.beat(active=1, blocks=True)
+    world.beat(active=1, loop_busy=True)
     world.after(100_000)
     assert world.told() == []
 
@@ -348,7 +341,7 @@ def test_a_broker_that_cannot_start_is_given_up_on_in_the_end() -> None:
         world.broker_dies()
         world.after(8)
     assert world.told()[-1].startswith("give up on the broker: it died 7 times")
-    assert settled(world.target, world.state) is False
+    assert readiness(world.target, world.state).settled is False
 
 
 def test_a_broker_that_had_been_up_is_never_given_up_on() -> None:
@@ -386,23 +379,23 @@ def test_messages_of_a_dead_worker_without_successor_are_brought_back_by_another
         "forget web-2: no longer wanted",
         "web-1 brings back the messages of web-2@fleet.host",
     ]
-    assert world.state.bereft == frozenset()
+    assert world.state.dead_nodes == frozenset()
 
 
 def test_paused_queues_are_left_alone_by_the_workers_that_read_them() -> None:
     world = ready_world(pool("web"), pool("mail"))
-    world.happen(PauseAsked(frozenset({"mail"})))
+    world.happen(Pause(("mail",)))
     assert world.told() == ["mail-1: pause mail"]
-    world.happen(PauseAsked(frozenset()))
+    world.happen(Pause(()))
     assert world.told() == ["mail-1: resume mail"]
 
 
 def test_a_replaced_worker_of_a_paused_queue_is_paused_too() -> None:
     world = ready_world()
-    world.happen(PauseAsked(frozenset({"web"})))
+    world.happen(Pause(("web",)))
     world.die()
     world.told()
-    world.happen(Ready("web-1"))
+    world.happen(Heard("web-1", Ready(())))
     assert world.told() == ["web-1: pause web"]
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from celeryfleet.plan.values import Plan
+from celeryfleet.protocol import Pause, Restart, Stop
 from celeryfleet.supervise.decide.actions import Action, Spawn
-from celeryfleet.supervise.decide.events import PauseAsked, RestartAsked, RetryAsked, ServerBroken, StopAsked
+from celeryfleet.supervise.decide.events import ForkServerBroken, RetryAsked
 from celeryfleet.supervise.decide.state import Phase, Status
 from tests.unit.supervise.histories import World, plan, pool
 
@@ -82,15 +83,15 @@ class FleetMachine(RuleBasedStateMachine):
     def the_broker_ends(self) -> None:
         self.world.broker_dies()
 
-    @precondition(lambda self: self.world.state.server.phase is Phase.STARTING)
+    @precondition(lambda self: self.world.state.fork_server.phase is Phase.STARTING)
     @rule(outcome=st.sampled_from(["fit", "unfit", "broken"]))
     def the_server_reports(self, outcome: str) -> None:
         if outcome == "broken":
-            self.world.happen(ServerBroken("SyntaxError"))
+            self.world.happen(ForkServerBroken("SyntaxError"))
         else:
             self.world.server_up("it starts a thread" if outcome == "unfit" else "")
 
-    @precondition(lambda self: self.world.state.server.phase in (Phase.STARTING, Phase.UP))
+    @precondition(lambda self: self.world.state.fork_server.phase in (Phase.STARTING, Phase.UP))
     @rule()
     def the_server_ends(self) -> None:
         self.world.server_dies()
@@ -106,7 +107,7 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(rolling=st.booleans())
     def a_restart_is_asked_for(self, rolling: bool) -> None:
         self.asked_for()
-        self.world.happen(RestartAsked(frozenset({"web", "mail"}), rolling))
+        self.world.happen(Restart(("web", "mail"), rolling))
 
     @rule()
     def another_try_is_asked_for(self) -> None:
@@ -115,11 +116,11 @@ class FleetMachine(RuleBasedStateMachine):
 
     @rule(queues=st.sets(st.sampled_from(["web", "mail"])))
     def queues_are_paused(self, queues: set[str]) -> None:
-        self.world.happen(PauseAsked(frozenset(queues)))
+        self.world.happen(Pause(tuple(queues)))
 
     @rule(cold=st.booleans())
     def a_stop_is_asked_for(self, cold: bool) -> None:
-        self.world.happen(StopAsked(cold=cold))
+        self.world.happen(Stop(cold=cold))
 
     @invariant()
     def no_worker_restarts_hotly(self) -> None:
@@ -140,7 +141,7 @@ class FleetMachine(RuleBasedStateMachine):
             on_its_way = (
                 world.wake_at is not None
                 or state.broker.phase in (Phase.STARTING, Phase.FAILED)
-                or (spec.fork and state.server.phase is Phase.STARTING)
+                or (spec.fork and state.fork_server.phase is Phase.STARTING)
             )
             assert on_its_way, f"{name} is wanted, not alive, and nothing is under way"
 

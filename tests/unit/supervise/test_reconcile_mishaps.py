@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from celeryfleet.supervise.decide.events import Overslept, Restored, StopAsked
+from celeryfleet.protocol import Restored, Stop
+from celeryfleet.supervise.decide.events import Heard, Overslept
 from celeryfleet.supervise.decide.state import Status
 from celeryfleet.supervise.decide.timing import START_SECONDS
-from celeryfleet.supervise.status import describe
+from celeryfleet.supervise.status import backlog
 from tests.unit.supervise.histories import World, plan, pool
 
 
@@ -27,7 +28,7 @@ def test_after_a_machine_stood_still_no_worker_counts_as_silent() -> None:
 
 def test_after_a_machine_stood_still_a_warm_stop_has_its_time_left() -> None:
     world = ready_world(1)
-    world.happen(StopAsked())
+    world.happen(Stop())
     world.after(10)
     world.told()
     world.now += 3600
@@ -69,10 +70,10 @@ def test_messages_whose_helper_dies_before_it_brought_them_back_are_given_to_ano
     world.die("mail-2")
     world.want(plan(pool("web", 2), pool("mail", 1)))
     assert "web-1 brings back the messages of mail-2@fleet.host" in world.told()
-    assert "unacked:mail-2@fleet.host" in describe(world.target, world.state, world.now, {})["unacked_keys"]
+    assert "unacked:mail-2@fleet.host" in backlog(world.target, world.state).unacked
     world.die("web-1")
     assert "web-2 brings back the messages of mail-2@fleet.host" in world.told()
-    world.happen(Restored("web-2", ("mail-2@fleet.host",)))
+    world.happen(Heard("web-2", Restored(("mail-2@fleet.host",))))
     world.die("web-2")
     assert not [line for line in world.told() if "mail-2" in line]
     assert world.status("mail-1") is Status.READY

@@ -6,10 +6,12 @@ import json
 from collections.abc import Collection
 
 from celeryfleet.plan.build import build
+from celeryfleet.protocol import QueueStatus
 from celeryfleet.render.graph.survey import survey, with_numbers
 from celeryfleet.render.graph.topology import Topology
 from tests import ROOT
 from tests.unit.plan.fleets import FACTS, fleet_of
+from tests.unit.shown import pool, reply
 
 DEMO = (ROOT / "fleet.yaml").read_text("utf-8")
 
@@ -92,13 +94,10 @@ def demo_live() -> Topology:
         "low": (7, 0, 3725.0, 0),
     }
     pools = {"datasource": (1, 1), "datahandling": (1, 2), "notification": (3, 3), "default": (1, 1), "low": (0, 1)}
-    report = {
-        "state": "degraded",
-        "paused": ["default"],
-        "queues": [
-            {"name": name, "ready": ready, "unacked": unacked, "oldest_age_s": oldest, "consumers": consumers}
-            for name, (ready, unacked, oldest, consumers) in queues.items()
-        ],
-        "pools": [{"name": name, "ready": ready, "want": want} for name, (ready, want) in pools.items()],
-    }
-    return with_numbers(topology(DEMO), report)
+    status = reply(
+        *(pool(name, want, ready=ready) for name, (ready, want) in pools.items()),
+        state="degraded",
+        paused=("default",),
+        queues=tuple(QueueStatus(name, *numbers) for name, numbers in queues.items()),
+    )
+    return with_numbers(topology(DEMO), status)

@@ -10,28 +10,24 @@ import os
 import socket
 import sys
 
-#: options before the command that take a value
-_WITH_VALUE = ("-f", "--file", "--env-file", "--profile")
-
 _prepared: socket.socket | None = None
 
 
-def prepare(argv: list[str], running: bool) -> None:
-    """Start a supervisor ahead if these words will need one."""
+def prepare() -> None:
+    """Start a supervisor that will be taken later."""
     global _prepared
-    if not running and _starts_a_fleet(argv):
-        _prepared = spawn()
+    _prepared = _spawn()
 
 
 def take() -> socket.socket:
-    """Return the socket to a supervisor that waits for its plan: the one started ahead, or a new one."""
+    """Return the socket to a supervisor that waits for its plan: the prepared one, or a new one. Raises OSError."""
     global _prepared
     found, _prepared = _prepared, None
-    return found or spawn()
+    return found or _spawn()
 
 
-def spawn() -> socket.socket:
-    """Start a supervisor in a session of its own; it outlives us, and nobody waits for it. Raises OSError."""
+def _spawn() -> socket.socket:
+    """Start a supervisor in a session of its own; it outlives us, and nobody waits for it."""
     ours, theirs = socket.socketpair()
     argv = [sys.executable, "-P", "-m", "celeryfleet.supervise", str(theirs.fileno())]
     with theirs:
@@ -39,13 +35,3 @@ def spawn() -> socket.socket:
         actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
         os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setsid=True)
     return ours
-
-
-def _starts_a_fleet(argv: list[str]) -> bool:
-    words = iter(argv)
-    for word in words:
-        if word in _WITH_VALUE:
-            next(words, None)
-        elif not word.startswith("-"):
-            return word == "up" and not {"--dry-run", "--help", "-h"} & set(words)
-    return False

@@ -1,0 +1,94 @@
+"""Whether a fleet is ready, and why it is not: one answer for `status`, `health` and whoever waits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from celeryfleet.plan.values import PoolPlan
+from celeryfleet.supervise.decide.state import FleetState, Phase, Status, Worker
+from celeryfleet.supervise.decide.target import Target
+
+#: workers that a reason names
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """How far a fleet, or one pool of it, is from what is wanted."""
+
+    #: ready, degraded, starting or stopping; ready as soon as all that is wanted works, whatever else still stops
+    state: str
+    #: why it is not ready; empty if it is
+    reason: str
+    #: True: it is ready, and nothing is left to do; False: it can't become so by itself; None: not yet
+    settled: bool | None
+
+
+def readiness(target: Target, state: FleetState, pool: str = "") -> Readiness:
+    """Say whether all that is wanted is ready, in the whole fleet or in one pool."""
+    if state.stopping:
+        return Readiness("stopping", f"{target.plan.fleet} is stopping", None)
+    specs = [spec for spec in target.specs.values() if pool in ("", spec.pool)]
+    wanted = [state.workers.get(spec.name) for spec in specs]
+    reasons = [*_broker(target, state), *_code(target, state)]
+    for found in target.pools.values():
+        if pool in ("", found.name):
+            reasons += _lack(target, state, found)
+    if not reasons:
+        follows = all(w and w.digest == spec.digest and not w.outdated for w, spec in zip(wanted, specs, strict=True))
+        surplus = any(worker.live for worker in state.workers.values() if worker.name not in target.specs)
+        return Readiness("ready", "", True if follows and not surplus else None)
+    failed = any(worker is not None and worker.status is Status.FAILED for worker in wanted)
+    stays = failed or state.broker.phase is Phase.FAILED or _cannot_follow(target, state)
+    begins = all(worker is None or worker.status is Status.READY or _is_fresh(worker) for worker in wanted)
+    starting = begins and not stays and not all(worker and worker.status is Status.READY for worker in wanted)
+    return Readiness("starting" if starting else "degraded", "; ".join(reasons), False if stays else None)
+
+
+def imported(target: Target, state: FleetState) -> bool | None:
+    """Tell whether the app is imported (True, too, where each worker does that by itself), can't be, or not yet."""
+    server = state.fork_server
+    if state.stopping or not target.forks:
+        return True
+    if server.generation != target.plan.generation:
+        return None
+    return {Phase.UP: True, Phase.UNFIT: True, Phase.BROKEN: False, Phase.FAILED: False}.get(server.phase)
+
+
+def _is_fresh(worker: Worker) -> bool:
+    return worker.status is Status.STARTING and worker.last_exit is None
+
+
+def _broker(target: Target, state: FleetState) -> Iterator[str]:
+    if not target.embeds or state.broker.phase is Phase.UP:
+        return
+    failed = state.broker.phase is Phase.FAILED
+    yield f"the broker does not start: {state.broker.error}" if failed else "the broker is not up yet"
+
+
+def _code(target: Target, state: FleetState) -> Iterator[str]:
+    if _cannot_follow(target, state):
+        yield f"workers go on with older code: {state.fork_server.error.partition(chr(10))[0]}"
+
+
+def _cannot_follow(target: Target, state: FleetState) -> bool:
+    """Tell whether workers of older code go on because the newer does not import."""
+    server = state.fork_server
+    if server.phase not in (Phase.BROKEN, Phase.FAILED) or server.generation != target.plan.generation:
+        return False
+    found = [(state.workers.get(name), spec) for name, spec in target.specs.items() if spec.fork]
+    return any(worker is not None and worker.live and worker.digest != spec.digest for worker, spec in found)
+
+
+def _lack(target: Target, state: FleetState, pool: PoolPlan) -> Iterator[str]:
+    """Say how many workers of a pool are not ready, and which."""
+    names = [spec.name for spec in target.specs.values() if spec.pool == pool.name]
+    others = [
+        f"{name} {worker.status if worker else Status.STARTING}"
+        for name in names
+        if (worker := state.workers.get(name)) is None or worker.status is not Status.READY
+    ]
+    if others:
+        more = f", and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        yield f"{pool.name}: {len(names) - len(others)} of {len(names)} ready ({', '.join(others[:_NAMED])}{more})"
