@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from celeryfleet.render.graph.labels import boxes, summary
+from celeryfleet.render.graph.labels import COLOURS, arrow, boxes, summary
 from celeryfleet.render.graph.topology import EdgeKind, Mood
 from celeryfleet.text import visible
 
@@ -14,16 +14,6 @@ if TYPE_CHECKING:
     from celeryfleet.render.graph.labels import Box
     from celeryfleet.render.graph.topology import Edge, Topology
 
-#: of what → fill and line
-_COLOURS = {
-    "source": ("#eef2ff", "#6366f1"),
-    "exchange": ("#faf5ff", "#a855f7"),
-    "queue": ("#ecfeff", "#0891b2"),
-    "pool": ("#f8fafc", "#64748b"),
-    Mood.WELL: ("#f0fdf4", "#16a34a"),
-    Mood.LATE: ("#fffbeb", "#d97706"),
-    Mood.BAD: ("#fef2f2", "#dc2626"),
-}
 #: of what → shape and style
 _SHAPES = {
     "source": ("box", "filled,rounded"),
@@ -31,7 +21,6 @@ _SHAPES = {
     "queue": ("cylinder", "filled"),
     "pool": ("box", "filled,rounded"),
 }
-_AMBER, _RED = "#d97706", "#dc2626"
 
 
 def dot(topology: Topology) -> str:
@@ -66,7 +55,7 @@ def _node(box: Box) -> str:
 
 
 def _colours(name: str) -> dict[str, str]:
-    fill, line = _COLOURS[name]
+    fill, line, _ = COLOURS[name]
     return {"fillcolor": fill, "color": line}
 
 
@@ -75,16 +64,13 @@ def _attributes(pairs: Mapping[str, str]) -> str:
 
 
 def _edge(edge: Edge) -> str:
-    pairs = {}
-    dead = edge.kind is EdgeKind.DEAD_LETTERS
-    words = f"dead letters {edge.label}".strip() if dead else edge.label
-    if words:
-        pairs["label"] = label([words])
-    if dead or edge.kind is EdgeKind.MAY_SEND or not edge.active:
+    words, dashed, colour = arrow(edge)
+    pairs = {"label": label([words])} if words else {}
+    if dashed:
         pairs["style"] = "dashed"
-    if edge.lost or dead:
-        pairs["color"] = quote(_RED if edge.lost else _AMBER)
-    if dead:
+    if colour:
+        pairs["color"] = quote(colour)
+    if edge.kind is EdgeKind.DEAD_LETTERS:
         pairs["constraint"] = "false"
     rest = ", ".join(f"{key}={value}" for key, value in pairs.items())
     return f"{quote(edge.source)} -> {quote(edge.target)}" + (f" [{rest}]" if rest else "")

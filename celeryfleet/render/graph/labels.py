@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from celeryfleet.render.graph.topology import Mood, SourceKind
+from celeryfleet.render.graph.topology import EdgeKind, Mood, SourceKind
 from celeryfleet.render.paint import AMBER, DIM, GREEN, RED
 from celeryfleet.text import age, counted, duration
 
 if TYPE_CHECKING:
-    from celeryfleet.render.graph.topology import PoolNode, QueueNode, Source, Topology
+    from celeryfleet.render.graph.topology import Edge, PoolNode, QueueNode, Source, Topology
     from celeryfleet.render.paint import Span
 
 MOODS = {Mood.PLAIN: DIM, Mood.WELL: GREEN, Mood.LATE: AMBER, Mood.BAD: RED}
@@ -101,11 +101,23 @@ def pool_details(node: PoolNode) -> list[Span]:
     return found
 
 
-# --- Boxes ------------------------------------------------------------------------------------------------
+# --- Boxes and arrows, for formats whose readers lay them out ---------------------------------------------
+
+
+#: of each kind of box, and of how it is → fill, line and text
+COLOURS = {
+    "source": ("#eef2ff", "#6366f1", "#1e1b4b"),
+    "exchange": ("#faf5ff", "#a855f7", "#3b0764"),
+    "queue": ("#ecfeff", "#0891b2", "#083344"),
+    "pool": ("#f8fafc", "#64748b", "#0f172a"),
+    Mood.WELL: ("#f0fdf4", "#16a34a", "#052e16"),
+    Mood.LATE: ("#fffbeb", "#d97706", "#451a03"),
+    Mood.BAD: ("#fef2f2", "#dc2626", "#450a0a"),
+}
 
 
 class Box(NamedTuple):
-    """A node, for the formats whose readers lay out boxes themselves."""
+    """A node."""
 
     id: str
     #: source, exchange, queue or pool
@@ -131,6 +143,14 @@ def boxes(topology: Topology) -> Iterator[Box]:
     for pool in topology.pools:
         lines = [pool.name, pool_size(pool), *(text for text, _ in pool_details(pool))]
         yield Box(pool.id, "pool", lines, pool.mood, not pool.active)
+
+
+def arrow(edge: Edge) -> tuple[str, bool, str]:
+    """Return the words on an arrow, whether it is dashed, and its colour, empty where it needs none of its own."""
+    dead = edge.kind is EdgeKind.DEAD_LETTERS
+    colour = COLOURS[Mood.BAD if edge.lost else Mood.LATE][1] if edge.lost or dead else ""
+    dashed = dead or edge.kind is EdgeKind.MAY_SEND or not edge.active
+    return f"dead letters {edge.label}".strip() if dead else edge.label, dashed, colour
 
 
 def _source(node: Source) -> list[str]:

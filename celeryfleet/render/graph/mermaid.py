@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from celeryfleet.render.graph.labels import boxes, summary
-from celeryfleet.render.graph.topology import EdgeKind, Mood
+from celeryfleet.render.graph.labels import COLOURS, arrow, boxes, summary
+from celeryfleet.render.graph.topology import Mood
 from celeryfleet.text import visible
 
 if TYPE_CHECKING:
-    from celeryfleet.render.graph.topology import Edge, Topology
+    from celeryfleet.render.graph.topology import Topology
 
 #: characters that mean nothing to Mermaid, Markdown or HTML within quotes
 _SAFE = frozenset(" -,/=…·×–→")
@@ -23,17 +23,6 @@ _SHAPES = {
     "queue": ("q", "[(", ")]"),
     "pool": ("p", "([", "])"),
 }
-_CLASSES = (
-    "classDef source fill:#eef2ff,stroke:#6366f1,color:#1e1b4b",
-    "classDef exchange fill:#faf5ff,stroke:#a855f7,color:#3b0764",
-    "classDef queue fill:#ecfeff,stroke:#0891b2,color:#083344",
-    "classDef pool fill:#f8fafc,stroke:#64748b,color:#0f172a",
-    "classDef well fill:#f0fdf4,stroke:#16a34a,color:#052e16",
-    "classDef late fill:#fffbeb,stroke:#d97706,color:#451a03,stroke-width:2px",
-    "classDef bad fill:#fef2f2,stroke:#dc2626,color:#450a0a,stroke-width:2px",
-    "classDef idle stroke-dasharray:5 4",
-)
-_AMBER, _RED = "#d97706", "#dc2626"
 
 
 def mermaid(topology: Topology) -> str:
@@ -54,19 +43,16 @@ def _lines(topology: Topology) -> Iterator[str]:
         yield f'  {name}{start}"{text}"{end}:::{box.kind if box.mood is Mood.PLAIN else box.mood}'
         if box.kind == "pool" and box.dashed:
             yield f"  class {name} idle"
-    for edge in topology.edges:
-        yield f"  {ids[edge.source]} {_arrow(edge)} {ids[edge.target]}"
-    for number, edge in enumerate(topology.edges):
-        if edge.lost or edge.kind is EdgeKind.DEAD_LETTERS:
-            yield f"  linkStyle {number} stroke:{_RED if edge.lost else _AMBER}"
-    yield from (f"  {line}" for line in _CLASSES)
-
-
-def _arrow(edge: Edge) -> str:
-    dotted = edge.kind in (EdgeKind.MAY_SEND, EdgeKind.DEAD_LETTERS) or not edge.active
-    arrow = "-.->" if dotted else "-->"
-    words = f"dead letters {edge.label}".strip() if edge.kind is EdgeKind.DEAD_LETTERS else edge.label
-    return f'{arrow}|"{escape(words)}"|' if words else arrow
+    arrows = [arrow(edge) for edge in topology.edges]
+    for edge, (words, dashed, _) in zip(topology.edges, arrows, strict=True):
+        drawn = "-.->" if dashed else "-->"
+        label = f'|"{escape(words)}"|' if words else ""
+        yield f"  {ids[edge.source]} {drawn}{label} {ids[edge.target]}"
+    yield from (f"  linkStyle {number} stroke:{colour}" for number, (_, _, colour) in enumerate(arrows) if colour)
+    for name, (fill, line, text) in COLOURS.items():
+        wide = ",stroke-width:2px" if name in (Mood.LATE, Mood.BAD) else ""
+        yield f"  classDef {name} fill:{fill},stroke:{line},color:{text}{wide}"
+    yield "  classDef idle stroke-dasharray:5 4"
 
 
 def escape(text: str) -> str:
