@@ -82,8 +82,8 @@ def page(word: str) -> str:
 
 
 def _write(verdict: Verdict, form: Form) -> None:
-    from celeryfleet.cli import findings
     from celeryfleet.lint import Level
+    from celeryfleet.render import findings
     from celeryfleet.render.paint import has_colour
 
     if verdict.note:

@@ -15,13 +15,13 @@ import pytest
 
 from celeryfleet.cli import launch
 from celeryfleet.cli.examine import server_facts, server_of
-from celeryfleet.cli.findings import as_github, as_text
 from celeryfleet.cli.session import Session
 from celeryfleet.client.broker import opened
 from celeryfleet.client.conflicts import found_on
 from celeryfleet.lint import Finding, Level, Server
 from celeryfleet.plan.build import build
 from celeryfleet.plan.values import Plan
+from celeryfleet.render.findings import as_github, as_text
 from celeryfleet.routing.queue import Queue
 from tests.machine_services import REDIS, Rabbit, need
 from tests.machine_services import rabbit as rabbit_server
