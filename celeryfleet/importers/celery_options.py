@@ -6,7 +6,9 @@ Nothing is run, and values stay as they are written, for they may hold `${VAR}`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -46,14 +48,18 @@ def _command(name: str) -> click.Command:
 
     older = [CeleryOption(spelling.split()) for spelling in _OLDER_VALUES]
     older += [CeleryOption(spelling.split(), is_flag=True) for spelling in _OLDER_FLAGS]
-    command: click.Command = CeleryCommand(
-        name, params=[*_celery().params, *_celery().commands[name].params, *(older if name == "worker" else ())]
-    )
+    params = [*_celery().params, *_celery().commands[name].params, *(older if name == "worker" else ())]
+    command: click.Command = CeleryCommand(name, params=params)
     return command
 
 
-def _parser(command: click.Command, **settings: Any) -> Any:
-    return command.make_parser(command.context_class(command, ignore_unknown_options=True, **settings))
+@cache
+def _parser(name: str) -> Any:
+    """Return click's parser of a command's options; without a name, of those before the command."""
+    command: click.Command = _command(name) if name else _celery()
+    settings: dict[str, Any] = {"token_normalize_func": _normal} if name else {"allow_interspersed_args": False}
+    context = command.context_class(command, ignore_unknown_options=True, resilient_parsing=not name, **settings)
+    return command.make_parser(context)
 
 
 @cache
@@ -76,7 +82,7 @@ def _normal(written: str) -> str:
 
 def split(words: Words) -> tuple[Words, str, Words]:
     """Cut celery's arguments at its command: those before it, the command, empty if there is none, those after it."""
-    rest = _parser(_celery(), allow_interspersed_args=False, resilient_parsing=True).parse_args(list(words))[1]
+    rest = _parser("").parse_args(list(words))[1]
     # Unknown options stand at the beginning of the rest.
     index = next((index for index, word in enumerate(rest) if word[:1] != "-"), len(rest))
     after = tuple(rest[index + 1 :])
@@ -102,7 +108,7 @@ def parse(words: Sequence[str], command: str = "worker") -> Parsed:
     found, left = Parsed(), _rejoined(words[:end])
     while True:
         try:
-            values, stray, _ = _parser(_command(command), token_normalize_func=_normal).parse_args(list(left))
+            values, stray, _ = _parser(command).parse_args(list(left))
             break
         except UsageError as error:
             found.problems.append(f"Celery refuses it: {error.message}")
@@ -128,13 +134,13 @@ def _rejoined(words: Sequence[str]) -> list[str]:
 
 
 def _unknown(stray: Sequence[str]) -> Iterator[str]:
-    rest = list(stray)
+    rest = deque(stray)
     while rest:
-        word = rest.pop(0)
+        word = rest.popleft()
         if word[:1] != "-" or word == "-":
             yield f"`{_veiled(word)}` belongs to no option"
             continue
-        value = rest.pop(0) if rest and rest[0][:1] != "-" and "=" not in word else ""
+        value = rest.popleft() if rest and rest[0][:1] != "-" and "=" not in word else ""
         yield f"`{_veiled(f'{word} {value}'.rstrip())}` is no option of `celery worker`"
 
 
@@ -178,8 +184,7 @@ def nodes(words: Sequence[str], known: Mapping[str, str], doubts: list[str]) -> 
     try:
         line.parse()
         line.values = _names(line.values, known, doubts)
-        numbers = re.findall(r"[0-9]+", ",".join([*line.namespaces, *line.values[: len(line.values) == 1]]))
-        if any(int(number) > _MOST_NODES for number in numbers):
+        if max(_numbers([*line.namespaces, *line.values]), default=0) > _MOST_NODES:
             raise ValueError(f"more than {_MOST_NODES} nodes are too many")
         _leave_out_others(line, doubts)
         found = list(multi.parse(line))
@@ -190,6 +195,13 @@ def nodes(words: Sequence[str], known: Mapping[str, str], doubts: list[str]) -> 
         (name.partition("@")[0], (*(part for option in options.items() for part in _written(*option)), *words[end:]))
         for name, options in found
     ]
+
+
+def _numbers(texts: Iterable[str]) -> Iterator[int]:
+    """Go through the numbers of `3`, `1-3` and `1,2`, as Celery's parser reads them."""
+    for part in re.split("[,-]", ",".join(texts)):
+        with suppress(ValueError):
+            yield int(part)
 
 
 def _leave_out_others(line: Any, doubts: list[str]) -> None:

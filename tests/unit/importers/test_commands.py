@@ -183,6 +183,12 @@ def test_an_option_becomes_a_key_of_the_pool(words: str, key: str, value: Any) -
         ("--without-mingle", "`--without-mingle`"),
         ("--frobnicate 3", "`--frobnicate 3` is no option"),
         ("stray", "`stray` belongs to no option"),
+        ("--events=x -c 4", "Celery refuses it: Option '--events' does not take a value."),
+        ("-c 4 -l", "Celery refuses it: Option '-l' requires an argument."),
+        ("-P eventlet worker", "`worker` belongs to no option"),
+        ("--max-tasks-per-child=-1", "max_tasks_per_child must be a whole number of at least 1"),
+        ("-c ${C:-many}", "concurrency must be a whole number"),
+        ("-P shop.pool:Mine", "pool must be prefork, threads, gevent, eventlet or solo"),
         ("-c many", "`-c many`: concurrency must be a whole number"),
         ("--autoscale=8,2", "concurrency: 2 and autoscale: {min: 1, max: 4}"),
         ("-Q $QUEUES", "`-Q ${QUEUES}`: the file does not tell what it holds"),
@@ -309,6 +315,23 @@ def test_an_unknown_number_of_nodes_is_one_and_said() -> None:
     assert list(result.pools) == ["celery1"]
     assert "`${N}`: the file does not tell what it holds" in said(result, Fate.CHANGED)
     assert len(of("celery multi start $N -A shop", N="4").pools["celery"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("999999999", "more than 1000 nodes are too many"),
+        ("1_000_000_000", "more than 1000 nodes are too many"),
+        ("3 -c:1-999999999 2", "more than 1000 nodes are too many"),
+        ("2 -Q:1-a b", "invalid literal for int()"),
+        ("a b -Q:1,9 x", "No node at index '9'"),
+    ],
+)
+def test_arguments_of_multi_that_celery_s_parser_would_fail_at_are_quoted(words: str, reason: str) -> None:
+    with pytest.raises(FleetError, match="no Celery worker was found") as caught:
+        of(f"celery multi start {words} -A shop")
+    assert "the arguments of `celery multi` cannot be read" in str(caught.value)
+    assert reason in str(caught.value)
 
 
 # --- Pools and their names --------------------------------------------------------------------------------

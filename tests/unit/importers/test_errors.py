@@ -63,6 +63,7 @@ def test_one_app_of_several_can_be_chosen() -> None:
             "It is read by `celeryfleet import supervisord FILE`",
         ),
         ("supervisord", "[unix_http_server]\n", "this is no configuration of supervisord"),
+        ("supervisord", "command=x\n", "this is no configuration of supervisord: File contains no section headers."),
     ],
 )
 def test_a_file_that_does_not_serve_is_refused_with_a_reason(kind: str, text: str, message: str) -> None:
