@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
+
+from celeryfleet.routing.routes import travelling, whole
 
 
 def celery_objects(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,24 +41,15 @@ def _route(item: Mapping[str, Any], queues: Sequence[Any]) -> Any:
         from celeryfleet.app.routers import UserRouter
 
         return UserRouter(item["router"], item.get("priority"))
-    options = dict(item["options"])
-    if "exchange" in options:
+    options, through = travelling(item)
+    if through is not None:
+        options["queue"] = _queue(asdict(through))
+    if "exchange" in item["options"]:
         # Celery declares queues, not exchanges: on Redis a send to an undeclared exchange is lost.
-        options["declare"] = [queue for queue in queues if queue.exchange.name == options["exchange"]]
-        if options["exchange_type"] != "direct":
-            options["queue"] = _through(options.pop("exchange"), options.pop("exchange_type"), options)
+        options["declare"] = [queue for queue in queues if queue.exchange.name == item["options"]["exchange"]]
     if "regex" in item:
-        from celeryfleet.routing.routes import whole
-
         return {re.compile(whole(item["regex"])): options}
     return {item.get("exact") or item["glob"]: options}
-
-
-def _through(exchange: str, kind: str, options: dict[str, Any]) -> Any:
-    """Return an exchange as a queue that nobody declares: as its name it would win over a queue that is asked for."""
-    from kombu.entity import Exchange, Queue
-
-    return Queue(exchange, Exchange(exchange, type=kind), routing_key=options.pop("routing_key", ""))
 
 
 def _beat_entry(entry: Mapping[str, Any]) -> dict[str, Any]:

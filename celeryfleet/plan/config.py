@@ -6,11 +6,12 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.fleetfile.variables import Variable, segments
 from celeryfleet.plan.secrets import MASK, is_secret, masked, masked_origin, secret_variables, shown
-from celeryfleet.routing.routes import whole
+from celeryfleet.routing.routes import travelling, whole
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
@@ -131,12 +132,8 @@ def _route(item: Mapping[str, Any]) -> str:
         priority = f", {item['priority']}" if "priority" in item else ""
         return f"_Router({_string(item['router'])}{priority})"
     pattern = f"re.compile({whole(item['regex'])!r})" if "regex" in item else _string(item.get("exact") or item["glob"])
-    said = dict(item["options"])
-    options = []
-    if said.get("exchange_type", "direct") != "direct":
-        exchange = f"Exchange({_string(said['exchange'])}, type={_string(said.pop('exchange_type'))})"
-        key = _string(said.pop("routing_key", ""))
-        options.append(f'"queue": Queue({_string(said.pop("exchange"))}, {exchange}, routing_key={key})')
+    said, through = travelling(item)
+    options = [] if through is None else [f'"queue": {_queue(asdict(through))}']
     options += [f"{_string(key)}: {_plain(value)}" for key, value in said.items()]
     if "exchange" in item["options"]:
         exchange = _string(item["options"]["exchange"])

@@ -166,7 +166,8 @@ def _first_match(
             why = f"the router {route.router} returned None"
             if found is not None:
                 priority = table.wire(found.get("priority"))
-                found = filled(found, items[0].get("priority"))
+                if priority is None and "priority" in items[0]:
+                    found["priority"] = items[0]["priority"]
         else:
             found, unasked = None, True
             why = f"the router {route.router} was not asked"
@@ -190,13 +191,6 @@ def _options_of(answer: Any, route: Route, where: str, task: str) -> dict[str, A
         return {"queue": answer}
     what = f'the router "{route.router}" returned {answer!r} for {task}.'
     raise FleetError(what, where, "A router returns the name of a queue, a mapping such as {'queue': 'mail'}, or None.")
-
-
-def filled(options: dict[str, Any], priority: int | None) -> dict[str, Any]:
-    """Return a router's options with a priority on the wire, where they should have one and do not."""
-    if priority is None or options.get("priority") is not None:
-        return options
-    return {**options, "priority": priority}
 
 
 def _mismatch(route: Route, task: str) -> str:

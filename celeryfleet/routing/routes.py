@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.table import LOWEST, Item, RoutingTable, wire
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet, Route
-    from celeryfleet.routing.queue import Queue
 
 #: how the built-in router is named in fleet.yaml
 NAMESPACE = ("celeryfleet.routers.namespace", "celeryfleet.routers:namespace")
@@ -55,6 +55,19 @@ def whole(regex: str) -> str:
     head = flags[0] if flags else ""
     end = "\n" if "x" in head else ""  # a comment in a verbose expression would swallow the parenthesis
     return rf"{head}(?:{regex[len(head) :]}{end})\Z"
+
+
+def travelling(item: Item) -> tuple[dict[str, Any], Queue | None]:
+    """Return the options that Celery gets for an item, and the queue that stands for its exchange; None: none does.
+
+    An exchange that is not direct travels as a queue that nobody declares: by its name Celery would let it go before
+    a queue that is asked for.
+    """
+    options = dict(item["options"])
+    if options.get("exchange_type", "direct") == "direct":
+        return options, None
+    exchange, kind = options.pop("exchange"), options.pop("exchange_type")
+    return options, Queue(exchange, exchange, kind, options.pop("routing_key", ""))
 
 
 # --- From routes to items ---------------------------------------------------------------------------------
