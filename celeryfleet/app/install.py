@@ -65,15 +65,15 @@ def installs(app: Celery) -> bool:
 
 def _declared(file: str | os.PathLike[str] | None) -> dict[str, Any]:
     from celeryfleet import machine
-    from celeryfleet.fleetfile import load as spec
+    from celeryfleet.fleetfile.load import find, read
     from celeryfleet.plan.build import build
 
     try:
-        path = Path(file) if file else spec.find(Path.cwd())
+        path = Path(file) if file else find(Path.cwd())
     except FleetError as error:
         what = error.problems[0].what
         raise FleetError(what, hint=f"Name it in {FILE_VARIABLE}, or as celeryfleet.install(app, file).") from None
-    fleet = spec.read(path, os.environ)
+    fleet = read(path, os.environ)
     return build(fleet, machine.facts(fleet)).settings
 
 
