@@ -62,8 +62,9 @@ def graph(
     """
     if as_json and form:
         raise FleetError("--json and --format exclude each other.", hint="--json is a format of its own.")
-    if output:
-        _refuse(output)
+    if output and output.exists():  # it may be somebody's work
+        what = f"{output} exists already, and is never overwritten."
+        raise FleetError(what, hint=f"Remove it, or write over it yourself: celeryfleet graph … > {output}")
     form = form or _form(output, as_json)
     topology = _topology(context.obj, live)
     if as_json:
@@ -117,13 +118,6 @@ def _drawn(form: Form, topology: Topology) -> str:
             return drawing.as_text(drawing.draw(topology))
 
 
-def _refuse(output: Path) -> None:
-    """A file that exists may be somebody's work."""
-    if output.exists():
-        what = f"{output} exists already, and is never overwritten."
-        raise FleetError(what, hint=f"Remove it, or write over it yourself: celeryfleet graph … > {output}")
-
-
 def _put(text: str, output: Path | None) -> None:
     """Write a document as UTF-8, whatever the terminal takes."""
     if output is None:
@@ -133,8 +127,6 @@ def _put(text: str, output: Path | None) -> None:
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        _refuse(output)
     except OSError as error:
         raise FleetError(f"{output} cannot be written: {error.strerror}.", code=Exit.FAILURE) from None
     print(f"wrote {output}", file=sys.stderr)
