@@ -1,4 +1,9 @@
-"""Three tiers: `unit` needs no service and answers in seconds, `services` talks to brokers, `e2e` runs fleets."""
+"""Three tiers, by what a test needs.
+
+`unit`: nothing but this process; answers in seconds.
+`services`: a broker, a database, or Celery in a process of its own.
+`e2e`: the command line, as a user has it, and whole fleets.
+"""
 
 from __future__ import annotations
 

@@ -93,14 +93,12 @@ def test_any_text(text: str) -> None:
 
 
 @given(_TOKENS)
-@settings(max_examples=300)
 def test_any_yaml_like_text(text: str) -> None:
     parsed(text)
     parsed(f"queues: {{a: }}\n{text}")
 
 
 @given(_FLEETS)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_any_value_under_any_key(data: Any) -> None:
     with suppress(yaml.YAMLError):
         parsed(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from celeryfleet.errors import Exit, FleetError
@@ -41,13 +41,11 @@ def fault(kind: str, text: str) -> str:
     return ""
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(FORMS)), st.sampled_from(STARTS), WORDS, st.sampled_from(VALUES))
 def test_odd_options_break_nothing(kind: str, start: str, words: str, value: str) -> None:
     assert not fault(kind, FORMS[kind].format(start, words, value))
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(FORMS)), st.text(max_size=200))
 @example("procfile", "\ue0007\ue000")  # it stands for a variable while the words are taken apart
 @example("procfile", "'sh -c ${A:-celery x}'")  # a script that is nothing but itself

@@ -153,5 +153,5 @@ class FleetMachine(RuleBasedStateMachine):
             assert world.wake_at is not None, "it waits for ever for something to end"
 
 
-FleetMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+FleetMachine.TestCase.settings = settings(stateful_step_count=40)
 TestFleetMachine = FleetMachine.TestCase

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from celeryfleet.plan.build import build
@@ -144,7 +144,6 @@ def _pool(lines: list[str], x: int, y: int) -> str:
     return lines[y][x + 1 :].lstrip(" ┌").split(" ")[0]
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(fleets())
 def test_the_line_out_of_a_queue_leads_to_the_pools_that_read_it(text: str) -> None:
     found = surveyed(text)
@@ -153,7 +152,6 @@ def test_the_line_out_of_a_queue_leads_to_the_pools_that_read_it(text: str) -> N
         assert Counter(readers(lines, queue.name)) == Counter([*queue.pools, *queue.idle_pools]), "\n".join(lines)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(fleets())
 def test_the_line_out_of_a_route_leads_to_its_queue_or_exchange(text: str) -> None:
     found = surveyed(text)
@@ -174,7 +172,6 @@ def test_the_line_out_of_a_route_leads_to_its_queue_or_exchange(text: str) -> No
 # --- Every format -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(fleets(dead_letters=True))
 def test_every_format_is_well_formed_and_whole(text: str) -> None:
     found = surveyed(text)
@@ -194,7 +191,6 @@ def test_every_format_is_well_formed_and_whole(text: str) -> None:
     assert svg_lines(svg(found)) == as_text(draw(found)).splitlines()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(fleets(), st.sampled_from([0, 30, 60, 80, 120]))
 def test_the_terminal_shows_every_queue_and_pool_once(text: str, width: int) -> None:
     found = surveyed(text)
@@ -211,7 +207,6 @@ def test_the_terminal_shows_every_queue_and_pool_once(text: str, width: int) -> 
 # --- What resolve says ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(fleets(dead_letters=True))
 def test_lines_lead_to_the_queues_that_resolve_names(text: str) -> None:
     fleet = fleet_of(text)

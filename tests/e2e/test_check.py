@@ -14,28 +14,12 @@ from typing import Any
 import pytest
 
 from celeryfleet.cli import launch
-from celeryfleet.cli.examine import server_facts, server_of
 from celeryfleet.cli.session import Session
 from celeryfleet.client.broker import opened
 from celeryfleet.client.conflicts import found_on
-from celeryfleet.lint import Finding, Level, Server
-from celeryfleet.plan.build import build
-from celeryfleet.plan.values import Plan
-from celeryfleet.render.findings import as_github, as_text
 from celeryfleet.routing.queue import Queue
-from tests.machine_services import REDIS, Rabbit, need
+from tests.machine_services import Rabbit
 from tests.machine_services import rabbit as rabbit_server
-from tests.servers import redis_server
-from tests.unit.plan.fleets import FACTS, fleet_of, fleet_text
-
-UNREAD = Finding(
-    "CF010",
-    "queue-unread",
-    Level.WARNING,
-    "fleet.yaml:3:5",
-    'no pool reads the queue "low": its tasks wait for ever.',
-    "Add it to the `queues` of a pool, or remove it.",
-)
 
 APP = """
 from celery import Celery
@@ -67,29 +51,6 @@ def check(folder: Path, *words: str, fleet: str = FLEET, app: str = APP, before:
 
 
 # --- For people -------------------------------------------------------------------------------------------
-
-
-def test_a_finding_is_one_line_and_its_remedy_another() -> None:
-    assert as_text(UNREAD, color=False, width=None) == (
-        'warning: fleet.yaml:3:5: no pool reads the queue "low": its tasks wait for ever. [CF010]\n'
-        "  Add it to the `queues` of a pool, or remove it."
-    )
-
-
-def test_a_terminal_gets_lines_that_fit_it() -> None:
-    assert as_text(UNREAD, color=False, width=60).splitlines() == [
-        'warning: fleet.yaml:3:5: no pool reads the queue "low": its',
-        "  tasks wait for ever. [CF010]",
-        "  Add it to the `queues` of a pool, or remove it.",
-    ]
-    assert as_text(UNREAD, color=True, width=60).startswith("\x1b[33mwarning:\x1b[0m fleet.yaml")
-
-
-def test_a_traceback_keeps_its_shape() -> None:
-    broken = Finding("CF000", "invalid", Level.ERROR, "", "it fails.", 'It fails here:\n  File "a.py"\n    x = 1')
-    assert as_text(broken, color=False, width=60) == (
-        'error: it fails. [CF000]\n  It fails here:\n    File "a.py"\n      x = 1'
-    )
 
 
 def test_warnings_are_results_and_what_is_said_of_them_is_not(tmp_path: Path) -> None:
@@ -194,20 +155,6 @@ def test_the_document_says_all_there_is_to_a_finding(tmp_path: Path) -> None:
     }
 
 
-def test_an_annotation_is_one_line_whatever_it_says() -> None:
-    found = Finding("CF010", "queue-unread", Level.INFO, "a,b/c:d.yaml:3:5", "100 % of\nit", "Do: this, that")
-    assert as_github(found, {}) == (
-        "::notice file=a%2Cb/c%3Ad.yaml,line=3,col=5,title=CF010 queue-unread::100 %25 of%0Ait%0ADo: this, that"
-    )
-
-
-def test_an_annotation_s_path_begins_at_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "deploy").mkdir()
-    monkeypatch.chdir(tmp_path / "deploy")
-    assert "file=deploy/fleet.yaml,line=3" in as_github(UNREAD, {"GITHUB_WORKSPACE": str(tmp_path)})
-    assert "file=fleet.yaml,line=3" in as_github(UNREAD, {})
-
-
 def test_two_forms_at_once_are_refused(tmp_path: Path) -> None:
     assert check(tmp_path, "--json", "--format", "github").returncode == 2
     assert check(tmp_path, "--json", "--format", "json").returncode == 0
@@ -265,38 +212,6 @@ def test_a_page_that_there_is_not_is_guessed(tmp_path: Path) -> None:
 
 
 # --- The broker -------------------------------------------------------------------------------------------
-
-
-def plan(url: str) -> Plan:
-    return build(fleet_of(fleet_text(broker=url)), FACTS)
-
-
-def test_a_redis_is_asked_for_its_limits() -> None:
-    server, note = server_facts(plan(need(REDIS)))
-    assert note == ""
-    assert server is not None
-    assert isinstance(server.max_clients, int)
-    assert server.policy
-
-
-def test_a_redis_that_forbids_to_be_asked_leaves_its_limits_unknown() -> None:
-    from celeryfleet.redis_client import connect
-
-    with redis_server() as path:
-        url = f"redis+socket://{path}?virtual_host=0"
-        with connect(url) as connection:
-            connection.call("ACL", "SETUSER", "default", "-info", "-config")
-        assert server_facts(plan(url)) == (Server(), "")
-
-
-def test_an_older_redis_tells_maxclients_in_its_configuration_alone() -> None:
-    assert server_of({"maxmemory": "0"}, [b"maxclients", b"128"]) == Server(128, 0, None)
-    assert server_of({"maxclients": "64", "maxmemory_policy": "noeviction"}, []) == Server(64, None, "noeviction")
-
-
-@pytest.mark.parametrize("url", ["amqp://h", "sentinel://h:26379", "embedded", "sqs://"])
-def test_a_broker_that_has_nothing_to_tell_is_not_asked(url: str) -> None:
-    assert server_facts(plan(url)) == (None, "")
 
 
 def test_a_broker_that_is_down_is_mentioned_once_and_no_failure(tmp_path: Path) -> None:
