@@ -43,7 +43,7 @@ def not_installed(case: Case) -> Iterator[Found]:
 @rule("CF051", "settings-replaced", "Settings of the app that the fleet replaces", Level.INFO, "app")
 def replaced(case: Case) -> Iterator[Found]:
     """Find settings of the app that have no effect."""
-    own = case.app.settings if case.app is not None else {}
+    own = case.own_settings
     names = [key for key in _FLEETS if key in own and not _same(own[key], case.plan.settings.get(key))]
     names += ["beat_schedule"] if own.get("beat_schedule") and case.plan.beat is not None else []
     if names:
@@ -68,8 +68,7 @@ def wire_priorities(case: Case) -> Iterator[Found]:
     if not case.on_redis:
         return
     hint = "Write `priority:` in a route instead: there 9 runs first on every broker."
-    settings = case.app.settings if case.app is not None else {}
-    default = case.plan.settings.get("task_default_priority", settings.get("task_default_priority"))
+    default = case.shared("task_default_priority")
     if default is not None:
         yield Found(
             case.where(("celery", "task_default_priority"), ("app",)),
@@ -89,7 +88,7 @@ def wire_priorities(case: Case) -> Iterator[Found]:
 @rule("CF053", "schedule-without-beat", "A schedule that nobody sends", Level.INFO, "app")
 def schedule_without_beat(case: Case) -> Iterator[Found]:
     """Find an app's own `beat_schedule` in a fleet without beat."""
-    schedule = case.app.settings.get("beat_schedule") if case.app is not None else None
+    schedule = case.own_settings.get("beat_schedule")
     if schedule and case.plan.beat is None:
         yield Found(
             case.where(("app",)),
@@ -122,8 +121,7 @@ def unregistered(case: Case) -> Iterator[Found]:
 @rule("CF055", "eager", "Tasks that run in their sender", Level.WARNING)
 def eager(case: Case) -> Iterator[Found]:
     """Find the setting that is meant for tests."""
-    settings = case.app.settings if case.app is not None else {}
-    if case.plan.settings.get("task_always_eager", settings.get("task_always_eager")):
+    if case.shared("task_always_eager"):
         yield Found(
             case.where(("celery", "task_always_eager"), ("app",)),
             "task_always_eager is on: whoever sends a task runs it on the spot, and no worker ever gets one.",

@@ -53,7 +53,6 @@ def short_visibility(case: Case) -> Iterator[Found]:
 
 def _late_tasks(case: Case) -> Iterator[Found]:
     """Find tasks that acknowledge late by their own code, or may run long by it."""
-    runs = case.app.runs if case.app is not None else {}
     for pool in case.plan.pools:
         timeout, limit, late = _visibility(case, pool), _limit(case, pool), case.setting(pool, "task_acks_late")
         if late and limit > timeout:  # said of the pool
@@ -61,7 +60,7 @@ def _late_tasks(case: Case) -> Iterator[Found]:
         may = {
             task: case.limited(task, "time_limit") or limit
             for task in case.run_by(pool)
-            if late or runs.get(task, {}).get("acks_late")
+            if late or case.runs.get(task, {}).get("acks_late")
         }
         long = {task: longest for task, longest in may.items() if longest > timeout}
         if not long:
@@ -97,7 +96,7 @@ def _delays(case: Case) -> Iterator[tuple[str, str, float]]:
         if isinstance(countdown, int | float):
             yield case.fleet.where("beat", "schedule", name, "options", "countdown"), f'the task of "{name}"', countdown
     retries: dict[float, list[str]] = {}
-    for task, conduct in case.app.runs.items() if case.app is not None else ():
+    for task, conduct in case.runs.items():
         delay = conduct.get("default_retry_delay")
         if isinstance(delay, int | float):
             retries.setdefault(delay, []).append(task)
@@ -149,7 +148,7 @@ def differing_lists(case: Case) -> Iterator[Found]:
     if not case.on_redis:
         return
     key = "broker_transport_options"
-    app = (case.app.settings.get(key) or {}) if case.app is not None else {}  # the fleet's are laid over these
+    app = case.own_settings.get(key) or {}  # the fleet's are laid over these
     read = {pool.name: _lists({**app, **(case.setting(pool, key) or {})}) for pool in case.plan.pools}
     writers = {"the fleet": _lists({**app, **case.plan.settings.get(key, {})})}
     if app and case.app is not None and not case.app.installs:

@@ -169,11 +169,10 @@ def _broker(case: Case) -> str:
 @rule("CF031", "grace-short", "A stop that cuts off a task which may run longer", Level.INFO)
 def short_grace(case: Case) -> Iterator[Found]:
     """Find pools whose tasks may run longer than a stop waits."""
-    runs = case.app.runs if case.app is not None else {}
     for pool in case.plan.pools:
         limit, late = case.setting(pool, "task_time_limit"), case.setting(pool, "task_acks_late")
         tasks = case.run_by(pool)
-        again = [] if late else [task for task in tasks if runs.get(task, {}).get("acks_late")]
+        again = [] if late else [task for task in tasks if case.runs.get(task, {}).get("acks_late")]
         if limit and limit > pool.grace:
             fate = "starts anew" if late else "is lost"
             fate += f", but {quoted(again)}, acknowledged late, {_starts(again)} anew" if again else ""

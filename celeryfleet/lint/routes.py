@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 def grouped(case: Case) -> Iterator[tuple[int, Route, tuple[Item, ...]]]:
-    """Go through the routes, each with what Celery gets for it."""
-    groups, _ = by_route(case.fleet, case.plan.settings["task_routes"])
-    for index, (route, items) in enumerate(zip(case.fleet.routes, groups, strict=True)):
-        yield index, route, items
+    """Go through the routes, each with its place and what Celery gets for it."""
+    groups, _ = by_route(case.fleet, case.plan.routing.routes)
+    return zip(range(len(groups)), case.fleet.routes, groups, strict=True)
 
 
 # --- Rules that need fleet.yaml alone ---------------------------------------------------------------------
@@ -97,7 +96,7 @@ def keyless(case: Case) -> Iterator[Found]:
                 + _published(case, target if route.queue else None),
                 f"Add the key that its queues are to go by, such as routing_key: {_example(target.routing_key)}",
             )
-    default = _named(case, case.fleet.default_queue)
+    default = case.plan.routing.get(case.fleet.default_queue)
     if default is not None and _is_pattern(case, default):
         yield Found(
             case.where(("default_queue",), ("queues", default.name)),
@@ -114,12 +113,8 @@ def _keyless(case: Case, route: Route) -> Queue | None:
     if route.exchange is not None:
         bound = [queue for queue in case.plan.queues if queue.exchange == route.exchange]
         return next((queue for queue in bound if queue.exchange_type == "topic" and queue.routing_key != "#"), None)
-    target = _named(case, route.queue)
+    target = case.plan.routing.get(route.queue)
     return target if target is not None and _is_pattern(case, target) else None
-
-
-def _named(case: Case, name: str | None) -> Queue | None:
-    return next((queue for queue in case.plan.queues if queue.name == name), None)
 
 
 def _is_pattern(case: Case, queue: Queue) -> bool:
@@ -132,21 +127,19 @@ def _is_pattern(case: Case, queue: Queue) -> bool:
 
 def _published(case: Case, target: Queue | None) -> str:
     if target is None:
-        key = case.plan.settings["task_default_routing_key"]
-        return f'what it sends goes by the key of the default queue, "{key}".'
+        return f'what it sends goes by the key of the default queue, "{case.plan.routing.default_key}".'
     return f'what it sends goes by the pattern itself, "{target.routing_key}".'
 
 
 def _example(binding: str) -> str:
-    words = ["created" if word in ("*", "#") else word for word in binding.split(".")]
-    return ".".join(words)
+    return ".".join("created" if word in ("*", "#") else word for word in binding.split("."))
 
 
 @rule("CF025", "priority-ignored", "A priority that its queue does not have", Level.WARNING)
 def ignored_priorities(case: Case) -> Iterator[Found]:
     """Find priorities that RabbitMQ takes no notice of."""
     for index, route in enumerate(case.fleet.routes):
-        target = _named(case, route.queue or case.fleet.default_queue)
+        target = case.plan.routing.get(route.queue or case.fleet.default_queue)
         if not case.on_rabbitmq or route.priority is None or target is None or route.exchange is not None:
             continue
         given = arguments(case, target)

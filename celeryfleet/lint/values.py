@@ -124,7 +124,16 @@ class Case:
 
     def setting(self, pool: PoolPlan, key: str) -> Any:
         """Return a setting as the workers of a pool have it: the pool's own, the fleet's, or the app's."""
-        return pool.conf.get(key, self.plan.settings.get(key, self.own_settings.get(key)))
+        return pool.conf.get(key, self.shared(key))
+
+    def shared(self, key: str) -> Any:
+        """Return a setting as the whole fleet has it: its own, or the app's."""
+        return self.plan.settings.get(key, self.own_settings.get(key))
+
+    @property
+    def runs(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the registered tasks with what their code says of how they are run."""
+        return self.app.runs if self.app is not None else {}
 
     @property
     def own_settings(self) -> Mapping[str, Any]:
@@ -138,9 +147,7 @@ class Case:
     def limited(self, task: str, key: str) -> float | None:
         """Return a limit of a task's own code; Celery gives each task that has none the one for all (from_config)."""
         limit = self.tasks.get(task, {}).get(key)
-        setting = f"task_{key}"
-        for_all = self.plan.settings.get(setting, self.own_settings.get(setting))
-        return limit if limit and limit != for_all else None
+        return limit if limit and limit != self.shared(f"task_{key}") else None
 
 
 # --- What rules say ---------------------------------------------------------------------------------------
