@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from celeryfleet.cli.sending import Wanted
     from celeryfleet.cli.session import Session
     from celeryfleet.client.bulk import Bulk, BulkError
-    from celeryfleet.client.send import Options
+    from celeryfleet.client.options import Options
 
 #: (items sent or tried, what went wrong) → how to go on
 Resume: TypeAlias = "Callable[[int, BulkError | None], str]"

@@ -87,8 +87,7 @@ def _errors(problems: Iterable[Problem], where: str = "") -> list[Finding]:
 
 def canvas_errors(session: Session, app: AppFacts) -> list[Finding]:
     """Read the named canvases as `celeryfleet canvas` does, and say which it would refuse."""
-    from celeryfleet.client.expression import parse
-    from celeryfleet.client.kinds import Names
+    from celeryfleet.client.expression import Names, parse
     from celeryfleet.errors import Problem
     from celeryfleet.lint.registry import CANVAS
 

@@ -34,7 +34,7 @@ from celeryfleet.protocol import (
     Wait,
 )
 from celeryfleet.records import Lines, Record, encode, public
-from celeryfleet.render import progress_line
+from celeryfleet.render import progress
 from celeryfleet.supervise.control_client import Client, NotRunningError
 from celeryfleet.text import counted, listed
 
@@ -167,7 +167,7 @@ def detached(
         if wait:
             return await_ready(client, timeout)
         client.patience(None)
-        with progress_line.waiting("importing the app"):
+        with progress.waiting("importing the app"):
             reply = client.ask(Wait(imported=True), Settled)
     if reply.done is False:
         raise _not_ready(reply.status)
@@ -181,7 +181,7 @@ def await_ready(client: Client, timeout: float | None) -> int:
     """Wait until all that is wanted is ready; say what became of it. Raises FleetError if it is not to be."""
     began = time.monotonic()
     client.patience(None)
-    with progress_line.waiting("waiting for the workers"):
+    with progress.waiting("waiting for the workers"):
         reply = client.ask(Wait(timeout), Settled)
     status = reply.status
     want, ready = sum(pool.want for pool in status.pools), sum(pool.ready for pool in status.pools)
@@ -318,7 +318,7 @@ def stop_pools(session: Session, names: list[str]) -> int:
         rest = replace(running, pools=tuple(pool for pool in running.pools if pool.name not in names))
         client.do(Apply(rest.to_json()))
         client.patience(None)
-        with progress_line.waiting(f"stopping {listed(names)}"):
+        with progress.waiting(f"stopping {listed(names)}"):
             client.ask(Wait(), Settled)
     print(f"{listed(names)} {'is' if len(names) == 1 else 'are'} stopped.", file=sys.stderr)
     return Exit.OK
@@ -343,7 +343,7 @@ def stop(session: Session, cold: bool, timeout: float | None, purge: bool) -> in
 def _await_end(client: Client, plan: Plan, stopping: str) -> None:
     """Wait until the supervisor hangs up; Ctrl-C meanwhile turns the stop cold."""
     client.patience(None)
-    with progress_line.waiting(f"stopping {plan.fleet} {stopping}"):
+    with progress.waiting(f"stopping {plan.fleet} {stopping}"):
         while True:
             try:
                 client.ask(Wait(), Settled)

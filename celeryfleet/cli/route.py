@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celeryfleet.cli.headers import read_headers
-from celeryfleet.errors import Exit, FleetError, Problem
+from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import GetStatus, Status
 
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ def route(
     [bold]celeryfleet route --all[/]
     """
     from celeryfleet.app.routers import askers
+    from celeryfleet.client.options import read_headers
     from celeryfleet.client.words import parse_words
     from celeryfleet.routing.resolve import resolve
 
@@ -89,14 +89,14 @@ def route(
 def _name(session: Session, facts: AppFacts, task: str) -> str:
     """Return a task's full name; one that looks full passes though it is not registered, and that is said."""
     from celeryfleet.cli.sending import aliases
-    from celeryfleet.client.names import find, resolve_name
+    from celeryfleet.client.names import resolve_name
 
-    found = find(task, facts.tasks, aliases(session))
-    if isinstance(found, str):
-        return found
-    name = resolve_name(task, facts.tasks, aliases(session), force=not {".", ":"}.isdisjoint(task))
-    print(f"note: {Problem(found.what, hint=found.hint)} It would go like this all the same.", file=sys.stderr)
-    return name
+    try:
+        return resolve_name(task, facts.tasks, aliases(session))
+    except FleetError as error:
+        name = resolve_name(task, facts.tasks, aliases(session), force=not {".", ":"}.isdisjoint(task))
+        print(f"note: {error} It would go like this all the same.", file=sys.stderr)
+        return name
 
 
 def _check_exchange(session: Session, exchange: str | None) -> None:

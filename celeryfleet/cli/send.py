@@ -1,30 +1,42 @@
-"""The command that sends a task, or many."""
+"""Commands that send a task, many, or a canvas, and show what became of them: send, canvas, result."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celeryfleet.cli import outcomes
-from celeryfleet.cli.headers import read_headers
-from celeryfleet.cli.sending import refuse_unread, resolved, warn_of_priority
+from celeryfleet.cli.sending import aliases, refuse_unread, resolved, warn_of_priority
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.render import progress_line
+from celeryfleet.render import progress
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
-    from celeryfleet.client.send import Sent
+    from celeryfleet.client.outcome import Outcome, Record
 
 PANEL = "Send tasks"
 
+Countdown = Annotated[float | None, typer.Option("--countdown", metavar="S", min=0, help="Start in S seconds.")]
+Eta = Annotated[datetime | None, typer.Option("--eta", metavar="T", help="Start at 2026-11-20T10:00:00.")]
+Expires = Annotated[float | None, typer.Option("--expires", metavar="S", min=0, help="Not after S seconds.")]
+Header = Annotated[
+    list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="Of the message; may be given again.")
+]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the id, and leave.")]
+Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", min=0, help="Wait so long, then exit 124.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+
 
 def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL)(send)
+    """Add the commands of this module."""
+    for command in (send, canvas, result):
+        app.command(rich_help_panel=PANEL)(command)
 
 
 def send(
@@ -35,25 +47,19 @@ def send(
     kwargs_json: Annotated[str, typer.Option("-k", "--kwargs", metavar="JSON", help="As a JSON object.")] = "",
     queue: Annotated[str | None, typer.Option("--queue", metavar="Q", help="Past the routes.")] = None,
     priority: Annotated[int | None, typer.Option("--priority", min=0, max=9, help="9 runs first.")] = None,
-    countdown: Annotated[
-        float | None, typer.Option("--countdown", metavar="S", min=0, help="Not before S seconds.")
-    ] = None,
-    eta: Annotated[datetime | None, typer.Option("--eta", metavar="T", help="Not before 2026-11-20T10:00:00.")] = None,
-    expires: Annotated[float | None, typer.Option("--expires", metavar="S", min=0, help="Not after S seconds.")] = None,
-    header: Annotated[
-        list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="Of the message; may be given again.")
-    ] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the id, and leave.")] = False,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", min=0, help="Wait so long, then exit 124.")
-    ] = None,
+    countdown: Countdown = None,
+    eta: Eta = None,
+    expires: Expires = None,
+    header: Header = None,
+    no_wait: NoWait = False,
+    timeout: Timeout = None,
     count: Annotated[int | None, typer.Option("--count", metavar="N", min=1, help="N times; with --no-wait.")] = None,
     source: Annotated[
         Path | None,
         typer.Option("--from", metavar="FILE", help="A task for each line of JSON; - is stdin. Waits for no result."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Though unregistered, or read by nobody.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Send a task, wait for its result and print it; exit code 1 if the task fails.
 
@@ -64,17 +70,18 @@ def send(
     Examples: [bold]celeryfleet send add 4 4[/] · [bold]celeryfleet send notify Bob --no-wait[/] ·
     [bold]celeryfleet send add 4 4 --count 100000 --no-wait[/] · [bold]celeryfleet send notify --from users.jsonl[/]
     """
-    from celeryfleet.client import send as client
+    from celeryfleet.client.options import Options, read_headers
     from celeryfleet.client.words import prepare
 
     session: Session = context.obj
-    if countdown is not None and eta is not None:
-        raise FleetError("--countdown and --eta exclude each other.")
-    options = client.Options(queue, priority, countdown, eta, expires, read_headers(header or []))
+    options = Options(queue, priority, countdown, eta, expires, read_headers(header or []))
     warn_of_priority(session, priority)
     if source is not None:
         given = {"ARG": words, "-a": args_json, "-k": kwargs_json, "--count": count, "--timeout": timeout}
-        _refuse("--from", given, "Arguments stand in the lines, and no result is waited for.")
+        wrong = next((name for name, value in given.items() if value), None)
+        if wrong:
+            hint = "Arguments stand in the lines, and no result is waited for."
+            raise FleetError(f"{wrong} does not go together with --from.", hint=hint)
         from celeryfleet.cli import bulk
 
         return bulk.send_file(session, task or None, source, options, force, as_json)
@@ -92,37 +99,146 @@ def send(
         from celeryfleet.cli import bulk
 
         return bulk.send_count(app, name, args, kwargs, options, count, as_json)
+    from celeryfleet.client import send as client
+    from celeryfleet.client.outcome import Outcome
+
     sent = client.send(app, name, args, kwargs, options, session.plan.routing.wire, force, keep=not no_wait)
+    about = {"task": name, "queue": sent.queue}
+    if no_wait and as_json:
+        _print_document(Outcome("PENDING", id=sent.id), about, runtime_s=None)
+    elif no_wait:
+        print(sent.id)
     if no_wait:
-        print(json.dumps(client.document(sent), indent=2) if as_json else sent.id)
         return Exit.OK
-    return _await(app, sent, timeout, as_json)
+    with progress.waiting(f"{name} is in queue {sent.queue}"):
+        outcome, records = client.wait(app, sent, timeout)
+    if as_json:
+        return _print_document(outcome, about, runtime_s=round(outcome.runtime_s, 6) if outcome.ready else None)
+    worker = next((record.worker.partition("@")[0] for record in records.values()), "")
+    where = f"{worker} (queue {sent.queue})" if worker else f"queue {sent.queue}"
+    return _show(outcome, timeout, f"{name} ran in {outcome.runtime_s:.2f} s on {where}")
 
 
-def _refuse(option: str, given: dict[str, Any], hint: str) -> None:
-    """Raise FleetError for what does not go together with an option."""
-    wrong = next((name for name, value in given.items() if value), None)
-    if wrong:
-        raise FleetError(f"{wrong} does not go together with {option}.", hint=hint)
+def canvas(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="NAME|EXPR", help="Of fleet.yaml, or as Celery writes it.")] = "",
+    countdown: Countdown = None,
+    eta: Eta = None,
+    expires: Expires = None,
+    header: Header = None,
+    no_wait: NoWait = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run a canvas and print its result; without an argument, list the named ones.
+
+    Options go to every step, over its own; --countdown and --eta to the first ones alone.
+    In Python, `chain.apply_async` gives them to the first alone.
+
+    Examples: [bold]celeryfleet canvas chord[/] · [bold]celeryfleet canvas 'add.s(2, 2) | mul.s(8)'[/]
+    """
+    session: Session = context.obj
+    if not what:
+        return _list_canvases(session.fleet.canvases, as_json)
+    from celeryfleet.client import send as client
+    from celeryfleet.client.expression import Names, parse
+    from celeryfleet.client.inspect import registered
+    from celeryfleet.client.options import Options, read_headers
+    from celeryfleet.client.signatures import leaves, set_options
+    from celeryfleet.render.canvas import draw
+    from celeryfleet.render.paint import has_colour
+
+    options = Options(None, None, countdown, eta, None, read_headers(header or [])).given()
+    if expires is not None:  # a step of a chain is sent later, so that seconds would be counted from then
+        options["expires"] = (datetime.now() + timedelta(seconds=expires)).astimezone().isoformat()
+    text = session.fleet.canvases.get(what, what)
+    session.require_broker()
+    app = session.app()
+    declared = [queue.name for queue in session.plan.queues]
+    expression = parse(text, Names(registered(app), aliases(session), declared), app)
+    set_options(expression.step, options)
+    sent = client.start(app, expression.step, session.plan.routing.wire, keep=not no_wait)
+    if no_wait:
+        print(json.dumps({"schema_version": 1, "id": sent.id}) if as_json else sent.id)
+        return Exit.OK
+    limit = timeout if timeout is not None else expression.timeout
+    with progress.progress_bar(what if what in session.fleet.canvases else "canvas") as on_progress:
+        outcome, records = client.wait(app, sent, limit, on_progress)
+    if as_json:
+        failed = [{"id": one.id, "task": one.task, "error": one.error} for one in outcome.failed]
+        return _print_document(outcome, {"canvas": text}, runtime_s=round(outcome.runtime_s, 6), failed=failed)
+    print(draw(sent.step, records, has_colour(sys.stderr)), file=sys.stderr)
+    count = sum(1 for _ in leaves(sent.step))
+    return _show(outcome, limit, f"{count} tasks in {outcome.runtime_s:.2f} s{_spread(records)}")
+
+
+def result(
+    context: typer.Context,
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="As `send --no-wait` prints it.")],
+    as_json: AsJson = False,
+) -> int:
+    """Show what became of a task or a canvas; exit code 1 if it failed, 124 if it is not over."""
+    from celeryfleet.client.results import look_up
+
+    session: Session = context.obj
+    session.require_broker()
+    outcome = look_up(session.app(), task_id)
+    if as_json:
+        return _print_document(outcome)
+    if not outcome.ready:
+        raise FleetError(
+            f"{task_id} is not over, or not known: {outcome.state}.",
+            hint="Results are kept for a day; an id that was never sent looks the same.",
+            code=Exit.TIMEOUT,
+        )
+    return _show(outcome, None)
 
 
 # --- Showing ----------------------------------------------------------------------------------------------
 
 
-def _await(app: Any, sent: Sent, timeout: float | None, as_json: bool) -> int:
-    """Wait for the result and print it."""
-    from celeryfleet.client import send as client
+def _print_document(outcome: Outcome, about: Mapping[str, Any] | None = None, **more: Any) -> int:
+    """Print an outcome as JSON; return the exit code: 0, 1 for a failure, 124 where it is not over."""
+    found = {"schema_version": 1, "id": outcome.id, **(about or {}), "state": outcome.state, "result": outcome.result}
+    print(json.dumps({**found, **more, "error": outcome.error}, indent=2, default=str))
+    return Exit.OK if outcome.state == "SUCCESS" else Exit.FAILURE if outcome.ready else Exit.TIMEOUT
 
-    with progress_line.waiting(f"{sent.task} is in queue {sent.queue}"):
-        outcome = client.wait(app, sent, timeout)
+
+def _show(outcome: Outcome, timeout: float | None, told: str = "") -> int:
+    """Print a result, or say on stderr why there is none; `told` is how it ended. Return the exit code."""
+    if outcome.ready and told:
+        print(f"{'✓' if outcome.state == 'SUCCESS' else '✗'} {told}", file=sys.stderr)
+    if outcome.state == "SUCCESS":
+        found = outcome.result
+        print(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str))
+        return Exit.OK
+    for failed in outcome.failed:
+        print(f"error: {failed.task} ({failed.id}) failed: {failed.error}", file=sys.stderr)
+        for line in failed.traceback.rstrip().splitlines():
+            print(f"  {line}", file=sys.stderr)
+    if outcome.ready:
+        return Exit.FAILURE
+    raise FleetError(
+        f"{outcome.id} was not over after {timeout:g} s ({outcome.state}).",
+        hint=f"It goes on; ask again: celeryfleet result {outcome.id}",
+        code=Exit.TIMEOUT,
+    )
+
+
+def _spread(records: Mapping[str, Record]) -> str:
+    """Say how many tasks each worker has run."""
+    counts = Counter(record.worker.partition("@")[0] for record in records.values() if record.worker)
+    ran = ", ".join(f"{name} ran {number}" for name, number in sorted(counts.items()))
+    return f": {ran}" if ran else ""
+
+
+def _list_canvases(canvases: Mapping[str, str], as_json: bool) -> int:
     if as_json:
-        print(json.dumps(client.document(sent, outcome), indent=2, default=str))
-        return outcomes.code(outcome)
-    outcomes.narrate(f"{sent.task} ran in {outcome.runtime_s:.2f} s on {_where(app, sent)}", outcome)
-    return outcomes.show(outcome, timeout)
-
-
-def _where(app: Any, sent: Sent) -> str:
-    """Say which worker ran a task, as far as the result tells."""
-    worker = str(app.backend.get_task_meta(sent.id).get("worker") or "").partition("@")[0]
-    return f"{worker} (queue {sent.queue})" if worker else f"queue {sent.queue}"
+        print(json.dumps({"schema_version": 1, "canvases": dict(canvases)}, indent=2))
+        return Exit.OK
+    if not canvases:
+        print("fleet.yaml names no canvases; type one: celeryfleet canvas 'add.s(2, 2) | mul.s(8)'", file=sys.stderr)
+    width = max(map(len, canvases), default=0)
+    for name, text in canvases.items():
+        print(f"{name:<{width}}  {' '.join(text.split())}")
+    return Exit.OK

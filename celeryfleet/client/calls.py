@@ -1,267 +1,349 @@
-"""What the functions and methods of an expression do to values: group, chain, chord, .s, .map, .set and their like."""
+"""What an expression may call, group, chain, chord, range, .s, .map, .set and their like: paid for, and then done."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, TypeAlias
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
+from typing import Any
 
-from celeryfleet.client.faults import ComplaintError
-from celeryfleet.client.kinds import Context, Header, Launched, TaskName, step_of, task_named
-from celeryfleet.client.names import nearest
-from celeryfleet.client.options import chosen
-from celeryfleet.client.steps import (
-    Call,
-    Chain,
-    Chord,
-    Group,
-    Map,
+from celery import Signature, chord, chunks, signature, xmap, xstarmap
+from kombu.utils.functional import fxrange
+
+from celeryfleet.client.names import nearest, resolve_name
+from celeryfleet.client.options import CALLBACKS, checked
+from celeryfleet.client.seam import routed_by_task
+from celeryfleet.client.signatures import (
+    FIRST,
+    LAST,
     Step,
-    Value,
     chained,
+    copied,
     grouped,
-    with_arguments,
-    with_options,
+    leaves,
+    members,
+    sequence,
+    set_options,
 )
-from celeryfleet.client.values import bounds, frozen, items, sort_of
+from celeryfleet.client.values import Budget, ComplaintError, argument, items, kind_of
 
-Args: TypeAlias = tuple[Any, ...]
-Kwargs: TypeAlias = dict[str, Any]
-
-
-def call_function(name: str, args: Args, kwargs: Kwargs, context: Context) -> object:
-    """Call one of FUNCTIONS."""
-    return FUNCTIONS[name](args, kwargs, context)
+#: groups that may follow one another, each a chord within the one before it
+CHORDS = 50
+#: what a copy of a signature costs besides its size
+COPY = 3
 
 
-def call_value(value: object, args: Args, kwargs: Kwargs, context: Context) -> object:
-    """Call what an expression made: a chord's header takes its body, all else is sent, with more arguments or none."""
-    if isinstance(value, Header):
-        body = args[0] if args else kwargs.get("body")
-        return Chord(value.group, step_of(body))
-    if isinstance(value, TaskName):
-        raise ComplaintError(f"{value} cannot be called here.", f"Write {value.written}.s(…).")
-    step = step_of(value)
-    if isinstance(step, Chord) and any(isinstance(arg, Call | Map | Group | Chain | Chord) for arg in args):
-        raise ComplaintError("This chord has a body already.")
-    return Launched(_completed(step, args, kwargs, context))
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an expression may name."""
+
+    tasks: Collection[str]
+    #: full names by alias
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    #: None: any queue will do
+    queues: Collection[str] | None = None
 
 
-def call_method(value: object, method: str, args: Args, kwargs: Kwargs, context: Context) -> object:
-    """Call a method of a task, of a step, or of what was sent."""
-    if isinstance(value, Launched) and method in ("get", "join"):
-        timeout = kwargs.get("timeout", args[0] if args else None)
-        return replace(value, timeout=timeout if isinstance(timeout, int | float) else None)
-    table: Mapping[str, Callable[[Any, Args, Kwargs, Context], object]] = _STEP_METHODS
-    if isinstance(value, TaskName):
-        table = _TASK_METHODS
-    else:
-        value = step_of(value)
-    if method not in table:
-        raise ComplaintError(
-            f'There is no ".{method}" here.', f"{nearest(method, table)}There are .{', .'.join(table)}."
-        )
-    return table[method](value, args, kwargs, context)
+@dataclass(frozen=True, slots=True)
+class TaskName:
+    """A task that no signature has been made of yet."""
+
+    name: str
+    #: as it was written
+    written: str
+
+    def __str__(self) -> str:
+        return f"The task {self.written}"
 
 
-def _completed(step: Step, args: Args, kwargs: Kwargs, context: Context) -> Step:
-    if not args and not kwargs:
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A step after `.delay()`, `.apply_async()`, `()` or `.get()`: nothing may follow."""
+
+    step: Step
+    #: seconds, from `.get(timeout=…)`
+    timeout: float | None = None
+
+    def __str__(self) -> str:
+        return "What has been sent already"
+
+
+class Calls:
+    """Does what is called in one expression."""
+
+    def __init__(self, names: Names, budget: Budget, app: Any) -> None:
+        self._names = names
+        self._budget = budget
+        self._app = app
+        self._found: dict[str, TaskName | ComplaintError] = {}
+
+    def function(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call one of FUNCTIONS."""
+        return _call(FUNCTIONS[name], name, (self, *args), kwargs)
+
+    def method(self, value: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call a method of a task, of a signature, or of what was sent; raises ComplaintError."""
+        methods = _OF_TASK if isinstance(value, TaskName) else _OF_STEP
+        if isinstance(value, Launched) and name in ("get", "join"):
+            value, name = value.step, "get"
+        elif methods is _OF_STEP:
+            value = self.step(value)
+        if name not in methods:
+            hint = f"{nearest(name, methods)}There are .{', .'.join(methods)}."
+            raise ComplaintError(f'There is no ".{name}" here.', hint)
+        return _call(methods[name], f".{name}", (self, value, *args), kwargs)
+
+    def value(self, value: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call a value: a chord's header takes its body, all else is sent, with more arguments or none."""
+        if isinstance(value, TaskName):
+            raise ComplaintError(f"{value} cannot be called here.", f"Write {value.written}.s(…).")
+        if isinstance(value, Signature) and value.subtask_type == "chord":
+            if value.body is None and (args or kwargs):
+                return _call(Calls._chord, "chord", (self, tuple(value.tasks), *args), kwargs)
+            if any(isinstance(arg, Signature) for arg in args):
+                raise ComplaintError("This chord has a body already.")
+        return self._delay(self.step(value), *args, **kwargs)
+
+    def find(self, written: str) -> TaskName | ComplaintError:
+        """Find a task, or say why there is none."""
+        if written not in self._found:
+            try:
+                name = resolve_name(written, self._names.tasks, self._names.aliases)
+                self._found[written] = TaskName(name, written)
+            except ComplaintError as complaint:
+                self._found[written] = complaint
+        return self._found[written]
+
+    def task(self, written: str) -> TaskName:
+        """Find a task; raises ComplaintError."""
+        found = self.find(written)
+        if isinstance(found, ComplaintError):
+            raise found
+        return found
+
+    def step(self, value: Any) -> Step:
+        """Return a value that is a signature, paid for; raises ComplaintError with what to write instead."""
+        match value:
+            case TaskName():
+                raise ComplaintError(f"{value} is no signature yet.", f"Write {value.written}.s(…).")
+            case Launched():
+                hint = "Leave .delay(), () and .get() to the very end."
+                raise ComplaintError(f"{value} cannot be part of a canvas.", hint)
+            case tuple():
+                raise ComplaintError("A list is no step.", "Write group([…]) for steps side by side.")
+            case Signature() if value.subtask_type == "chord" and value.body is None:
+                raise ComplaintError("A chord without a body cannot run.", "Write chord(header, body).")
+            case Signature():
+                self._budget.pay(value)
+                return value
+        raise ComplaintError(f"{kind_of(value)} is no step.", "Steps are signatures such as add.s(2, 2).")
+
+    def chained(self, steps: Iterable[Step]) -> Step:
+        """Join signatures into a chain; raises ComplaintError."""
+        parts = [part for step in steps for part in sequence(step)]
+        if not parts:
+            raise ComplaintError("This chain is empty.", "It needs one step at least.")
+        if sum(bool(members(part)) for part in parts) > CHORDS:
+            raise ComplaintError(f"More than {CHORDS} groups follow one another.")
+        return chained(parts, self._app)
+
+    # --- Functions ---
+
+    def _group(self, /, *steps: Any) -> Step:
+        found = self._steps(steps)
+        if not found:
+            raise ComplaintError("This group is empty.", "It needs one step at least.")
+        return grouped(found, self._app)
+
+    def _chain(self, /, *steps: Any) -> Step:
+        return self.chained(self._steps(steps))
+
+    def _chord(self, header: Any, body: Any = None) -> Step:
+        header = self._group(header)
+        return chord(header, None, app=self._app) if body is None else self.chained((header, self.step(body)))
+
+    def _steps(self, steps: tuple[Any, ...]) -> list[Step]:
+        """Return the steps of `group(a, b)` or `group([a, b])`."""
+        one = steps[0] if len(steps) == 1 and isinstance(steps[0], tuple | range) else steps
+        return [self.step(step) for step in items(one, self._budget)]
+
+    def _named(self, task: Any, /, args: Any = (), kwargs: Any = None, **options: Any) -> Step:
+        if not isinstance(task, str):
+            raise ComplaintError("signature() takes the name of a task first.", _EXAMPLES["signature"])
+        return self._signature(self.task(task), args, kwargs, **options)
+
+    def _range(self, /, *bounds: Any) -> range:
+        if not all(isinstance(bound, int) for bound in bounds):
+            raise ComplaintError("range() takes one to three whole numbers.")
+        try:
+            return range(*bounds)
+        except (TypeError, ValueError) as error:
+            raise ComplaintError(f"{error}.") from None
+
+    def _zip(self, /, *lists: Any) -> tuple[Any, ...]:
+        return tuple(zip(*(items(one, self._budget) for one in lists), strict=False))
+
+    def _enumerate(self, it: Any, /) -> tuple[Any, ...]:
+        return tuple(enumerate(items(it, self._budget)))
+
+    def _list(self, it: Any, /) -> tuple[Any, ...]:
+        return items(it, self._budget)
+
+    # --- Methods of a task ---
+
+    def _s(self, task: TaskName, /, *args: Any, **kwargs: Any) -> Step:
+        return self._signature(task, args, kwargs)
+
+    def _si(self, task: TaskName, /, *args: Any, **kwargs: Any) -> Step:
+        return self._signature(task, args, kwargs).set(immutable=True)
+
+    def _signature(self, task: TaskName, /, args: Any = (), kwargs: Any = None, **options: Any) -> Step:
+        step = signature(task.name, *self._arguments(args, kwargs), app=self._app)
+        return self._set(step, **options) if options else step
+
+    def _map(self, task: TaskName, /, it: Any) -> Step:
+        return routed_by_task(xmap(self._s(task), list(self._arguments(it)[0]), app=self._app))
+
+    def _starmap(self, task: TaskName, /, it: Any) -> Step:
+        return routed_by_task(xstarmap(self._s(task), self._lists(it), app=self._app))
+
+    def _chunks(self, task: TaskName, /, it: Any, n: Any) -> Step:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ComplaintError("The size of a chunk is a whole number from 1.", _EXAMPLES[".chunks"])
+        parts = list(chunks(self._s(task), self._lists(it), n, app=self._app).group().tasks)
+        if not parts:
+            raise ComplaintError("There is nothing to cut into chunks.")
+        return grouped(map(routed_by_task, parts), self._app)
+
+    def _lists(self, it: Any) -> list[list[Any]]:
+        found = list(self._arguments(it)[0])
+        if not all(isinstance(item, list) for item in found):
+            raise ComplaintError("This is no list of argument lists.", _EXAMPLES[".starmap"])
+        return found
+
+    def _arguments(self, args: Any, kwargs: Any = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return arguments in JSON's types, paid for."""
+        self._budget.pay((args, kwargs))
+        if kwargs and type(kwargs) is not dict:
+            raise ComplaintError(f"A mapping belongs here, not {kind_of(kwargs).lower()}.")
+        return tuple(map(argument, items(args or (), self._budget))), argument(kwargs or {})
+
+    # --- Methods of a signature ---
+
+    def _set(self, step: Step, /, **options: Any) -> Step:
+        plain = checked(options, self._names.queues)
+        callbacks = {name: self._callbacks(options.get(name)) for name in CALLBACKS}
+        for _ in leaves(step):
+            self._budget.pay(options)
+            self._budget.spend(COPY)
+        step = copied(step)
+        set_options(step, plain)
+        for leaf, callback in product(leaves(step, LAST), callbacks["link"]):
+            leaf.link(callback)
+        for leaf, callback in product(leaves(step, headers=False), callbacks["link_error"]):
+            leaf.link_error(callback)
+        for leaf in leaves(step, FIRST) if options.get("immutable") is True else ():
+            leaf.set(immutable=True)
         return step
-    return with_arguments(step, _values(args, context), _keywords(kwargs, context))
+
+    def _callbacks(self, value: Any) -> list[Step]:
+        return [self.step(callback) for callback in (value if isinstance(value, tuple) else (value,)) if callback]
+
+    def _clone(self, step: Step, /, args: Any = (), kwargs: Any = None, **options: Any) -> Step:
+        given = self._arguments(args, kwargs)
+        if any(given):
+            for _ in leaves(step):
+                self._budget.pay(given)
+                self._budget.spend(COPY)
+            step = copied(step)
+            for leaf in leaves(step, FIRST):
+                if not leaf.immutable:
+                    leaf.args, leaf.kwargs = (*given[0], *leaf.args), {**leaf.kwargs, **given[1]}
+        return self._set(step, **options) if options else step
+
+    def _link(self, step: Step, callback: Any, /) -> Step:
+        return self._set(step, link=callback)
+
+    def _on_error(self, step: Step, errback: Any, /) -> Step:
+        return self._set(step, link_error=errback)
+
+    def _skew(self, step_: Step, /, start: Any = 1.0, stop: Any = None, step: Any = 1.0) -> Step:
+        """Start the members of a group one after another, as Celery does."""
+        numbers = (start, step, stop or 0)
+        if not members(step_) or not all(isinstance(number, int | float) for number in numbers):
+            raise ComplaintError("skew() spreads a group over time.", _EXAMPLES[".skew"])
+        delays = fxrange(start, stop, step, repeatlast=True)
+        return grouped((self._set(part, countdown=next(delays)) for part in members(step_)), self._app)
+
+    def _delay(self, value: Any, /, *args: Any, **kwargs: Any) -> Launched:
+        return self._sent(value, args, kwargs)
+
+    def _sent(self, value: Any, /, args: Any = (), kwargs: Any = None, **options: Any) -> Launched:
+        make = self._signature if isinstance(value, TaskName) else self._clone
+        return Launched(make(value, args, kwargs, **options))
+
+    def _get(self, step: Step, /, timeout: Any = None, **_: Any) -> Launched:
+        return Launched(step, timeout if isinstance(timeout, int | float) else None)
 
 
-def _values(args: object, context: Context) -> tuple[Value, ...]:
-    return tuple(frozen(item, context.budget) for item in items(args, context.budget))
+def _call(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Call a function; raises ComplaintError for arguments that it does not take."""
+    try:
+        _parameters(function).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ComplaintError(f"{name.lstrip('.')}() cannot be called so: {error}.", _EXAMPLES.get(name, "")) from None
+    return function(*args, **kwargs)
 
 
-def _keywords(kwargs: object, context: Context) -> dict[str, Value]:
-    if not isinstance(kwargs, dict):
-        raise ComplaintError(f"A mapping belongs here, not {sort_of(kwargs).lower()}.")
-    return {key: frozen(value, context.budget) for key, value in kwargs.items()}
+@cache
+def _parameters(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
 
 
-def _several(args: Args, context: Context) -> tuple[Step, ...]:
-    """Return the steps of `group(a, b)` or `group([a, b])`."""
-    listed = items(args[0], context.budget) if len(args) == 1 and isinstance(args[0], tuple | range) else args
-    return tuple(step_of(step) for step in listed)
-
-
-def _group_of(value: object, context: Context) -> Group:
-    steps = _several((value,), context)
-    if not steps:
-        raise ComplaintError("This group is empty.", "It needs one step at least.")
-    return grouped(steps)
-
-
-def _group(args: Args, kwargs: Kwargs, context: Context) -> Step:
-    _refuse(kwargs)
-    return _group_of(args if len(args) != 1 else args[0], context)
-
-
-def _chain(args: Args, kwargs: Kwargs, context: Context) -> Step:
-    _refuse(kwargs)
-    steps = _several(args, context)
-    if not steps:
-        raise ComplaintError("This chain is empty.", "It needs one step at least.")
-    return chained(steps)
-
-
-def _chord(args: Args, kwargs: Kwargs, context: Context) -> object:
-    given = {**dict(zip(("header", "body"), args, strict=False)), **kwargs}
-    if "header" not in given or len(args) > 2 or set(given) - {"header", "body"}:
-        raise ComplaintError("A chord takes a header and a body.", "Write chord([add.s(1, 1), add.s(2, 2)], xsum.s()).")
-    header = _group_of(given["header"], context)
-    return Chord(header, step_of(given["body"])) if given.get("body") is not None else Header(header)
-
-
-def _signature(args: Args, kwargs: Kwargs, context: Context) -> Step:
-    if not args or not isinstance(args[0], str):
-        raise ComplaintError(
-            "signature() takes the name of a task first.", 'Write signature("tasks.math.add", args=(2, 2)).'
-        )
-    return _spelt(task_named(args[0], context), args[1:], kwargs, context)
-
-
-def _spelt(task: TaskName, args: Args, kwargs: Kwargs, context: Context) -> Step:
-    """Read `(args, kwargs, **options)` as `.signature()` and `.apply_async()` take them."""
-    if len(args) > 2:
-        raise ComplaintError("Too many arguments.", "Write .signature((2, 2), countdown=10).")
-    given = {**dict(zip(("args", "kwargs"), args, strict=False)), **kwargs}
-    positional, keywords = given.pop("args", ()), given.pop("kwargs", {})
-    call = Call(task.name, _values(positional or (), context), _keywords(keywords or {}, context))
-    return chosen(given, context.names.queues).given_to(call)
-
-
-def _s(task: TaskName, args: Args, kwargs: Kwargs, context: Context) -> Call:
-    return Call(task.name, _values(args, context), _keywords(kwargs, context))
-
-
-def _si(task: TaskName, args: Args, kwargs: Kwargs, context: Context) -> Call:
-    return replace(_s(task, args, kwargs, context), immutable=True)
-
-
-def _map(task: TaskName, args: Args, kwargs: Kwargs, context: Context) -> Map:
-    return Map(task.name, _values(_one(args, kwargs), context))
-
-
-def _starmap(task: TaskName, args: Args, kwargs: Kwargs, context: Context) -> Map:
-    listed = _values(_one(args, kwargs), context)
-    if not all(isinstance(item, tuple) for item in listed):
-        raise ComplaintError("starmap() takes a list of argument lists.", "Write add.starmap([(2, 2), (4, 4)]).")
-    return Map(task.name, listed, star=True)
-
-
-def _chunks(task: TaskName, args: Args, kwargs: Kwargs, context: Context) -> Group:
-    given = {**dict(zip(("it", "n"), args, strict=False)), **kwargs}
-    size = given.pop("n", None)
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1 or "it" not in given or len(args) > 2:
-        hint = "Write add.chunks(zip(range(100), range(100)), 10)."
-        raise ComplaintError("chunks() takes a list of argument lists and the size of a chunk.", hint)
-    whole = _starmap(task, (given["it"],), {}, context).items
-    if not whole:
-        raise ComplaintError("There is nothing to cut into chunks.")
-    parts = (whole[start : start + size] for start in range(0, len(whole), size))
-    return Group(tuple(Map(task.name, part, star=True) for part in parts))
-
-
-def _set(step: Step, args: Args, kwargs: Kwargs, context: Context) -> Step:
-    if args:
-        raise ComplaintError("set() takes options by name.", "Write .set(queue=…, countdown=…, priority=…).")
-    return chosen(kwargs, context.names.queues).given_to(step)
-
-
-def _clone(step: Step, args: Args, kwargs: Kwargs, context: Context) -> Step:
-    given = {**dict(zip(("args", "kwargs"), args, strict=False)), **kwargs}
-    more, keywords = given.pop("args", ()), given.pop("kwargs", {})
-    return chosen(given, context.names.queues).given_to(_completed(step, more or (), keywords or {}, context))
-
-
-def _on_error(step: Step, args: Args, kwargs: Kwargs, context: Context) -> Step:
-    return chosen({"link_error": _one(args, kwargs)}, None).given_to(step)
-
-
-def _link(step: Step, args: Args, kwargs: Kwargs, context: Context) -> Step:
-    return chosen({"link": _one(args, kwargs)}, None).given_to(step)
-
-
-def _skew(step: Step, args: Args, kwargs: Kwargs, context: Context) -> Step:
-    """Start the members of a group one after another, as `fxrange(start, stop, step)` goes round."""
-    given = {
-        "start": 1.0,
-        "stop": None,
-        "step": 1.0,
-        **dict(zip(("start", "stop", "step"), args, strict=False)),
-        **kwargs,
-    }
-    start, stop, stride = given["start"], given["stop"], given["step"]
-    if not isinstance(step, Group) or not all(isinstance(number, int | float) for number in (start, stride)):
-        raise ComplaintError("skew() spreads a group over time.", "Write group(…).skew(start=1, stop=10).")
-    delays = [start + stride * number for number in range(len(step.steps))]
-    if isinstance(stop, int | float) and stop >= start and stride > 0:
-        delays = [start + (delay - start) % (stop - start + stride) for delay in delays]
-    return Group(
-        tuple(with_options(part, {"countdown": delay}) for part, delay in zip(step.steps, delays, strict=True))
-    )
-
-
-def _one(args: Args, kwargs: Kwargs) -> Any:
-    if len(args) + len(kwargs) != 1:
-        raise ComplaintError("Just one argument belongs here.")
-    return [*args, *kwargs.values()][0]
-
-
-def _refuse(kwargs: Kwargs) -> None:
-    if kwargs:
-        raise ComplaintError(f'"{next(iter(kwargs))}=" does not belong here.', "Options go into .set(…).")
-
-
-def _range(args: Args, kwargs: Kwargs, context: Context) -> range:
-    _refuse(kwargs)
-    return bounds(args)
-
-
-def _zip(args: Args, kwargs: Kwargs, context: Context) -> tuple[Any, ...]:
-    return tuple(zip(*(items(arg, context.budget) for arg in args), strict=False))
-
-
-def _enumerate(args: Args, kwargs: Kwargs, context: Context) -> tuple[Any, ...]:
-    return tuple(enumerate(items(_one(args, {}), context.budget)))
-
-
-def _list(args: Args, kwargs: Kwargs, context: Context) -> tuple[Any, ...]:
-    return items(_one(args, kwargs), context.budget)
-
-
-FUNCTIONS: dict[str, Callable[[Args, Kwargs, Context], object]] = {
-    "group": _group,
-    "chain": _chain,
-    "chord": _chord,
-    "signature": _signature,
-    "range": _range,
-    "zip": _zip,
-    "enumerate": _enumerate,
-    "list": _list,
-    "tuple": _list,
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "group": Calls._group,
+    "chain": Calls._chain,
+    "chord": Calls._chord,
+    "signature": Calls._named,
+    "range": Calls._range,
+    "zip": Calls._zip,
+    "enumerate": Calls._enumerate,
+    "list": Calls._list,
+    "tuple": Calls._list,
 }
-_TASK_METHODS: dict[str, Callable[[TaskName, Args, Kwargs, Context], object]] = {
-    "s": _s,
-    "si": _si,
-    "signature": _spelt,
-    "map": _map,
-    "starmap": _starmap,
-    "chunks": _chunks,
-    "delay": lambda task, args, kwargs, context: Launched(_s(task, args, kwargs, context)),
-    "apply_async": lambda task, args, kwargs, context: Launched(_spelt(task, args, kwargs, context)),
+_OF_TASK: dict[str, Callable[..., Any]] = {
+    "s": Calls._s,
+    "si": Calls._si,
+    "signature": Calls._signature,
+    "map": Calls._map,
+    "starmap": Calls._starmap,
+    "chunks": Calls._chunks,
+    "delay": Calls._delay,
+    "apply_async": Calls._sent,
 }
-_STEP_METHODS: dict[str, Callable[[Step, Args, Kwargs, Context], object]] = {
-    "set": _set,
-    "clone": _clone,
-    "on_error": _on_error,
-    "link_error": _on_error,
-    "link": _link,
-    "skew": _skew,
-    "group": lambda step, args, kwargs, context: _group_of((step,), context),
-    "delay": lambda step, args, kwargs, context: Launched(_completed(step, args, kwargs, context)),
-    "apply_async": lambda step, args, kwargs, context: Launched(_clone(step, args, kwargs, context)),
-    "get": lambda step, args, kwargs, context: Launched(step, kwargs.get("timeout")),
+_OF_STEP: dict[str, Callable[..., Any]] = {
+    "set": Calls._set,
+    "clone": Calls._clone,
+    "on_error": Calls._on_error,
+    "link_error": Calls._on_error,
+    "link": Calls._link,
+    "skew": Calls._skew,
+    "group": Calls._group,
+    "delay": Calls._delay,
+    "apply_async": Calls._sent,
+    "get": Calls._get,
+}
+_EXAMPLES = {
+    "group": "Write group(add.s(1, 1), add.s(2, 2)); options go into .set(…).",
+    "chain": "Write chain(add.s(1, 1), add.s(2)); options go into .set(…).",
+    "chord": "Write chord([add.s(1, 1), add.s(2, 2)], xsum.s()).",
+    "signature": 'Write signature("tasks.math.add", args=(2, 2)).',
+    ".signature": "Write .signature((2, 2), countdown=10).",
+    ".map": "Write xsum.map([[1, 2], [3, 4]]).",
+    ".starmap": "Write add.starmap([(2, 2), (4, 4)]).",
+    ".chunks": "Write add.chunks(zip(range(100), range(100)), 10).",
+    ".set": "Write .set(queue=…, countdown=…, priority=…).",
+    ".skew": "Write group(…).skew(start=1, stop=10).",
 }

@@ -1,4 +1,4 @@
-"""Canvas expressions: text → frozen steps, read with `ast` against a whitelist and never evaluated; celery-free."""
+"""Canvas expressions: text → Celery's signatures, read with `ast` against a whitelist and never evaluated by Python."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import ast
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
-from celeryfleet.client.calls import FUNCTIONS, call_function, call_method, call_value
-from celeryfleet.client.faults import ComplaintError, fault, place
-from celeryfleet.client.kinds import Context, Launched, Names, step_of, task_named
-from celeryfleet.client.names import find
-from celeryfleet.client.steps import Step, chained
-from celeryfleet.client.values import Budget, calculate, checked, compare, items, sort_of, truth
+from celeryfleet.client.calls import FUNCTIONS, Calls, Launched, Names, TaskName
+from celeryfleet.client.signatures import Step
+from celeryfleet.client.values import (
+    Budget,
+    ComplaintError,
+    calculate,
+    checked,
+    compare,
+    items,
+    joined,
+    kind_of,
+    truth,
+)
 from celeryfleet.errors import FleetError
 
 __all__ = ["Expression", "Names", "parse"]
@@ -22,6 +29,8 @@ __all__ = ["Expression", "Names", "parse"]
 LENGTH = 20_000
 #: calls within calls
 DEPTH = 50
+#: characters of a line shown around a fault
+WINDOW = 100
 
 Scope: TypeAlias = Mapping[str, Any]
 
@@ -35,61 +44,89 @@ class Expression:
     timeout: float | None = None
 
 
-def parse(text: str, names: Names, where: str = "canvas") -> Expression:
+def parse(text: str, names: Names, app: Any = None, where: str = "canvas") -> Expression:
     """Read an expression as in Celery's documentation; raises FleetError that points at the place.
 
-    `where` stands before line and column in errors. The result knows full task names only.
+    The signatures are those of `app`, which runs nothing; `where` stands before line and column in errors.
     """
     text = text.strip()
     tree = _syntax(text, where)
-    walk = _Walk(text, where, Context(names, Budget()))
+    walk = _Walk(text, where, names, app)
     value = walk.value(tree, {})
     if isinstance(value, Launched):
         return Expression(value.step, value.timeout)
-    return Expression(walk.placed(tree, step_of, value))
+    return Expression(walk.step(tree, value))
+
+
+# --- Syntax -----------------------------------------------------------------------------------------------
 
 
 def _syntax(text: str, where: str) -> ast.expr:
     if not text:
-        raise FleetError("This canvas is empty.", where, "Write one such as add.s(2, 2) | mul.s(8).")
+        raise FleetError("This canvas is empty.", where, _EXAMPLE)
     if len(text) > LENGTH:
         raise FleetError(f"This canvas has {len(text)} characters; {LENGTH} may be read.", where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _tree(text)
+            if "\n" not in text:
+                return ast.parse(text, mode="eval").body
+            # A `|` may open a line, as in the documentation, where brackets surround the whole.
+            return ast.increment_lineno(ast.parse(f"(\n{text}\n)", mode="eval").body, -1)
     except SyntaxError as error:
-        return _unreadable(text, where, error)
+        _refuse_syntax(text, where, error)
     except (RecursionError, MemoryError):
         raise FleetError("This canvas is nested too deeply.", where) from None
     except ValueError as error:
         raise FleetError(f"This canvas cannot be read: {error}.", where) from None
 
 
-def _tree(text: str) -> ast.expr:
-    if "\n" not in text:
-        return ast.parse(text, mode="eval").body
-    # A `|` may open a line, as in the documentation, where brackets surround the whole.
-    tree = ast.parse(f"(\n{text}\n)", mode="eval").body
-    return ast.increment_lineno(tree, -1)
-
-
-def _unreadable(text: str, where: str, error: SyntaxError) -> ast.expr:
+def _refuse_syntax(text: str, where: str, error: SyntaxError) -> NoReturn:
     lines = text.split("\n")
     line = min(max(1, (error.lineno or 1) - (len(lines) > 1)), len(lines))
     # At the end of a text the parser gives 0.
     column = min(error.offset or len(lines[line - 1]) + 1, len(lines[line - 1]) + 1)
-    complaint = ComplaintError(f"This is no expression: {error.msg}.", "Write one such as add.s(2, 2) | mul.s(8).")
-    raise fault(text, where, line, column, complaint) from None
+    raise _fault(text, where, line, column, ComplaintError(f"This is no expression: {error.msg}.", _EXAMPLE)) from None
+
+
+def _fault(text: str, where: str, line: int, column: int, complaint: ComplaintError) -> FleetError:
+    """Place a complaint, with a caret under the place: `line` and `column` count from 1, the column in characters."""
+    shown = text.split("\n")[line - 1]
+    start = max(0, column - 1 - WINDOW // 2)
+    piece = shown[start : start + WINDOW].replace("\t", " ")
+    before, after = "…" if start else "", "…" if start + WINDOW < len(shown) else ""
+    marked = f"    {before}{piece}{after}\n    {' ' * (column - 1 - start + len(before))}^"
+    problem, spot = complaint.problems[0], f"{where}:{line}:{column}"
+    if problem.hint:
+        return FleetError(problem.what, spot, f"{problem.hint}\n{marked}")
+    return FleetError(f"{problem.what}\n{marked}", spot)
+
+
+def _place(text: str, node: ast.expr, keyword: str) -> tuple[int, int]:
+    """Return line and column of what is to blame, from 1: a keyword, the name of a method, or the node's start."""
+    line, offset = node.lineno, node.col_offset
+    if isinstance(node, ast.Call):
+        blamed = next((given for given in node.keywords if keyword and given.arg == keyword), None)
+        if blamed is not None:
+            line, offset = blamed.lineno, blamed.col_offset
+        elif isinstance(node.func, ast.Attribute):
+            line = node.func.end_lineno or line
+            offset = (node.func.end_col_offset or 0) - len(node.func.attr.encode())
+    before = text.split("\n")[line - 1].encode()[:offset]
+    return line, len(before.decode(errors="replace")) + 1
+
+
+# --- Values -----------------------------------------------------------------------------------------------
 
 
 class _Walk:
-    """Interprets the nodes on the whitelist; every other one is refused where it stands."""
+    """Works out the nodes on the whitelist; every other one is refused where it stands."""
 
-    def __init__(self, text: str, where: str, context: Context) -> None:
+    def __init__(self, text: str, where: str, names: Names, app: Any) -> None:
         self._text = text
         self._where = where
-        self._context = context
+        self._budget = Budget()
+        self._calls = Calls(names, self._budget, app)
         self._depth = 0
 
     def value(self, node: ast.expr, scope: Scope) -> Any:
@@ -98,26 +135,33 @@ class _Walk:
         try:
             if self._depth > DEPTH:
                 raise ComplaintError("This is nested too deeply.")
-            self._context.budget.spend(1)
-            return self._value(node, scope)
+            self._budget.spend(1)
+            value = self._value(node, scope)
+            if isinstance(value, str):
+                self._budget.pay(value)
+            return value
         except ComplaintError as complaint:
-            line, column = place(self._text, node, complaint.keyword)
-            raise fault(self._text, self._where, line, column, complaint) from None
+            raise self._placed(node, complaint) from None
         finally:
             self._depth -= 1
 
-    def placed(self, node: ast.expr, work: Any, *args: Any) -> Any:
-        """Do some work; what it complains of is blamed on the node."""
+    def step(self, node: ast.expr, value: Any) -> Step:
+        """Return the value of a node, which is a signature; raises FleetError that points at it."""
         try:
-            return work(*args)
+            return self._calls.step(value)
         except ComplaintError as complaint:
-            line, column = place(self._text, node, complaint.keyword)
-            raise fault(self._text, self._where, line, column, complaint) from None
+            raise self._placed(node, complaint) from None
+
+    def _placed(self, node: ast.expr, complaint: ComplaintError) -> FleetError:
+        line, column = _place(self._text, node, complaint.keyword)
+        return _fault(self._text, self._where, line, column, complaint)
 
     def _value(self, node: ast.expr, scope: Scope) -> Any:
         match node:
-            case ast.Constant():
-                return self._constant(node.value)
+            case ast.Constant(value=None | bool() | str() as value):
+                return value
+            case ast.Constant(value=int() | float() as value):
+                return checked(value)
             case ast.Name() | ast.Attribute():
                 return self._named(node, scope)
             case ast.Call():
@@ -138,18 +182,8 @@ class _Walk:
                 wanted = isinstance(node.op, ast.Or)
                 return wanted is any(truth(self.value(part, scope)) is wanted for part in node.values)
             case ast.JoinedStr():
-                return self._text_of(node, scope)
-        raise ComplaintError("This cannot be part of a canvas.", _WHAT_MAY_BE)
-
-    def _constant(self, value: object) -> object:
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, str):
-            self._context.budget.spend(len(value) // 100)
-            return value
-        if isinstance(value, int | float):
-            return checked(value)
-        raise ComplaintError("This cannot be part of a canvas.", _WHAT_MAY_BE)
+                return joined([self._piece(part, scope) for part in node.values])
+        raise _unknown()
 
     def _named(self, node: ast.expr, scope: Scope) -> Any:
         path = _dotted(node)
@@ -159,25 +193,17 @@ class _Walk:
         if path in FUNCTIONS:
             raise ComplaintError(f"{path} is a function.", f"Call it: {path}(…).")
         if not path or root in scope:
-            raise ComplaintError("This cannot be part of a canvas.", _WHAT_MAY_BE)
-        return task_named(path, self._context)
+            raise _unknown()
+        return self._calls.task(path)
 
     def _call(self, node: ast.Call, scope: Scope) -> Any:
         func, path = node.func, _dotted(node.func)
-        root = path.partition(".")[0]
         if path in FUNCTIONS and path not in scope:
-            args, kwargs = self._arguments(node, scope)
-            return call_function(path, args, kwargs, self._context)
-        if isinstance(func, ast.Attribute) and not (path and root not in scope and self._is_task(path)):
-            receiver = self.value(func.value, scope)
-            args, kwargs = self._arguments(node, scope)
-            return call_method(receiver, func.attr, args, kwargs, self._context)
-        receiver = self.value(func, scope)
-        args, kwargs = self._arguments(node, scope)
-        return call_value(receiver, args, kwargs, self._context)
-
-    def _is_task(self, path: str) -> bool:
-        return isinstance(find(path, self._context.names.tasks, self._context.names.aliases), str)
+            return self._calls.function(path, *self._arguments(node, scope))
+        is_task = path.partition(".")[0] not in scope and isinstance(self._calls.find(path), TaskName)
+        if isinstance(func, ast.Attribute) and not is_task:
+            return self._calls.method(self.value(func.value, scope), func.attr, *self._arguments(node, scope))
+        return self._calls.value(self.value(func, scope), *self._arguments(node, scope))
 
     def _arguments(self, node: ast.Call, scope: Scope) -> tuple[tuple[Any, ...], dict[str, Any]]:
         kwargs: dict[str, Any] = {}
@@ -185,16 +211,17 @@ class _Walk:
             value = self.value(keyword.value, scope)
             if keyword.arg is not None:
                 kwargs[keyword.arg] = value
-            elif isinstance(value, dict):
+            elif type(value) is dict:
+                self._budget.spend(len(value))
                 kwargs.update(value)
             else:
-                raise ComplaintError(f"A mapping belongs after **, not {sort_of(value).lower()}.")
+                raise ComplaintError(f"A mapping belongs after **, not {kind_of(value).lower()}.")
         return tuple(self._spread(node.args, scope)), kwargs
 
     def _spread(self, nodes: list[ast.expr], scope: Scope) -> Iterator[Any]:
         for node in nodes:
             if isinstance(node, ast.Starred):
-                yield from items(self.value(node.value, scope), self._context.budget)
+                yield from items(self.value(node.value, scope), self._budget)
             else:
                 yield self.value(node, scope)
 
@@ -204,9 +231,14 @@ class _Walk:
             return
         loop = loops[0]
         if loop.is_async:
-            raise ComplaintError("This cannot be part of a canvas.", _WHAT_MAY_BE)
+            raise _unknown()
         listed = self.value(loop.iter, scope)
-        for item in self.placed(loop.iter, items, listed, self._context.budget):
+        try:
+            found = items(listed, self._budget)
+        except ComplaintError as complaint:
+            raise self._placed(loop.iter, complaint) from None
+        for item in found:
+            self._budget.spend(len(scope))
             inner = {**scope, **self._bound(loop.target, item)}
             if all(truth(self.value(test, inner)) for test in loop.ifs):
                 yield from self._loop(result, loops[1:], inner)
@@ -216,7 +248,7 @@ class _Walk:
             return {target.id: item}
         if not isinstance(target, ast.Tuple | ast.List):
             raise ComplaintError("A loop takes names only.")
-        parts = items(item, self._context.budget)
+        parts = items(item, self._budget)
         if len(parts) != len(target.elts):
             raise ComplaintError(f"{len(target.elts)} names for {len(parts)} items.")
         pairs = zip(target.elts, parts, strict=True)
@@ -236,13 +268,11 @@ class _Walk:
             rest.append(first)
             first = first.left
         rest.reverse()
-        self._context.budget.spend(len(rest))
-        value = self.value(first, scope)
+        self._budget.spend(len(rest))
         if all(isinstance(part.op, ast.BitOr) for part in rest):
-            steps = [self.placed(first, step_of, value)]
-            for part in rest:
-                steps.append(self.placed(part.right, step_of, self.value(part.right, scope)))
-            return chained(tuple(steps))
+            nodes = [first, *(part.right for part in rest)]
+            return self._calls.chained([self.step(part, self.value(part, scope)) for part in nodes])
+        value = self.value(first, scope)
         for part in rest:
             value = calculate(part.op, value, self.value(part.right, scope))
         return value
@@ -250,27 +280,21 @@ class _Walk:
     def _unary(self, kind: ast.unaryop, value: Any) -> Any:
         match kind:
             case ast.Invert():
-                return Launched(step_of(value))
+                return Launched(self._calls.step(value))
             case ast.Not():
                 return not truth(value)
             case _ if isinstance(value, int | float):
                 return -value if isinstance(kind, ast.USub) else value
-        raise ComplaintError(f"{sort_of(value)} takes no sign.")
+        raise ComplaintError(f"{kind_of(value)} takes no sign.")
 
     def _comparison(self, node: ast.Compare, scope: Scope) -> bool:
         left = self.value(node.left, scope)
         for kind, part in zip(node.ops, node.comparators, strict=True):
             right = self.value(part, scope)
-            if not compare(kind, left, right):
+            if not compare(kind, left, right, self._budget):
                 return False
             left = right
         return True
-
-    def _text_of(self, node: ast.JoinedStr, scope: Scope) -> str:
-        pieces = [self._piece(part, scope) for part in node.values]
-        text = "".join(pieces)
-        self._context.budget.spend(len(text) // 100)
-        return text
 
     def _piece(self, part: ast.expr, scope: Scope) -> str:
         if not isinstance(part, ast.FormattedValue):
@@ -281,10 +305,15 @@ class _Walk:
         return str(value)
 
 
-_WHAT_MAY_BE = (
-    "It may hold signatures, group, chain, chord, chunks, map, starmap, |, "
-    "range, zip, lists, mappings, comprehensions, numbers and texts."
-)
+_EXAMPLE = "Write one such as add.s(2, 2) | mul.s(8)."
+
+
+def _unknown() -> ComplaintError:
+    return ComplaintError(
+        "This cannot be part of a canvas.",
+        "It may hold signatures, group, chain, chord, chunks, map, starmap, |, "
+        "range, zip, lists, mappings, comprehensions, numbers and texts.",
+    )
 
 
 def _dotted(node: ast.expr) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-from celeryfleet.errors import FleetError, Problem
+from celeryfleet.client.values import ComplaintError
 from celeryfleet.fleetfile.suggest import did_you_mean
 
 _SEPARATOR = re.compile("[.:]")
 
 
-def find(name: str, registered: Collection[str], aliases: Mapping[str, str]) -> str | Problem:
-    """Return the registered name that `name` stands for, or why there is none.
+def resolve_name(name: str, registered: Collection[str], aliases: Mapping[str, str], force: bool = False) -> str:
+    """Return the registered name that `name` stands for; `force` lets an unregistered one pass as it is.
 
     An alias of fleet.yaml comes first, then a full name, then the end of just one name (`add`, `math.add`).
+    Raises ComplaintError.
     """
     wanted = aliases.get(name, name)
     if wanted in registered:
@@ -23,22 +24,15 @@ def find(name: str, registered: Collection[str], aliases: Mapping[str, str]) -> 
     if len(found) == 1:
         return found[0]
     if found:
-        return Problem(f'"{wanted}" is the end of {len(found)} tasks.', hint=f"Say which: {', '.join(found)}.")
+        raise ComplaintError(f'"{wanted}" is the end of {len(found)} tasks.', f"Say which: {', '.join(found)}.")
+    if force:
+        return wanted
     if name in aliases:
-        what = f'"{name}" stands for the task {wanted}, which is not registered.'
-        return Problem(what, hint=f"{nearest(wanted, registered)}`celeryfleet tasks` lists the registered ones.")
-    near = nearest(name, {*aliases, *registered, *(_SEPARATOR.split(full)[-1] for full in registered)})
-    return Problem(f'No task is called "{name}".', hint=f"{near}`celeryfleet tasks` lists the registered ones.")
-
-
-def resolve_name(name: str, registered: Collection[str], aliases: Mapping[str, str], force: bool = False) -> str:
-    """Return the full name of a task; raises FleetError unless `force` lets an unregistered one pass as it is."""
-    found = find(name, registered, aliases)
-    if isinstance(found, str):
-        return found
-    if force and not any(_ends(full, name) for full in registered):
-        return aliases.get(name, name)
-    raise FleetError(found.what, hint=found.hint)
+        what, near = f'"{name}" stands for the task {wanted}, which is not registered.', nearest(wanted, registered)
+    else:
+        ends = (_SEPARATOR.split(full)[-1] for full in registered)
+        what, near = f'No task is called "{name}".', nearest(name, {*aliases, *registered, *ends})
+    raise ComplaintError(what, f"{near}`celeryfleet tasks` lists the registered ones.")
 
 
 def short_names(registered: Collection[str]) -> dict[str, str]:

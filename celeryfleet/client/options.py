@@ -1,49 +1,56 @@
-"""The options of `.set()` and `.apply_async()`: which there are and what they may be; pure."""
+"""How a message is to be sent: which options there are and what they may be, on a command line as in a canvas; pure."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
-from celeryfleet.client.faults import ComplaintError
 from celeryfleet.client.names import nearest
-from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Step, Value, with_errback, with_link, with_options
-from celeryfleet.client.steps import immutable as made_immutable
-from celeryfleet.client.values import sort_of
+from celeryfleet.client.values import ComplaintError, kind_of
 from celeryfleet.fleetfile.headers import OWN, unfit
 from celeryfleet.routing.queue import unknown
 
 SECONDS = ("countdown", "expires", "time_limit", "soft_time_limit")
 TEXTS = ("queue", "exchange", "routing_key", "eta", "shadow")
+#: those that hold signatures, or say how a signature takes arguments
+CALLBACKS = ("link", "link_error")
 #: priority counts from 0 to PRIORITIES, which runs first
 PRIORITIES = 9
-_ALL = (*SECONDS, *TEXTS, "priority", "headers", "link", "link_error", "immutable")
+_ALL = (*SECONDS, *TEXTS, "priority", "headers", *CALLBACKS, "immutable")
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The options somebody wrote, checked."""
+class Options:
+    """How a task is to be sent; None: as its route and its own attributes say."""
 
-    plain: dict[str, Value] = field(default_factory=dict)
-    link: tuple[Step, ...] = ()
-    on_error: tuple[Step, ...] = ()
-    immutable: bool = False
+    queue: str | None = None
+    #: 0 to 9, and 9 runs first, on every broker
+    priority: int | None = None
+    #: seconds
+    countdown: float | None = None
+    eta: datetime.datetime | None = None
+    #: seconds, or a moment
+    expires: float | datetime.datetime | None = None
+    #: for the message, besides Celery's own
+    headers: Mapping[str, Any] | None = None
 
-    def given_to(self, step: Step) -> Step:
-        """Return the step with these options."""
-        step = with_options(step, self.plain) if self.plain else step
-        for link in self.link:
-            step = with_link(step, link)
-        for errback in self.on_error:
-            step = with_errback(step, errback)
-        return made_immutable(step) if self.immutable else step
+    def __post_init__(self) -> None:
+        if self.countdown is not None and self.eta is not None:
+            raise ComplaintError("--countdown and --eta exclude each other.")
+
+    def given(self) -> dict[str, Any]:
+        """Return those that say something; a time without a zone is one of this machine's."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["eta"] = self.eta.astimezone() if self.eta else None
+        return {name: value for name, value in values.items() if value not in (None, {})}
 
 
-def chosen(written: Mapping[str, object], queues: Collection[str] | None) -> Chosen:
-    """Check options one by one; raises ComplaintError. `queues` are the declared ones, None: any name will do."""
-    plain: dict[str, Value] = {}
-    for name, value in written.items():
+def checked(options: Mapping[str, Any], queues: Collection[str] | None) -> dict[str, Any]:
+    """Check those options of a signature that are plain; raises ComplaintError. `queues` None: any name will do."""
+    plain: dict[str, Any] = {}
+    for name, value in options.items():
         if name in SECONDS:
             plain[name] = _seconds(name, value)
         elif name in TEXTS:
@@ -54,9 +61,8 @@ def chosen(written: Mapping[str, object], queues: Collection[str] | None) -> Cho
             plain[name] = headers(value)
         elif name not in _ALL:
             hint = f"{nearest(name, _ALL)}There are {', '.join(_ALL)}."
-            raise ComplaintError(f'There is no option "{name}".', hint, keyword=name)
-    link, on_error = _steps(written.get("link")), _steps(written.get("link_error"))
-    return Chosen(plain, link, on_error, written.get("immutable") is True)
+            raise ComplaintError(f'There is no option "{name}".', hint, name)
+    return plain
 
 
 def priority(value: object) -> int:
@@ -67,10 +73,10 @@ def priority(value: object) -> int:
     return value
 
 
-def headers(value: object) -> dict[str, Value]:
+def headers(value: object) -> dict[str, Any]:
     """Return headers for a message, plain values by name; raises ComplaintError."""
     if not isinstance(value, Mapping):
-        raise ComplaintError(f"headers is a mapping, not {sort_of(value).lower()}.", keyword="headers")
+        raise ComplaintError(f"headers is a mapping, not {kind_of(value).lower()}.", keyword="headers")
     for name, held in value.items():
         if not isinstance(name, str) or not name:
             raise ComplaintError("A header has a name, which is a text.", keyword="headers")
@@ -84,38 +90,32 @@ def headers(value: object) -> dict[str, Value]:
     return dict(value)
 
 
-def header(word: str) -> tuple[str, str]:
-    """Read NAME=VALUE; raises ComplaintError."""
-    name, equals, value = word.partition("=")
-    if not equals or not name:
-        raise ComplaintError(f'"{word}" is no header.', "Write NAME=VALUE, such as tenant=acme.", "headers")
-    headers({name: value})
-    return name, value
+def read_headers(words: Iterable[str]) -> dict[str, str]:
+    """Read the NAME=VALUE of `--header`; a value is a text. Raises ComplaintError."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise ComplaintError(f'--header: "{word}" is no header.', "Write NAME=VALUE, such as tenant=acme.")
+        found |= headers({name: value})
+    return found
 
 
-def _seconds(name: str, value: object) -> Value:
+def _seconds(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ComplaintError(f"{name} is a number of seconds, not {sort_of(value).lower()}.", keyword=name)
+        raise ComplaintError(f"{name} is a number of seconds, not {kind_of(value).lower()}.", keyword=name)
     return value
 
 
-def _text(name: str, value: object, queues: Collection[str] | None) -> str:
+def _text(name: str, value: object, queues: Collection[str] | None) -> str | datetime.datetime:
     if not isinstance(value, str):
-        raise ComplaintError(f"{name} is a text, not {sort_of(value).lower()}.", keyword=name)
+        raise ComplaintError(f"{name} is a text, not {kind_of(value).lower()}.", keyword=name)
     if name == "queue" and queues is not None and value not in queues:
         problem = unknown(value, queues).problems[0]
-        raise ComplaintError(problem.what, problem.hint, keyword=name)
-    if name == "eta":
-        try:
-            datetime.datetime.fromisoformat(value)
-        except ValueError:
-            raise ComplaintError(f'"{value}" is no time.', "Write it as 2030-01-31T12:00:00.", name) from None
-    return value
-
-
-def _steps(value: object) -> tuple[Step, ...]:
-    listed = value if isinstance(value, tuple) else () if value is None else (value,)
-    for step in listed:
-        if not isinstance(step, Call | Map | Group | Chain | Chord):
-            raise ComplaintError(f"{sort_of(step)} cannot be called back.", "Write a signature: add.s().")
-    return listed
+        raise ComplaintError(problem.what, problem.hint, name)
+    if name != "eta":
+        return value
+    try:
+        return datetime.datetime.fromisoformat(value).astimezone()
+    except (ValueError, OverflowError):
+        raise ComplaintError(f'"{value}" is no time.', "Write it as 2030-01-31T12:00:00.", name) from None

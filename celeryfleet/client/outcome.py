@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from celeryfleet.client.steps import Call, Chain, Chord, Group, Leaf, Map, Step, leaves
+from celeryfleet.client.signatures import Step, leaves, members, sequence, task_of
 
 SUCCESS = "SUCCESS"
 FAILURE = "FAILURE"
@@ -47,12 +47,12 @@ class Failed:
 class Outcome:
     """What became of a task or a canvas."""
 
-    id: str
-    #: SUCCESS, FAILURE, REVOKED, …; PENDING, STARTED or RETRY where the wait timed out
+    #: SUCCESS, FAILURE, REVOKED, …; PENDING, STARTED or RETRY where it is not over
     state: str
     result: Any = None
     #: the tasks that failed by themselves; not those that never ran because of them
     failed: tuple[Failed, ...] = ()
+    id: str = ""
     #: seconds from sending to knowing
     runtime_s: float = 0.0
 
@@ -77,26 +77,17 @@ class Progress:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a canvas stands."""
+def outcome(step: Step, records: Mapping[str, Record]) -> Outcome:
+    """Work out how a canvas stands from the records of its tasks, by task id.
 
-    state: str
-    result: Any = None
-    failed: tuple[Failed, ...] = ()
-
-
-def standing(step: Step, records: Mapping[str, Record]) -> Standing:
-    """Work out how a canvas stands from the records of its tasks, by task id."""
-    match step:
-        case Call() | Map():
-            return _of_leaf(step, records.get(step.id))
-        case Group(steps):
-            return _of_group(steps, records)
-        case Chain(steps):
-            return _of_sequence(steps, records)
-        case Chord(header, body):
-            return _of_sequence((header, body), records)
+    It is over with its first failure: Celery marks the steps after it as failed, too, or leaves them.
+    """
+    last = Outcome(PENDING)
+    for part in sequence(step):
+        last = _of_group(members(part), records) if members(part) else _of_task(part, records.get(part.id))
+        if last.state != SUCCESS:
+            break
+    return last
 
 
 def progress(step: Step, records: Mapping[str, Record]) -> Progress:
@@ -106,31 +97,19 @@ def progress(step: Step, records: Mapping[str, Record]) -> Progress:
     return Progress(len(over), sum(record.state not in GOOD for record in over), len(found))
 
 
-def _of_leaf(leaf: Leaf, record: Record | None) -> Standing:
+def _of_task(leaf: Step, record: Record | None) -> Outcome:
     if record is None or record.state not in READY:
-        return Standing(record.state if record else PENDING)
+        return Outcome(record.state if record else PENDING)
     if record.state in GOOD:
-        return Standing(SUCCESS, record.result)
+        return Outcome(SUCCESS, record.result)
     error = record.error or f"The task was {record.state.lower()}."
-    return Standing(record.state, None, (Failed(leaf.id, leaf.task, record.state, error, record.traceback),))
+    return Outcome(record.state, None, (Failed(leaf.id, task_of(leaf), record.state, error, record.traceback),))
 
 
-def _of_group(steps: tuple[Step, ...], records: Mapping[str, Record]) -> Standing:
+def _of_group(steps: list[Step], records: Mapping[str, Record]) -> Outcome:
     """A group is over when all its members are, so that every failure is told."""
-    parts = [standing(step, records) for step in steps]
+    parts = [outcome(step, records) for step in steps]
     failed = tuple(one for part in parts for one in part.failed)
-    if any(part.state not in READY for part in parts):
-        return Standing(PENDING, None, failed)
-    if failed:
-        return Standing(FAILURE, None, failed)
-    return Standing(SUCCESS, [part.result for part in parts])
-
-
-def _of_sequence(steps: tuple[Step, ...], records: Mapping[str, Record]) -> Standing:
-    """A sequence is over with its first failure: Celery marks the steps after it as failed too, or leaves them."""
-    last = Standing(PENDING)
-    for step in steps:
-        last = standing(step, records)
-        if last.state != SUCCESS:
-            return last
-    return last
+    if not all(part.ready for part in parts):
+        return Outcome(PENDING, None, failed)
+    return Outcome(FAILURE, None, failed) if failed else Outcome(SUCCESS, [part.result for part in parts])

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.client import seam
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.secrets import masked
 from celeryfleet.routing import conflicts
@@ -20,28 +21,49 @@ if TYPE_CHECKING:
 _NO_ROUTE = 312
 
 
+@dataclass(slots=True)
+class Letter:
+    """The message that was published last."""
+
+    task: str = ""
+    exchange: str = ""
+    routing_key: str = ""
+    headers: dict[str, Any] = field(default_factory=dict)
+    #: queues that were declared for it
+    declared: tuple[str, ...] = ()
+
+
 @contextmanager
-def publishing(app: Celery) -> Iterator[None]:
+def publishing(app: Celery) -> Iterator[Letter]:
     """Turn an unknown queue, a lost broker, what a RabbitMQ refuses and what cannot travel into FleetErrors."""
-    from amqp.exceptions import ChannelError, MessageNacked
+    from amqp.exceptions import ChannelError
     from celery.exceptions import QueueNotFound
+    from celery.signals import before_task_publish
     from kombu.exceptions import EncodeError, OperationalError
 
+    letter = Letter()
+
+    def on_publish(sender: str, exchange: Any, routing_key: str, headers: Any, declare: Any = (), **_: Any) -> None:
+        letter.task, letter.exchange = sender, getattr(exchange, "name", exchange) or ""
+        letter.routing_key, letter.headers = routing_key or "", dict(headers or {})
+        letter.declared = tuple(queue.name for queue in declare or ())
+
+    before_task_publish.connect(on_publish, weak=False)  # a broker returns a message without a word on which it was
     try:
-        with _watching() as letter:
-            yield
+        yield letter
     except ChannelError as error:
         raise _refused(app, error, letter) from error
     except QueueNotFound as error:
-        name = str(error.args[0]).split("'")[1] if "'" in str(error) else str(error)
-        raise unknown(name, app.amqp.queues) from error
+        raise unknown(seam.unknown_queue(error), app.amqp.queues) from error
     except EncodeError as error:
         raise FleetError(f"The arguments cannot be sent: {error}", hint="They travel as JSON.") from error
-    except (OperationalError, OSError, *_lost(app)) as error:
-        if isinstance(error.__cause__, MessageNacked):  # kombu takes it for a lost connection, and has tried again
+    except (OperationalError, OSError, *getattr(app.backend, "connection_errors", ())) as error:
+        if seam.is_nack(error):
             raise _full(letter) from error
         what = f"The broker {shown_url(app.conf.broker_write_url)} cannot be reached: {error}"
         raise FleetError(what, hint="`celeryfleet status` says how the fleet is.", code=Exit.BROKER) from error
+    finally:
+        before_task_publish.disconnect(on_publish)
 
 
 def shown_url(url: str | Sequence[str] | None) -> str:
@@ -58,35 +80,7 @@ def check_queue(app: Any, queue: str) -> None:
 # --- What a RabbitMQ refuses ------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Letter:
-    """The message that was published last."""
-
-    task: str = ""
-    exchange: str = ""
-    routing_key: str = ""
-    headers: dict[str, Any] = field(default_factory=dict)
-
-
-@contextmanager
-def _watching() -> Iterator[_Letter]:
-    """Note what is published: the broker returns a message without a word on which it was."""
-    from celery.signals import before_task_publish
-
-    letter = _Letter()
-
-    def on_publish(sender: str = "", exchange: Any = "", routing_key: str = "", headers: Any = None, **_: Any) -> None:
-        letter.task, letter.exchange, letter.routing_key = sender, getattr(exchange, "name", exchange), routing_key
-        letter.headers = dict(headers or {})
-
-    before_task_publish.connect(on_publish, weak=False)
-    try:
-        yield letter
-    finally:
-        before_task_publish.disconnect(on_publish)
-
-
-def _refused(app: Any, error: Exception, letter: _Letter) -> FleetError:
+def _refused(app: Any, error: Exception, letter: Letter) -> FleetError:
     """Say why a RabbitMQ does not take a message."""
     from amqp.exceptions import NotFound, PreconditionFailed
 
@@ -109,7 +103,7 @@ def _refused(app: Any, error: Exception, letter: _Letter) -> FleetError:
     )
 
 
-def _full(letter: _Letter) -> FleetError:
+def _full(letter: Letter) -> FleetError:
     """Say that a queue refuses more than its max_length."""
     queue = f'the queue "{letter.routing_key}"'
     if letter.exchange:
@@ -130,7 +124,3 @@ def _conflicts(app: Any) -> list[conflicts.Conflict]:
 
     with app.connection_for_write() as connection:
         return found_on(connection, RoutingTable.of(app).queues)
-
-
-def _lost(app: Any) -> tuple[type[BaseException], ...]:
-    return tuple(getattr(app.backend, "connection_errors", ()))

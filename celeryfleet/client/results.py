@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from celery import signature
 
 from celeryfleet.app import import_tasks
 from celeryfleet.app.django import rows
-from celeryfleet.client.outcome import READY, Outcome, Progress, Record, Standing, progress, standing
+from celeryfleet.client.outcome import GOOD, PENDING, READY, Outcome, Progress, Record, outcome, progress
 from celeryfleet.client.publish import shown_url
-from celeryfleet.client.steps import Call, Group, Step, leaves
+from celeryfleet.client.seam import keeps_no_results, read_many, reads_many
+from celeryfleet.client.signatures import Step, grouped, leaves
 from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
@@ -30,45 +34,17 @@ LOAD = 0.5
 
 def reader(app: Celery) -> Reader:
     """Return what reads the app's results; raises FleetError where none are kept."""
-    backend = app.backend
-    if backend.as_uri().startswith("disabled"):
+    if keeps_no_results(app):
         what = "This fleet keeps no results, so there is nothing to wait for."
         raise FleetError(what, hint="Set `results:` in fleet.yaml, or send with --no-wait.")
-    read = _rows if rows.are_kept(app) else _many if reads_many(app) else _one_by_one
+    read = rows.read if rows.are_kept(app) else read_many if reads_many(app) else _one_by_one
 
     def look(ids: Sequence[str]) -> dict[str, Record]:
         with unreachable(app):
-            return read(app, ids)
+            found = {task_id: record(meta) for task_id, meta in read(app, ids).items()}
+        return {task_id: one for task_id, one in found.items() if one.state != PENDING}
 
     return look
-
-
-def reads_many(app: Celery) -> bool:
-    """Tell whether the backend gives many results at one request, as Redis and memcached do."""
-    from celery.backends.base import BaseKeyValueStoreBackend
-
-    return type(app.backend).mget is not BaseKeyValueStoreBackend.mget if hasattr(app.backend, "mget") else False
-
-
-@contextmanager
-def without_subscribing(app: Celery) -> Iterator[None]:
-    """Ask for no notice of results while sending, since `follow` looks for itself.
-
-    It saves a request to Redis per task, and 19 seconds of retries where Redis is down. The results of a chord's
-    header subscribe by themselves, and would have to unsubscribe when Python is already shutting down.
-    """
-    from celery.result import denied_join_result
-
-    if not reads_many(app):
-        yield
-        return
-    backend: Any = app.backend
-    backend.add_pending_result = lambda result, *_, **__: result
-    try:
-        with denied_join_result():
-            yield
-    finally:
-        del backend.add_pending_result
 
 
 @contextmanager
@@ -94,7 +70,7 @@ def follow(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
-) -> tuple[Standing, dict[str, Record]]:
+) -> tuple[Outcome, dict[str, Record]]:
     """Wait until a canvas is over or `timeout` seconds have gone by; tell of each step forward."""
     started = clock()
     deadline = float("inf") if timeout is None else started + timeout
@@ -116,9 +92,9 @@ def follow(
         if len(left) < len(waiting):
             waiting = left
             on_progress(progress(step, records))
-        stands = standing(step, records)
-        if stands.state in READY or now >= deadline:
-            return stands, records
+        found = outcome(step, records)
+        if found.ready or now >= deadline:
+            return found, records
         pause(min(max(_pause(now - started), (now - looked) * (1 / LOAD - 1)), deadline - now))
 
 
@@ -127,50 +103,25 @@ def _pause(waited: float) -> float:
 
 
 def look_up(app: Celery, task_id: str) -> Outcome:
-    """Return what is known of a task, or of a group that was sent by `canvas`; PENDING also for an unknown id."""
+    """Return what is known of a task, or of a group that was sent by `send.start`; PENDING also for an unknown id."""
     if app.backend_cls or "DJANGO_SETTINGS_MODULE" in os.environ:
         import_tasks(app)  # has Django set up, or else its models cannot be imported
-    look, members = reader(app), None
+    look, found = reader(app), None
     with unreachable(app), suppress(NotImplementedError):  # rpc:// knows no groups
-        members = app.GroupResult.restore(task_id)
-    if members is None:
-        step: Step = Call("", id=task_id)
-    else:
-        step = Group(tuple(Call("", id=member) for member in _ids(members.results)))
-    stands = standing(step, look([leaf.id for leaf in leaves(step)]))
-    return Outcome(task_id, stands.state, stands.result, stands.failed)
+        found = app.GroupResult.restore(task_id)
+    tasks = [signature("", task_id=member.id, app=app) for member in (found.results if found else ())]
+    step = grouped(tasks, app) if tasks else signature("", task_id=task_id, app=app)
+    return replace(outcome(step, look([leaf.id for leaf in leaves(step)])), id=task_id)
 
 
-def _ids(results: Iterable[Any]) -> Iterator[str]:
-    for result in results:
-        yield result.id
-
-
-def _many(app: Any, ids: Sequence[str]) -> dict[str, Record]:
-    if not ids:
-        return {}
-    backend = app.backend
-    keys = [backend.get_key_for_task(task_id) for task_id in ids]
-    found = backend.mget(keys)
-    # Memcached gives a mapping of those it has.
-    payloads = [found.get(key) for key in keys] if isinstance(found, dict) else found
-    pairs = zip(ids, payloads, strict=True)
-    return {task_id: record(backend.decode(payload)) for task_id, payload in pairs if payload}
-
-
-def _one_by_one(app: Any, ids: Sequence[str]) -> dict[str, Record]:
-    found = {task_id: record(app.backend.get_task_meta(task_id)) for task_id in ids}
-    return {task_id: one for task_id, one in found.items() if one.state != "PENDING"}
-
-
-def _rows(app: Any, ids: Sequence[str]) -> dict[str, Record]:
-    return {task_id: record(meta) for task_id, meta in rows.read(app, ids).items() if meta["status"] != "PENDING"}
+def _one_by_one(app: Any, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    return {task_id: app.backend.get_task_meta(task_id) for task_id in ids}
 
 
 def record(meta: Mapping[str, Any]) -> Record:
     """Read what Celery stores of a task; the exception is told, and never made."""
     state, result, worker = str(meta["status"]), meta.get("result"), str(meta.get("worker") or "")
-    if state not in READY or state in ("SUCCESS", "IGNORED"):
+    if state not in READY or state in GOOD:
         return Record(state, result if state in READY else None, worker=worker)
     return Record(state, None, _error(result), str(meta.get("traceback") or ""), worker)
 

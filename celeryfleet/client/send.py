@@ -1,58 +1,47 @@
-"""Sends one task and waits for it."""
+"""Sends a task, or a canvas of them, by the app's own router, and follows it to the end."""
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from celery import signature
+from celery.result import GroupResult
+from kombu.utils.uuid import uuid
 
 from celeryfleet.app import import_tasks
 from celeryfleet.client.inspect import signature_text
-from celeryfleet.client.outcome import Outcome
-from celeryfleet.client.publish import check_queue, publishing
-from celeryfleet.client.results import follow, reader, without_subscribing
-from celeryfleet.client.steps import Call
+from celeryfleet.client.options import CALLBACKS, Options
+from celeryfleet.client.outcome import Outcome, Progress, Record
+from celeryfleet.client.publish import check_queue, publishing, shown_url
+from celeryfleet.client.results import follow, reader
+from celeryfleet.client.seam import bind, without_subscribing
+from celeryfleet.client.signatures import Step, copied, leaves, map_of, members, sequence
 from celeryfleet.errors import FleetError
 from celeryfleet.routing.table import RoutingTable
 
 if TYPE_CHECKING:
     from celery import Celery
 
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a task is to be sent; None: as its route and its own attributes say."""
-
-    queue: str | None = None
-    #: 0 to 9, and 9 runs first, on every broker
-    priority: int | None = None
-    #: seconds
-    countdown: float | None = None
-    eta: datetime.datetime | None = None
-    #: seconds, or a moment
-    expires: float | datetime.datetime | None = None
-    #: for the message, besides Celery's own
-    headers: Mapping[str, Any] | None = None
-
-    def given(self) -> dict[str, Any]:
-        """Return those that say something; a time without a zone is one of this machine's."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        values["eta"] = self.eta.astimezone() if self.eta else None
-        return {name: value for name, value in values.items() if value not in (None, {})}
+#: the user's priority (9 first) → the broker's
+WirePriority = Callable[[int], int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A task that was sent."""
+    """A task or a canvas that was sent."""
 
+    #: of the last task, or of a closing group
     id: str
-    task: str
-    #: None where an exchange decides
+    #: with the id of each task
+    step: Step
+    #: of the first message; None where an exchange decides
     queue: str | None
     #: time.monotonic() when it was sent
-    sent: float = 0.0
+    at: float
 
 
 def send(
@@ -61,54 +50,54 @@ def send(
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
     options: Options | None = None,
-    wire_priority: Callable[[int], int | None] = lambda priority: priority,
+    wire_priority: WirePriority = lambda priority: priority,
     force: bool = False,
     keep: bool = True,
 ) -> Sent:
-    """Send a task by its full name; raises FleetError when it cannot be.
-
-    `keep` has the task store its result even if it does not by itself. An unregistered task is only sent by `force`.
-    """
+    """Send a task by its full name, an unregistered one only by `force`; raises FleetError when it cannot be."""
     import_tasks(app)
-    task = app.tasks.get(name)
-    if task is None and not force:
+    if name not in app.tasks and not force:
         raise FleetError(f"The task {name} is not registered.", hint="--force sends it anyway.")
-    given = _given(app, options or Options(), wire_priority)
-    if keep:
-        reader(app)
-        given["ignore_result"] = False
-    if task is not None:
-        check_arguments(task, args, kwargs or {})
-    return _publish(app, name, list(args), dict(kwargs or {}), given)
+    given = (options or Options()).given()
+    if "queue" in given:
+        check_queue(app, given["queue"])
+    return start(app, signature(name, args, dict(kwargs or {}), given, app=app), wire_priority, keep)
 
 
-def wait(app: Celery, sent: Sent, timeout: float | None = None) -> Outcome:
-    """Wait for the end of a task, or for `timeout` seconds."""
-    stands, _ = follow(Call(sent.task, id=sent.id), reader(app), timeout)
-    return Outcome(sent.id, stands.state, stands.result, stands.failed, time.monotonic() - sent.sent)
+def start(app: Celery, step: Step, wire_priority: WirePriority = lambda priority: priority, keep: bool = True) -> Sent:
+    """Send a canvas; raises FleetError when it cannot be.
+
+    `keep` has every task store its result, also those that do not by themselves, so that it can be followed.
+    """
+    step = _prepared(app, step, wire_priority, keep)
+    _check_calls(app, step)
+    if needs_results(step):
+        _check_chords(app)
+    if keep or needs_results(step):
+        # One look at once: Celery would try for 19 seconds to reach a backend that is down.
+        reader(app)([leaf.id for leaf in leaves(step)][:1])
+    began = time.monotonic()
+    with publishing(app) as letter, without_subscribing(app):
+        result = step.apply_async()
+        if isinstance(result, GroupResult):
+            with suppress(NotImplementedError):  # rpc:// knows no groups
+                result.save()
+    queues = RoutingTable.of(app).reached(letter.exchange, letter.routing_key, letter.headers) or letter.declared
+    return Sent(result.id, step, next(iter(queues), None), began)
 
 
-def document(sent: Sent, outcome: Outcome | None = None) -> dict[str, Any]:
-    """Return the document of `send --json`; without an outcome the task was not waited for."""
-    return {
-        "schema_version": 1,
-        "id": sent.id,
-        "task": sent.task,
-        "queue": sent.queue,
-        "state": outcome.state if outcome else "PENDING",
-        "result": outcome.result if outcome else None,
-        "runtime_s": round(outcome.runtime_s, 6) if outcome and outcome.ready else None,
-        "error": outcome.error if outcome else None,
-    }
+def wait(
+    app: Celery,
+    sent: Sent,
+    timeout: float | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> tuple[Outcome, dict[str, Record]]:
+    """Follow what was sent to its end, or for `timeout` seconds; the records are those of its tasks by id."""
+    outcome, records = follow(sent.step, reader(app), timeout, on_progress)
+    return replace(outcome, id=sent.id, runtime_s=time.monotonic() - sent.at), records
 
 
-def _given(app: Any, options: Options, wire_priority: Callable[[int], int | None]) -> dict[str, Any]:
-    if options.queue is not None:
-        check_queue(app, options.queue)
-    given = options.given()
-    if options.priority is not None:
-        given["priority"] = wire_priority(options.priority)
-    return {name: value for name, value in given.items() if value is not None}
+# --- Checking ---------------------------------------------------------------------------------------------
 
 
 def check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], first: str = "") -> None:
@@ -116,36 +105,56 @@ def check_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], f
 
     `first` says what the first of them is, where the user has not written it.
     """
-    if not task.typing:
-        return
     try:
-        task.__header__(*args, **kwargs)
+        bind(task, args, kwargs)
     except TypeError as error:
         short = task.name.rpartition(".")[2]
         what = f"{task.name} cannot take these arguments: {error}."
         raise FleetError(what, hint=f"It is called as {short}{signature_text(task)}{first}.") from None
 
 
-def _publish(app: Any, name: str, args: list[Any], kwargs: dict[str, Any], given: dict[str, Any]) -> Sent:
-    """Send, and learn from the message itself which queue it went to."""
-    from celery.signals import before_task_publish
+def needs_results(step: Step) -> bool:
+    """Tell whether Celery itself needs a result backend to run a canvas: chords do."""
+    *before, last = sequence(step)
+    return any(map(members, before)) or any(map(needs_results, members(last)))
 
-    queues: list[str] = []
 
-    def on_publish(exchange: Any, routing_key: str, headers: Any, declare: Sequence[Any] = (), **_: Any) -> None:
-        name = getattr(exchange, "name", exchange) or ""
-        reached = RoutingTable.of(app).reached(name, routing_key or "", headers)
-        queues.extend(reached or (queue.name for queue in declare))
+def _check_calls(app: Any, step: Step, follows: bool = False) -> None:
+    """Raise FleetError for a call that cannot work; one that follows another step gets its result first."""
+    for part in sequence(step):
+        for member in members(part):
+            _check_calls(app, member, follows)
+        if part.task in app.tasks and part.subtask_type is None and not map_of(part):
+            first = (None,) if follows and not part.immutable else ()
+            said = ", and the result before it comes first" if first else ""
+            check_arguments(app.tasks[part.task], (*first, *part.args), part.kwargs, said)
+        follows = True
 
-    task = app.tasks.get(name)
-    before_task_publish.connect(on_publish, weak=False)
-    began = time.monotonic()
+
+def _check_chords(app: Any) -> None:
+    reader(app)
     try:
-        with publishing(app), without_subscribing(app):
-            if task is not None:
-                result = task.apply_async(args, kwargs, **given)
-            else:
-                result = app.send_task(name, args, kwargs, **given)
-    finally:
-        before_task_publish.disconnect(on_publish)
-    return Sent(result.id, name, queues[0] if queues else None, began)
+        app.backend.ensure_chords_allowed()
+    except NotImplementedError:
+        what = f"The result backend {shown_url(app.conf.result_backend)} cannot run a chord."
+        raise FleetError(what, hint="Set `results:` in fleet.yaml to Redis, a database or memcached.") from None
+
+
+# --- Publishing -------------------------------------------------------------------------------------------
+
+
+def _prepared(app: Any, step: Step, wire_priority: WirePriority, keep: bool) -> Step:
+    """Return a copy whose tasks have their ids, and their priorities as the broker counts them."""
+    step = copied(step)
+    for leaf in leaves(step):
+        options = leaf.options
+        for name in CALLBACKS:
+            if name in options:
+                called = [signature(callback, app=app) for callback in options[name]]
+                options[name] = [_prepared(app, callback, wire_priority, keep=False) for callback in called]
+        if "priority" in options:
+            options["priority"] = wire_priority(options["priority"])
+        if keep:
+            options["ignore_result"] = False
+        leaf.options = {name: value for name, value in options.items() if value is not None} | {"task_id": uuid()}
+    return step

@@ -1,18 +1,17 @@
-"""The values of an expression and what may be reckoned with them, within bounds."""
+"""The plain values of a canvas expression and what may be computed with them, within a budget; knows no signature."""
 
 from __future__ import annotations
 
 import ast
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from celeryfleet.client.faults import ComplaintError
-from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Value
+from celeryfleet.errors import FleetError
 
 #: how many nodes, items and hundreds of characters one expression may cost
-WORK = 100_000
+WORK = 300_000
 #: bits of the largest integer
 BITS = 256
 #: characters of the longest text put together
@@ -37,8 +36,17 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 
 
+class ComplaintError(FleetError):
+    """Something is wrong with a value; whoever knows its place in a text says that, too."""
+
+    def __init__(self, what: str, hint: str = "", keyword: str = "") -> None:
+        super().__init__(what, hint=hint.strip())
+        #: the keyword argument that is to blame, if one is
+        self.keyword = keyword
+
+
 class Budget:
-    """The work an expression may still cost."""
+    """The work an expression may still cost; all is paid for before it is made."""
 
     def __init__(self, work: int = WORK) -> None:
         self.left = work
@@ -51,26 +59,48 @@ class Budget:
                 "This is too much for one expression.", "Send many tasks with `celeryfleet send --count`."
             )
 
+    def pay(self, value: Any) -> None:
+        """Take the size of a value, with all that it holds."""
+        match value:
+            case str():
+                self.spend(len(value) // 100)
+            case range():
+                self.spend(size(value))
+            case dict():
+                self.spend(len(value) if type(value) is dict else 1)  # the fields of a signature
+                for item in value.values():
+                    self.pay(item)
+            case list() | tuple():
+                self.spend(len(value))
+                for item in value:
+                    self.pay(item)
+
+
+def size(value: range | tuple[Any, ...]) -> int:
+    """Count items; so many that Python cannot are just too many."""
+    try:
+        return len(value)
+    except OverflowError:
+        return WORK + 1
+
 
 def calculate(kind: ast.operator, left: object, right: object) -> int | float | str:
     """Do one operation on two numbers, or join two texts."""
     work = _ARITHMETIC.get(type(kind))
     if isinstance(kind, ast.Add) and isinstance(left, str) and isinstance(right, str):
-        if len(left) + len(right) > LETTERS:
-            raise ComplaintError(f"A text may have {LETTERS} characters.")
-        return left + right
+        return joined([left, right])
     if work is None or not isinstance(left, int | float) or not isinstance(right, int | float):
-        raise ComplaintError(f"{sort_of(left)} and {sort_of(right).lower()} cannot be combined so; only numbers can.")
+        raise ComplaintError(f"{kind_of(left)} and {kind_of(right).lower()} cannot be combined so; only numbers can.")
     if isinstance(kind, ast.Pow) and isinstance(left, int) and left.bit_length() * abs(right) > BITS:
         raise ComplaintError("This number is too large.")
     try:
         return checked(work(left, right))
     except ArithmeticError as error:
-        raise ComplaintError(f"This cannot be reckoned: {error}.") from None
+        raise ComplaintError(f"This cannot be computed: {error}.") from None
 
 
 def checked(number: object) -> int | float:
-    """Return a number that JSON can carry and nobody minds; raises ComplaintError."""
+    """Return a number that JSON can carry, and that is not too long; raises ComplaintError."""
     if isinstance(number, float) and math.isfinite(number):
         return number
     if isinstance(number, int) and number.bit_length() <= BITS:
@@ -78,72 +108,58 @@ def checked(number: object) -> int | float:
     raise ComplaintError("This number is too large, or none.")
 
 
-def compare(kind: ast.cmpop, left: object, right: object) -> bool:
+def joined(texts: list[str]) -> str:
+    """Join texts to one that is not too long; raises ComplaintError."""
+    if sum(map(len, texts)) > LETTERS:
+        raise ComplaintError(f"A text may have {LETTERS} characters.")
+    return "".join(texts)
+
+
+def compare(kind: ast.cmpop, left: object, right: object, budget: Budget) -> bool:
     """Compare two plain values, or look one up in a list."""
     if isinstance(kind, ast.In | ast.NotIn) and isinstance(right, tuple | range) and _is_plain(left):
+        budget.spend(size(right))
         found = any(_is_plain(item) and item == left for item in right)
         return found == isinstance(kind, ast.In)
     work = _COMPARE.get(type(kind))
-    if work is None or not _is_plain(left) or not _is_plain(right):
-        raise ComplaintError(f"{sort_of(left)} and {sort_of(right).lower()} cannot be compared so.")
     try:
-        return bool(work(left, right))
+        if work is not None and _is_plain(left) and _is_plain(right):
+            return bool(work(left, right))
     except TypeError:
-        raise ComplaintError(f"{sort_of(left)} and {sort_of(right).lower()} cannot be compared so.") from None
+        pass
+    raise ComplaintError(f"{kind_of(left)} and {kind_of(right).lower()} cannot be compared so.")
 
 
 def truth(value: object) -> bool:
     """Tell whether a plain value counts as true."""
     if not _is_plain(value):
-        raise ComplaintError(f"{sort_of(value)} is neither true nor false.")
+        raise ComplaintError(f"{kind_of(value)} is neither true nor false.")
     return bool(value)
 
 
 def items(value: object, budget: Budget) -> tuple[Any, ...]:
     """Return the items of a list or a range, paid for."""
     if not isinstance(value, tuple | range):
-        raise ComplaintError(f"A list or a range belongs here, not {sort_of(value).lower()}.")
-    try:
-        budget.spend(len(value))
-    except OverflowError:
-        budget.spend(WORK)
+        raise ComplaintError(f"A list or a range belongs here, not {kind_of(value).lower()}.")
+    budget.spend(size(value))
     return tuple(value)
 
 
-def frozen(value: object, budget: Budget) -> Value:
-    """Return an argument in JSON's types, paid for by its whole size; raises ComplaintError."""
-    budget.spend(1)
+def argument(value: Any) -> Any:
+    """Return a value in JSON's types, as the other side will see it; raises ComplaintError."""
     match value:
-        case None | bool() | int() | float():
-            return value
-        case str():
-            budget.spend(len(value) // 100)
-            return value
         case tuple() | range():
-            return tuple(frozen(item, budget) for item in items(value, budget))
-        case dict():
-            return {key: frozen(item, budget) for key, item in value.items()}
-        case _:
-            raise ComplaintError(f"{sort_of(value)} cannot be an argument.", _ARGUMENT_HINT)
+            return [argument(item) for item in value]
+        case dict() if type(value) is dict:
+            return {key: argument(item) for key, item in value.items()}
+        case _ if _is_plain(value):
+            return value
+    hint = "A result goes from step to step by itself: `add.s(2, 2) | mul.s(8)`."
+    raise ComplaintError(f"{kind_of(value)} cannot be an argument.", hint)
 
 
-_ARGUMENT_HINT = "A result goes from step to step by itself: `add.s(2, 2) | mul.s(8)`."
-
-
-def bounds(values: Iterable[object]) -> range:
-    """Return `range(*values)`; raises ComplaintError."""
-    given = tuple(values)
-    numbers = [number for number in given if isinstance(number, int)]
-    if not 1 <= len(given) <= 3 or len(numbers) < len(given):
-        raise ComplaintError("range() takes one to three whole numbers.")
-    try:
-        return range(*numbers)
-    except ValueError as error:
-        raise ComplaintError(f"{error}.") from None
-
-
-def sort_of(value: object) -> str:
-    """Say what sort of thing a value is, as the start of a sentence."""
+def kind_of(value: object) -> str:
+    """Say what kind of thing a value is, as the start of a sentence."""
     match value:
         case None | bool():
             return str(value)
@@ -151,12 +167,10 @@ def sort_of(value: object) -> str:
             return "A number"
         case str():
             return "A text"
-        case tuple() | range():
+        case tuple() | list() | range():
             return "A list"
         case dict():
-            return "A mapping"
-        case Call() | Map() | Group() | Chain() | Chord():
-            return "A signature"
+            return "A mapping" if type(value) is dict else "A signature"
         case _:
             return str(value)
 

@@ -1,21 +1,19 @@
-"""What a canvas shows on stderr while it runs, its bar, and its picture; on no terminal, no bar and no colour."""
+"""What is shown on stderr while something is waited for: a bar, or a spinner; where there is no terminal, nothing."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from celeryfleet.client.outcome import GOOD, READY, Progress, Record
-from celeryfleet.client.picture import draw
-from celeryfleet.client.steps import Leaf, Step
-from celeryfleet.render.paint import DIM, GREEN, RED, paint
+if TYPE_CHECKING:
+    from celeryfleet.client.outcome import Progress
 
 
 @contextmanager
 def progress_bar(text: str, stream: TextIO | None = None) -> Iterator[Callable[[Progress], None]]:
-    """Give what `client.canvas.wait` calls with each step forward; it draws a bar that counts failures too."""
+    """Give what is to be called with each step forward; it draws a bar that counts failures too."""
     stream = stream or sys.stderr
     if not stream.isatty():
         yield lambda progress: None
@@ -23,7 +21,6 @@ def progress_bar(text: str, stream: TextIO | None = None) -> Iterator[Callable[[
     from rich import progress as bars
     from rich.console import Console
 
-    console = Console(file=stream)
     columns = (
         bars.SpinnerColumn(),
         bars.TextColumn("{task.description}", markup=False),
@@ -32,7 +29,7 @@ def progress_bar(text: str, stream: TextIO | None = None) -> Iterator[Callable[[
         bars.TextColumn("[red]{task.fields[failed]}"),
         bars.TimeElapsedColumn(),
     )
-    with bars.Progress(*columns, console=console) as shown:
+    with bars.Progress(*columns, console=Console(file=stream)) as shown:
         task = shown.add_task(text, total=None, failed="")
 
         def on_progress(progress: Progress) -> None:
@@ -42,17 +39,14 @@ def progress_bar(text: str, stream: TextIO | None = None) -> Iterator[Callable[[
         yield on_progress
 
 
-def picture(step: Step, records: Mapping[str, Record] | None = None, colour: bool = False) -> str:
-    """Draw a canvas; with records, each task has a mark: ✓ done, ✗ failed, · not run."""
-    if records is None:
-        return draw(step)
-    return draw(step, mark=lambda leaf: f"{_mark(leaf, records, colour)} ")
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show a spinner beside the text while the body runs."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.text import Text
 
-
-def _mark(leaf: Leaf, records: Mapping[str, Record], colour: bool) -> str:
-    record = records.get(leaf.id)
-    if record is None or record.state not in READY:
-        return paint("·", DIM, colour)
-    if record.state in GOOD:
-        return paint("✓", GREEN, colour)
-    return paint("✗", RED, colour)
+    with Console(stderr=True).status(Text(text)):
+        yield

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import IO, Any, TypeVar
 
 from celeryfleet.client.bulk.items import KEYS, known
-from celeryfleet.client.faults import ComplaintError
 from celeryfleet.client.options import headers, priority
 from celeryfleet.errors import FleetError, Problem
 
@@ -192,18 +191,11 @@ def _text(key: str, value: Any) -> Any:
 
 
 def _priority(key: str, value: Any) -> Any:
-    return _complained(priority, value)
+    return priority(value)
 
 
 def _headers(key: str, value: Any) -> Any:
-    return _complained(headers, _mapping(key, value))
-
-
-def _complained(read: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return read(value)
-    except ComplaintError as error:
-        raise FleetError(error.what, hint=error.hint) from None
+    return headers(_mapping(key, value))
 
 
 def _seconds(key: str, value: Any) -> Any:

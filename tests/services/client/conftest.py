@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from celeryfleet.client.kinds import Names
+from celeryfleet.client.expression import Names
 from tests import ROOT
 from tests.fakes import eventually
 from tests.servers import redis_server

@@ -5,16 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signature
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from celeryfleet.client import canvas
-from celeryfleet.client.expression import parse
-from celeryfleet.client.kinds import Names
+from celeryfleet.client.expression import Names, parse
 from celeryfleet.client.outcome import Outcome, Progress
 from celeryfleet.client.results import look_up
-from celeryfleet.client.steps import Call, Chain, Chord, Group, Step, chained, grouped, leaves
+from celeryfleet.client.send import start, wait
+from celeryfleet.client.signatures import Step, chained, grouped, leaves, members, sequence
 from celeryfleet.errors import Exit, FleetError
 from tests.services.client import shop
 
@@ -28,7 +27,7 @@ LOST = "FileNotFoundError: No such image: missing.jpg"
 
 
 def run(app: Any, step: Step, timeout: float = 20) -> Outcome:
-    return canvas.wait(app, canvas.start(app, step), timeout)[0]
+    return wait(app, start(app, step), timeout)[0]
 
 
 @pytest.mark.parametrize(
@@ -51,19 +50,20 @@ def run(app: Any, step: Step, timeout: float = 20) -> Outcome:
         ("forgetful.s()", "kept all the same"),
         ("same.s(x for x in [1, 2])", [1, 2]),
         ("plus.s(x=1, y=1).set(priority=9)", 2),
+        ("same.s(1) | group(same.si(2)) | same.s()", [2]),
     ],
 )
 def test_a_canvas_gives_what_celery_gives(app: Any, names: Names, text: str, result: Any) -> None:
-    outcome = run(app, parse(text, names).step)
+    outcome = run(app, parse(text, names, app).step)
     assert (outcome.state, outcome.result, outcome.failed) == ("SUCCESS", result, ())
     assert 0 < outcome.runtime_s < 10
 
 
 def test_every_message_goes_where_its_route_or_its_queue_says(app: Any, names: Names) -> None:
     text = "group(where.s(), where.s().set(queue='low'), where.s() | where.s().set(queue='sums') | where.s())"
-    assert run(app, parse(text, names).step).result == [["default"], ["low"], ["default", "sums", "default"]]
+    assert run(app, parse(text, names, app).step).result == [["default"], ["low"], ["default", "sums", "default"]]
     routed = "chord([where.s().set(queue='low'), where.s()], same.s()) | where.s()"
-    assert run(app, parse(routed, names).step).result == [["low"], ["default"], "default"]
+    assert run(app, parse(routed, names, app).step).result == [["low"], ["default"], "default"]
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_every_message_goes_where_its_route_or_its_queue_says(app: Any, names: N
     ],
 )
 def test_a_failure_names_the_task_that_failed_and_no_other(app: Any, names: Names, text: str, failed: int) -> None:
-    running = canvas.start(app, parse(text, names).step)
-    outcome, _ = canvas.wait(app, running, 20)
+    running = start(app, parse(text, names, app).step)
+    outcome, _ = wait(app, running, 20)
     own = {leaf.id for leaf in leaves(running.step) if leaf.task == "shop.fail"}
     assert (outcome.state, outcome.result, outcome.error) == ("FAILURE", None, LOST)
     assert len(outcome.failed) == failed
@@ -91,7 +91,7 @@ def test_a_failure_names_the_task_that_failed_and_no_other(app: Any, names: Name
 
 def test_a_chord_leaves_no_subscription_to_cancel_at_the_end_of_python(app: Any, names: Names) -> None:
     before = set(app.backend.result_consumer.subscribed_to)
-    outcome = run(app, parse("chord([shop.add.s(1, 1), shop.add.s(2, 2)], xsum.s())", names).step)
+    outcome = run(app, parse("chord([shop.add.s(1, 1), shop.add.s(2, 2)], xsum.s())", names, app).step)
     assert outcome.result == 6
     assert app.backend.result_consumer.subscribed_to == before
 
@@ -109,43 +109,43 @@ def test_wrong_arguments_in_a_canvas_are_told_before_anything_is_sent(
     app: Any, names: Names, text: str, error: str
 ) -> None:
     with pytest.raises(FleetError) as raised:
-        canvas.start(app, parse(text, names).step)
+        start(app, parse(text, names, app).step)
     assert error in str(raised.value)
 
 
 def test_the_body_of_a_failed_chord_is_never_run(app: Any, names: Names) -> None:
-    running = canvas.start(app, parse("chord([fail.s(), shop.add.s(1, 1)], same.s())", names).step)
-    _, records = canvas.wait(app, running, 20)
+    running = start(app, parse("chord([fail.s(), shop.add.s(1, 1)], same.s())", names, app).step)
+    _, records = wait(app, running, 20)
     body = list(leaves(running.step))[-1]
     assert records.get(body.id) is None or "ChordError" in records[body.id].error
 
 
 def test_a_task_that_nobody_takes_ends_with_the_timeout(app: Any, names: Names) -> None:
-    running = canvas.start(app, parse("shop.add.s(1, 1).set(queue='nobody')", names).step)
+    running = start(app, parse("shop.add.s(1, 1).set(queue='nobody')", names, app).step)
     began = time.monotonic()
-    outcome, _ = canvas.wait(app, running, 0.3)
+    outcome, _ = wait(app, running, 0.3)
     assert 0.3 <= time.monotonic() - began < 0.4
     assert (outcome.state, outcome.ready) == ("PENDING", False)
 
 
 def test_progress_is_told_from_none_to_all(app: Any, names: Names) -> None:
     told: list[Progress] = []
-    running = canvas.start(app, parse("group(shop.add.s(1, 1), fail.s()) | xsum.s()", names).step)
-    canvas.wait(app, running, 20, told.append)
+    running = start(app, parse("group(shop.add.s(1, 1), fail.s()) | xsum.s()", names, app).step)
+    wait(app, running, 20, told.append)
     assert told[0] == Progress(0, 0, 3)
     assert (told[-1].total, told[-1].failed >= 1) == (3, True)
     assert [progress.done for progress in told] == sorted(progress.done for progress in told)
 
 
-def test_a_group_can_be_looked_up_by_its_id(app: Any, names: Names) -> None:
-    running = canvas.start(app, parse("group(shop.add.s(1, 1), shop.add.s(2, 2))", names).step)
-    outcome, _ = canvas.wait(app, running, 20)
+@pytest.mark.parametrize("text", ["group(mul.s(1, 2), mul.s(2, 2))", "shop.add.s(1, 1) | group(mul.s(1), mul.s(2))"])
+def test_a_closing_group_can_be_looked_up_by_its_id(app: Any, names: Names, text: str) -> None:
+    outcome, _ = wait(app, start(app, parse(text, names, app).step), 20)
     assert look_up(app, outcome.id).result == [2, 4]
     assert look_up(app, "unknown").state == "PENDING"
 
 
 def test_an_errback_runs(app: Any, names: Names) -> None:
-    step = parse("fail.s().on_error(same.si('mended').set(queue='low'))", names).step
+    step = parse("fail.s().on_error(same.si('mended').set(queue='low'))", names, app).step
     assert run(app, step).state == "FAILURE"
 
 
@@ -154,24 +154,24 @@ def test_without_results_a_canvas_is_refused(names: Names) -> None:
         Celery("mute", broker="memory://", set_as_current=False) as mute,
         pytest.raises(FleetError, match="no results"),
     ):
-        canvas.start(mute, Call("shop.add", (1, 1)))
+        start(mute, signature("shop.add", (1, 1)))
 
 
 def test_a_chord_is_refused_where_the_backend_cannot_run_one(names: Names) -> None:
-    step = parse("group(shop.add.s(1, 1), shop.add.s(2, 2)) | xsum.s()", names).step
+    text = "group(shop.add.s(1, 1), shop.add.s(2, 2)) | xsum.s()"
     with (
         Celery("mute", broker="memory://", backend="rpc://", set_as_current=False) as rpc,
         pytest.raises(FleetError, match=r"rpc:// cannot run a chord\. Set `results:`"),
     ):
-        canvas.start(rpc, step)
+        start(rpc, parse(text, names, rpc).step)
 
 
 def test_a_broker_that_is_down_is_told_at_once(names: Names) -> None:
     url = "redis://:secret@127.0.0.1:1/0"
-    step = parse("group(shop.add.s(1, 1), shop.add.s(2, 2)) | xsum.s()", names).step
+    text = "group(shop.add.s(1, 1), shop.add.s(2, 2)) | xsum.s()"
     began = time.monotonic()
     with Celery("down", broker=url, backend=url, set_as_current=False) as down, pytest.raises(FleetError) as caught:
-        canvas.start(down, step)
+        start(down, parse(text, names, down).step)
     assert caught.value.code is Exit.BROKER
     assert "secret" not in str(caught.value)
     assert time.monotonic() - began < 3
@@ -180,34 +180,25 @@ def test_a_broker_that_is_down_is_told_at_once(names: Names) -> None:
 # Steps of `same`, which gives back what it is given, so that a few lines here can foretell any canvas.
 
 
-def leaf(number: int) -> Call:
-    return Call("shop.same", (number,))
-
-
 def foretold(step: Step, given: tuple[Any, ...] = ()) -> Any:
-    match step:
-        case Call(_, args):
-            values = [*given, *args]
-            return values[0] if len(values) == 1 else values
-        case Group(steps):
-            return [foretold(part, given) for part in steps]
-        case Chain(steps):
-            for part in steps:
-                given = (foretold(part, given),)
-            return given[0]
-        case Chord(header, body):
-            return foretold(body, (foretold(header, given),))
-    raise AssertionError
+    for part in sequence(step):
+        if members(part):
+            given = ([foretold(member, given) for member in members(part)],)
+        else:
+            values = [*given, *part.args]
+            given = (values[0] if len(values) == 1 else values,)
+    return given[0]
 
 
 def canvases() -> st.SearchStrategy[Step]:
-    def larger(inner: st.SearchStrategy[Step]) -> st.SearchStrategy[Step]:
-        lists = st.lists(inner, min_size=1, max_size=3).map(tuple)
-        chords = st.builds(Chord, lists.map(grouped), leaf_steps)
-        return lists.map(grouped) | lists.map(chained) | chords
+    """Give canvases with groups of one, and groups and chords anywhere."""
 
-    leaf_steps = st.integers(0, 9).map(leaf)
-    return st.recursive(leaf_steps, larger, max_leaves=7)
+    def larger(inner: st.SearchStrategy[Step]) -> st.SearchStrategy[Step]:
+        lists = st.lists(inner, min_size=1, max_size=3)
+        return lists.map(lambda steps: grouped(steps, shop.app)) | lists.map(lambda steps: chained(steps, shop.app))
+
+    tasks = st.integers(0, 9).map(lambda number: signature("shop.same", (number,), app=shop.app))
+    return st.recursive(tasks, larger, max_leaves=7)
 
 
 @given(canvases())

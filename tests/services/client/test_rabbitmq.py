@@ -17,7 +17,8 @@ from celery import Celery
 from celeryfleet.app import apply
 from celeryfleet.client.broker import measure_by_declaring, opened, purge, reach
 from celeryfleet.client.conflicts import conflicts_of, found_on
-from celeryfleet.client.send import Options, send
+from celeryfleet.client.options import Options
+from celeryfleet.client.send import send
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.values import Plan
 from celeryfleet.protocol import Backlog

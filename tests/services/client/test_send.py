@@ -1,57 +1,47 @@
 from __future__ import annotations
 
 import datetime
-import json
 import time
 from typing import Any
 
 import pytest
 
 from celeryfleet.client.inspect import registered, tasks
+from celeryfleet.client.options import Options
 from celeryfleet.client.results import look_up
-from celeryfleet.client.send import Options, document, send, wait
+from celeryfleet.client.send import send, wait
 from celeryfleet.errors import Exit, FleetError
 
 
 @pytest.mark.usefixtures("worker")
 def test_a_task_is_sent_where_its_route_says_and_its_result_awaited(app: Any) -> None:
     sent = send(app, "shop.xsum", [[4, 4]])
-    outcome = wait(app, sent, 20)
+    outcome, _ = wait(app, sent, 20)
     assert (sent.queue, outcome.state, outcome.result) == ("sums", "SUCCESS", 8)
     assert look_up(app, sent.id).result == 8
-    told = document(sent, outcome)
-    assert json.loads(json.dumps(told)) == told
-    assert {key: told[key] for key in told if key not in ("id", "runtime_s")} == {
-        "schema_version": 1,
-        "task": "shop.xsum",
-        "queue": "sums",
-        "state": "SUCCESS",
-        "result": 8,
-        "error": None,
-    }
-    assert told["runtime_s"] > 0
+    assert outcome.runtime_s > 0
 
 
 @pytest.mark.usefixtures("worker")
 def test_a_result_is_there_soon_after_the_task_ended(app: Any) -> None:
     wait(app, send(app, "shop.add", [1, 1]), 20)
     began = time.monotonic()
-    assert wait(app, send(app, "shop.nap", [0.3]), 20).result == 0.3
+    assert wait(app, send(app, "shop.nap", [0.3]), 20)[0].result == 0.3
     assert time.monotonic() - began < 0.4
 
 
 @pytest.mark.usefixtures("worker")
 def test_a_failing_task_is_told_with_its_traceback(app: Any) -> None:
     sent = send(app, "shop.fail")
-    outcome = wait(app, sent, 20)
+    outcome, _ = wait(app, sent, 20)
     assert outcome.state == "FAILURE"
-    assert document(sent, outcome)["error"] == "FileNotFoundError: No such image: missing.jpg"
+    assert outcome.error == "FileNotFoundError: No such image: missing.jpg"
     assert "raise FileNotFoundError" in outcome.failed[0].traceback
 
 
 @pytest.mark.usefixtures("worker")
 def test_a_task_that_keeps_no_result_keeps_this_one(app: Any) -> None:
-    assert wait(app, send(app, "shop.forgetful"), 20).result == "kept all the same"
+    assert wait(app, send(app, "shop.forgetful"), 20)[0].result == "kept all the same"
 
 
 @pytest.mark.usefixtures("worker")
@@ -60,10 +50,10 @@ def test_options_reach_the_message(app: Any) -> None:
     sent = send(
         app, "shop.where", options=Options(queue="low", priority=9, eta=later), wire_priority=lambda own: 9 - own
     )
-    assert wait(app, sent, 20).result == ["low"]
+    assert wait(app, sent, 20)[0].result == ["low"]
     assert datetime.datetime.now() >= later
     expired = send(app, "shop.add", [1, 1], options=Options(countdown=0.3, expires=0.1))
-    assert wait(app, expired, 20).state == "REVOKED"
+    assert wait(app, expired, 20)[0].state == "REVOKED"
 
 
 def test_priority_is_given_to_the_wire(app: Any) -> None:
@@ -106,8 +96,7 @@ def test_an_unregistered_task_is_only_sent_by_force(app: Any) -> None:
 
 def test_a_task_not_waited_for_is_pending(app: Any) -> None:
     sent = send(app, "shop.add", [1, 1], options=Options(queue="nobody"), keep=False)
-    assert document(sent)["state"] == "PENDING"
-    assert wait(app, sent, 0).state == "PENDING"
+    assert wait(app, sent, 0)[0].state == "PENDING"
 
 
 def test_tasks_are_described_by_name_short_name_signature_and_first_line(app: Any) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import sys
 import time
 
 import pytest
+from celery import chain, chord, group, signature, xmap, xstarmap
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celeryfleet.client.expression import Expression, parse
-from celeryfleet.client.kinds import Names
-from celeryfleet.client.steps import Call, Chain, Chord, Group, Map, Step, leaves
+from celeryfleet.client.expression import Expression, Names, parse
+from celeryfleet.client.signatures import Step, leaves, members, sequence, task_of
 from celeryfleet.errors import Exit, FleetError
 
 NAMES = Names(
@@ -19,16 +22,16 @@ NAMES = Names(
 )
 
 
-def add(*args: object, **kwargs: object) -> Call:
-    return Call("tasks.math.add", args, kwargs)  # type: ignore[arg-type]
+def add(*args: object, **kwargs: object) -> Step:
+    return signature("tasks.math.add", args, kwargs)
 
 
-def mul(*args: object) -> Call:
-    return Call("tasks.math.mul", args)  # type: ignore[arg-type]
+def mul(*args: object) -> Step:
+    return signature("tasks.math.mul", args)
 
 
-XSUM = Call("tasks.math.xsum")
-TEN = Group(tuple(add(i, i) for i in range(10)))
+XSUM = signature("tasks.math.xsum")
+TEN = group(add(i, i) for i in range(10))
 
 
 def read(text: str) -> Step:
@@ -42,46 +45,46 @@ def read(text: str) -> Step:
         ("tasks.math.add.s(2, 2)", add(2, 2)),
         ("math.add.s(2, 2)", add(2, 2)),
         ("plus.s(2, y=2)", add(2, y=2)),
-        ("add.si(2, 2)", Call("tasks.math.add", (2, 2), immutable=True)),
-        ("add.signature((2, 2), countdown=10)", Call("tasks.math.add", (2, 2), options={"countdown": 10})),
+        ("add.si(2, 2)", add(2, 2).set(immutable=True)),
+        ("add.signature((2, 2), countdown=10)", add(2, 2).set(countdown=10)),
         (
             "signature('tasks.math.add', args=(2, 2), countdown=10)",
-            Call("tasks.math.add", (2, 2), {}, {"countdown": 10}),
+            add(2, 2).set(countdown=10),
         ),
         ("add.signature((2,), {'y': 2})", add(2, y=2)),
         ("add.s(2)(8)", add(8, 2)),
         ("add.s(2).delay(8).get()", add(8, 2)),
         ("add.delay(2, 2)", add(2, 2)),
-        ("add.apply_async((2, 2), queue='low')", Call("tasks.math.add", (2, 2), options={"queue": "low"})),
-        ("add.s(2, 2).apply_async(countdown=1)", Call("tasks.math.add", (2, 2), options={"countdown": 1})),
+        ("add.apply_async((2, 2), queue='low')", add(2, 2).set(queue="low")),
+        ("add.s(2, 2).apply_async(countdown=1)", add(2, 2).set(countdown=1)),
         ("add.s(4).clone(args=(2,))", add(2, 4)),
-        ("add.s(4, 4) | mul.s(8)", Chain((add(4, 4), mul(8)))),
-        ("chain(add.s(4, 4) | mul.s(8))().get()", Chain((add(4, 4), mul(8)))),
-        ("chain(add.s(4, 4), mul.s(8), mul.s(10))", Chain((add(4, 4), mul(8), mul(10)))),
-        ("chain([add.s(4, 4), mul.s(8)])", Chain((add(4, 4), mul(8)))),
-        ("chain(add.s(4) | mul.s(8))(4)", Chain((add(4, 4), mul(8)))),
-        ("(add.s(4, 4) | mul.s(8))().get()", Chain((add(4, 4), mul(8)))),
+        ("add.s(4, 4) | mul.s(8)", add(4, 4) | mul(8)),
+        ("chain(add.s(4, 4) | mul.s(8))().get()", add(4, 4) | mul(8)),
+        ("chain(add.s(4, 4), mul.s(8), mul.s(10))", chain(add(4, 4), mul(8), mul(10), app=None)),
+        ("chain([add.s(4, 4), mul.s(8)])", add(4, 4) | mul(8)),
+        ("chain(add.s(4) | mul.s(8))(4)", add(4, 4) | mul(8)),
+        ("(add.s(4, 4) | mul.s(8))().get()", add(4, 4) | mul(8)),
         ("group(add.s(i, i) for i in range(10))().get()", TEN),
         ("group([add.s(i, i) for i in range(10)])", TEN),
-        ("group(add.s(i, i) for i in [0, 1] if i > 0)", Group((add(1, 1),))),
-        ("group(add.s(i, j) for i in range(2) for j in (5, 6))", Group((add(0, 5), add(0, 6), add(1, 5), add(1, 6)))),
-        ("group(add.s(i, j) for i, j in zip(range(2), [7, 8]))", Group((add(0, 7), add(1, 8)))),
-        ("group(add.s(i) for i in range(2))(10)", Group((add(10, 0), add(10, 1)))),
-        ("group(group(add.s(1)), add.s(2))", Group((add(1), add(2)))),
-        ("chord((add.s(i, i) for i in range(10)), xsum.s()).delay().get(timeout=1)", Chord(TEN, XSUM)),
-        ("chord([add.s(i, i) for i in range(10)])(xsum.s())", Chord(TEN, XSUM)),
-        ("chord(header=[add.s(1, 1)], body=xsum.s())", Chord(Group((add(1, 1),)), XSUM)),
-        ("group(add.s(1, 1), add.s(2, 2)) | xsum.s()", Chain((Group((add(1, 1), add(2, 2))), XSUM))),
-        ("~xsum.map([list(range(3)), (5, 6)])", Map("tasks.math.xsum", ((0, 1, 2), (5, 6)))),
-        ("add.starmap(zip(range(2), range(2)))", Map("tasks.math.add", ((0, 0), (1, 1)), star=True)),
+        ("group(add.s(i, i) for i in [0, 1] if i > 0)", group([add(1, 1)])),
+        ("group(add.s(i, j) for i in range(2) for j in (5, 6))", group([add(0, 5), add(0, 6), add(1, 5), add(1, 6)])),
+        ("group(add.s(i, j) for i, j in zip(range(2), [7, 8]))", group([add(0, 7), add(1, 8)])),
+        ("group(add.s(i) for i in range(2))(10)", group([add(10, 0), add(10, 1)])),
+        ("group(group(add.s(1)), add.s(2))", group([add(1), add(2)])),
+        ("chord((add.s(i, i) for i in range(10)), xsum.s()).delay().get(timeout=1)", chord(TEN, XSUM)),
+        ("chord([add.s(i, i) for i in range(10)])(xsum.s())", chord(TEN, XSUM)),
+        ("chord(header=[add.s(1, 1)], body=xsum.s())", chord([add(1, 1)], XSUM)),
+        ("group(add.s(1, 1), add.s(2, 2)) | xsum.s()", chord([add(1, 1), add(2, 2)], XSUM)),
+        ("~xsum.map([list(range(3)), (5, 6)])", xmap(XSUM, [[0, 1, 2], [5, 6]], route_name="tasks.math.xsum")),
+        ("add.starmap(zip(range(2), range(2)))", xstarmap(add(), [[0, 0], [1, 1]], route_name="tasks.math.add")),
         ("add.s(-1, 2 * 3 + 4 % 3)", add(-1, 7)),
         ("add.s('a' + \"b\", True, None, 1.5)", add("ab", True, None, 1.5)),
-        ("add.s([1, (2, 3)], {'a': [1]})", add((1, (2, 3)), {"a": (1,)})),
-        ("group(add.s(f'photo-{i}.jpg') for i in range(2))", Group((add("photo-0.jpg"), add("photo-1.jpg")))),
+        ("add.s([1, (2, 3)], {'a': [1]})", add([1, [2, 3]], {"a": [1]})),
+        ("group(add.s(f'photo-{i}.jpg') for i in range(2))", group([add("photo-0.jpg"), add("photo-1.jpg")])),
         ("add.s(*range(2), **{'z': 3})", add(0, 1, z=3)),
-        ("add.s(1).on_error(xsum.s())", Call("tasks.math.add", (1,), on_error=(XSUM,))),
-        ("add.s(1).set(link=xsum.s())", Call("tasks.math.add", (1,), link=(XSUM,))),
-        ("\n  add.s(4, 4)\n  | mul.s(8)  # eight times\n", Chain((add(4, 4), mul(8)))),
+        ("add.s(1).on_error(xsum.s())", add(1).on_error(XSUM)),
+        ("add.s(1).set(link=xsum.s())", add(1).set(link=[XSUM])),
+        ("\n  add.s(4, 4)\n  | mul.s(8)  # eight times\n", add(4, 4) | mul(8)),
     ],
 )
 def test_an_expression_means_what_it_means_in_the_documentation(text: str, step: Step) -> None:
@@ -90,8 +93,7 @@ def test_an_expression_means_what_it_means_in_the_documentation(text: str, step:
 
 def test_chunks_cut_a_list_into_starmaps() -> None:
     step = read("add.chunks(zip(range(100), range(100)), 30)")
-    assert isinstance(step, Group)
-    assert [len(part.items) for part in step.steps if isinstance(part, Map)] == [30, 30, 30, 10]
+    assert [len(part.kwargs["it"]) for part in members(step)] == [30, 30, 30, 10]
     assert read("add.chunks(zip(range(100), range(100)), 30).group()") == step
 
 
@@ -107,7 +109,7 @@ def test_options_of_a_chain_reach_every_step_but_a_countdown_only_the_first() ->
 
 def test_skew_spreads_a_group_over_time() -> None:
     step = read("group(add.s(i, i) for i in range(5)).skew(start=1, stop=3)")
-    assert [leaf.options["countdown"] for leaf in leaves(step)] == [1, 2, 3, 1, 2]
+    assert [leaf.options["countdown"] for leaf in leaves(step)] == [1, 2, 3, 3, 3]
 
 
 UNKNOWN = """\
@@ -250,10 +252,78 @@ def test_a_bomb_is_refused_at_once(text: str) -> None:
     assert time.process_time() - began < 2
 
 
+GROWING = [
+    "[99998 in range(99999) for i in range(9999)]",
+    "[[g(1) for j in range(9000)] for g in [group(add.s(i) for i in range(9000))]]",
+    "[[g.set(countdown=j) for j in range(9000)] for g in [group(add.s(i) for i in range(900))]]",
+    "group(x for i in range(9000) for x in [add.s(list(range(9000)))])",
+    "[add.s(*x) for x in [list(range(9000))] for i in range(9000)]",
+    "[[x, x] for x in [[y, y] for y in [[z, z] for z in range(9000)]] for i in range(9000)]",
+    "[f'" + "{x}" * 4000 + "' for x in ['" + "a" * 2000 + "']]",
+    "[x + x for x in ['" + "a" * 5000 + "'] for i in range(90000)]",
+    " | ".join(["group(add.s(1), add.s(2))", "xsum.s()"] * 300),
+]
+#: reads expressions in little memory and processor time, and prints what became of each
+IN_BOUNDS = """
+import json, resource, sys
+from pathlib import Path
+from celeryfleet.client.expression import Names, parse
+from celeryfleet.errors import FleetError
+
+texts = json.load(sys.stdin)
+size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (100 << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+for text in texts:
+    try:
+        parse(text, Names(["t.add", "t.xsum", "t.mul"]))
+        print("read")
+    except FleetError:
+        print("refused")
+"""
+
+
+def test_what_would_grow_too_large_is_refused_before_it_is_built() -> None:
+    command = [sys.executable, "-c", IN_BOUNDS]
+    done = subprocess.run(command, input=json.dumps(GROWING), capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (["refused"] * len(GROWING), "")
+
+
+def test_ten_thousand_tasks_are_not_too_many() -> None:
+    assert len(members(read("group(add.s(i, i) for i in range(10000)).set(queue='low')"))) == 10_000
+
+
+def test_a_signature_in_two_places_is_two_tasks() -> None:
+    first, second = members(read("group(x.set(countdown=i) for x in [add.s(1, 1)] for i in (1, 2))"))
+    assert (first.options, second.options) == ({"countdown": 1}, {"countdown": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "called"),
+    [
+        ("chain(add.s(1), mul.s(2)).on_error(xsum.s())", [True, True]),
+        ("group(add.s(1), mul.s(2)).on_error(xsum.s())", [True, True]),
+        ("chord([add.s(1), add.s(2)], mul.s()).on_error(xsum.s())", [False, False, True]),
+        ("(group(add.s(1), add.s(2)) | mul.s() | mul.s()).on_error(xsum.s())", [False, False, True, True]),
+    ],
+)
+def test_an_errback_is_called_once_for_a_chord_as_with_celery(text: str, called: list[bool]) -> None:
+    assert [leaf.options.get("link_error") == [XSUM] for leaf in leaves(read(text))] == called
+
+
+def test_a_link_is_called_with_the_last_result() -> None:
+    found = leaves(read("chain(add.s(1), group(mul.s(2), mul.s(3))).link(xsum.s())"))
+    assert [leaf.options.get("link") for leaf in found] == [None, [XSUM], [XSUM]]
+
+
+def test_a_map_goes_where_its_task_does() -> None:
+    found = leaves(read("group(add.s(1), add.chunks([(1, 2), (3, 4)], 1), xsum.map([[1]]))"))
+    assert [leaf.options.get("route_name") for leaf in found] == [None, *["tasks.math.add"] * 2, "tasks.math.xsum"]
+
+
 def test_a_long_chain_is_no_deep_one() -> None:
     step = read(" | ".join(["add.s(1)"] * 1500))
-    assert isinstance(step, Chain)
-    assert len(step.steps) == 1500
+    assert len(sequence(step)) == 1500
 
 
 _WORDS = ["add", "mul", "group", "chord", "chain", ".s", ".si", ".set", ".map", "(", ")", "[", "]", "{", "}", ",", "|"]
@@ -298,4 +368,4 @@ _WORDS += [
 @given(st.lists(st.sampled_from(_WORDS), max_size=30).map("".join) | st.text(max_size=60))
 def test_any_text_gives_steps_or_a_fleet_error(text: str) -> None:
     with contextlib.suppress(FleetError):
-        assert all(leaf.task in NAMES.tasks for leaf in leaves(read(text)))
+        assert all(task_of(leaf) in NAMES.tasks for leaf in leaves(read(text)))

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from celeryfleet.client.expression import parse
-from celeryfleet.client.faults import ComplaintError
-from celeryfleet.client.kinds import Names
-from celeryfleet.client.options import header, headers
-from celeryfleet.client.steps import leaves, with_options
+from celeryfleet.client.expression import Names, parse
+from celeryfleet.client.options import headers, read_headers
+from celeryfleet.client.signatures import leaves, set_options
+from celeryfleet.client.values import ComplaintError
 from celeryfleet.errors import FleetError
+
+NAMES = Names(["shop.add"], {"plus": "shop.add"})
 
 
 @pytest.mark.parametrize(
@@ -30,21 +31,20 @@ def test_headers_that_cannot_be_are_refused(value: Any, said: str) -> None:
 
 
 def test_a_header_is_a_name_and_a_text_that_may_have_equals_signs() -> None:
-    assert header("query=a=b") == ("query", "a=b")
-    assert header("empty=") == ("empty", "")
+    assert read_headers(["query=a=b", "empty="]) == {"query": "a=b", "empty": ""}
     for word in ("tenant", "=acme", "id=3"):
         with pytest.raises(ComplaintError):
-            header(word)
+            read_headers([word])
 
 
-def test_a_step_s_own_headers_are_kept_beside_those_of_all_steps(names: Names) -> None:
-    step = parse("chain(plus.s(1, 2).set(headers={'own': 1, 'both': 1}), plus.s(3))", names).step
-    all_steps = with_options(step, {"headers": {"both": 2}})
-    assert [leaf.options["headers"] for leaf in leaves(all_steps)] == [{"own": 1, "both": 2}, {"both": 2}]
+def test_a_step_s_own_headers_are_kept_beside_those_of_all_steps() -> None:
+    step = parse("chain(plus.s(1, 2).set(headers={'own': 1, 'both': 1}), plus.s(3))", NAMES).step
+    set_options(step, {"headers": {"both": 2}})
+    assert [leaf.options["headers"] for leaf in leaves(step)] == [{"own": 1, "both": 2}, {"both": 2}]
 
 
-def test_a_wrong_header_in_an_expression_is_placed(names: Names) -> None:
+def test_a_wrong_header_in_an_expression_is_placed() -> None:
     with pytest.raises(FleetError) as caught:
-        parse("plus.s(1, 2).set(headers={'id': 'x'})", names)
+        parse("plus.s(1, 2).set(headers={'id': 'x'})", NAMES)
     assert 'The header "id" is one of Celery\'s own.' in str(caught.value)
     assert ":1:18" in str(caught.value)

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import pytest
 from loguru import logger
 
-from celeryfleet.client.expression import parse
+from celeryfleet.client.expression import Names, parse
 from celeryfleet.client.inspect import registered
-from celeryfleet.client.kinds import Names
 from celeryfleet.client.names import resolve_name
 from celeryfleet.demo import tasks
 from celeryfleet.demo.celery import app

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from celeryfleet.client.expression import Names, parse
-from celeryfleet.client.picture import draw
+from celeryfleet.client.outcome import Record
+from celeryfleet.client.signatures import leaves
+from celeryfleet.render.canvas import draw
 
 NAMES = Names(["shop.add", "shop.mul", "shop.xsum", "shop.sub", "stock.sub"])
 
@@ -58,3 +60,18 @@ def test_a_long_chain_and_a_long_argument_are_cut() -> None:
     assert len(lines) == 14
     assert lines[-2:] == ["├▶ … 28 more", "└▶ add(…, 1, 1)"]
     assert len(picture(f"add.s('{'a' * 500}')")[0]) < 40
+
+
+def test_each_task_is_marked_with_what_became_of_it() -> None:
+    step = parse("add.s(1, 1) | mul.s(2) | shop.sub.s(3)", NAMES).step
+    for number, leaf in enumerate(leaves(step)):
+        leaf.set(task_id=str(number))
+    records = {"0": Record("SUCCESS", 2), "1": Record("FAILURE", None, "ValueError")}
+    assert draw(step, records).splitlines() == ["chain", "├─ ✓ add(1, 1)", "├▶ ✗ mul(…, 2)", "└▶ · sub(…, 3)"]
+    assert "\x1b[31m✗" in draw(step, records, colour=True)
+
+
+def test_a_group_with_something_after_it_is_the_chord_that_celery_makes_of_it() -> None:
+    assert picture("group(add.s(1, 1), add.s(2, 2)) | xsum.s()") == picture(
+        "chord([add.s(1, 1), add.s(2, 2)], xsum.s())"
+    )

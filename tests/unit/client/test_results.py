@@ -1,26 +1,35 @@
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from celery import signature
 
-from celeryfleet.client.outcome import Failed, Progress, Record, Standing, standing
+from celeryfleet.client.outcome import Failed, Outcome, Progress, Record, outcome
 from celeryfleet.client.results import follow, record
-from celeryfleet.client.steps import Call, Chain, Chord, Group, Step, identified
+from celeryfleet.client.signatures import Step, chained, grouped, leaves
 
 DONE = Record("SUCCESS", 1)
 LOST = Record("FAILURE", None, "ValueError: no", "Traceback …")
 
 
 def numbered(step: Step) -> Step:
-    numbers = itertools.count(1)
-    return identified(step, lambda: str(next(numbers)))
+    for number, leaf in enumerate(leaves(step), 1):
+        leaf.set(task_id=str(number))
+    return step
 
 
-def calls(count: int) -> tuple[Step, ...]:
-    return tuple(Call("t") for _ in range(count))
+def calls(count: int) -> list[Step]:
+    return [signature("t") for _ in range(count)]
+
+
+def chain(*steps: Step) -> Step:
+    return chained(steps, None)
+
+
+def group(*steps: Step) -> Step:
+    return grouped(steps, None)
 
 
 class Backend:
@@ -39,7 +48,7 @@ class Backend:
         self.now += seconds
 
 
-def followed(step: Step, backend: Backend, timeout: float | None) -> tuple[Standing, list[Progress]]:
+def followed(step: Step, backend: Backend, timeout: float | None) -> tuple[Outcome, list[Progress]]:
     told: list[Progress] = []
     stands, _ = follow(step, backend.look, timeout, told.append, lambda: backend.now, backend.pause)
     return stands, told
@@ -48,45 +57,45 @@ def followed(step: Step, backend: Backend, timeout: float | None) -> tuple[Stand
 @pytest.mark.parametrize("after", [0.0, 0.0517, 0.7313, 5.2377, 60.6661])
 def test_a_result_is_known_within_20_milliseconds(after: float) -> None:
     backend = Backend({"1": (after, DONE)})
-    stands, _ = followed(numbered(Call("t")), backend, 100)
-    assert stands == Standing("SUCCESS", 1)
+    stands, _ = followed(numbered(signature("t")), backend, 100)
+    assert stands == Outcome("SUCCESS", 1)
     assert after <= backend.now - 100 <= after + 0.0201
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.003, 0.5, 1.5])
 def test_a_timeout_is_exact(timeout: float) -> None:
     backend = Backend({})
-    stands, _ = followed(numbered(Call("t")), backend, timeout)
+    stands, _ = followed(numbered(signature("t")), backend, timeout)
     assert stands.state == "PENDING"
     assert backend.now - 100 == pytest.approx(timeout)
 
 
 def test_progress_counts_failures_too_and_asks_no_more_for_what_is_over() -> None:
     backend = Backend({"1": (0.1, DONE), "2": (0.2, LOST), "3": (0.3, DONE)})
-    stands, told = followed(numbered(Group(calls(3))), backend, None)
+    stands, told = followed(numbered(group(*calls(3))), backend, None)
     assert told == [Progress(0, 0, 3), Progress(1, 0, 3), Progress(2, 1, 3), Progress(3, 1, 3)]
     assert backend.asked[-1] == ["3"]
     assert (stands.state, [one.id for one in stands.failed]) == ("FAILURE", ["2"])
 
 
 def test_a_chain_is_over_with_its_first_failure_and_names_no_step_after_it() -> None:
-    chain = numbered(Chain(calls(3)))
+    line = numbered(chain(*calls(3)))
     failed = (Failed("2", "t", "FAILURE", "ValueError: no", "Traceback …"),)
     for rest in ({}, {"3": LOST}):
-        assert standing(chain, {"1": DONE, "2": LOST, **rest}) == Standing("FAILURE", None, failed)
+        assert outcome(line, {"1": DONE, "2": LOST, **rest}) == Outcome("FAILURE", None, failed)
 
 
 def test_a_chord_fails_when_all_of_its_header_is_over() -> None:
-    chord = numbered(Chord(Group(calls(2)), Call("t")))
-    assert standing(chord, {"1": LOST}).state == "PENDING"
-    over = standing(chord, {"1": LOST, "2": DONE, "3": Record("FAILURE", None, "ChordError: …")})
+    chord = numbered(chain(group(*calls(2)), *calls(1)))
+    assert outcome(chord, {"1": LOST}).state == "PENDING"
+    over = outcome(chord, {"1": LOST, "2": DONE, "3": Record("FAILURE", None, "ChordError: …")})
     assert (over.state, [one.id for one in over.failed]) == ("FAILURE", ["1"])
 
 
 def test_a_group_gives_a_list_and_a_chain_its_last_result() -> None:
-    group = numbered(Group((Chain(calls(2)), Call("t"))))
+    both = numbered(group(chain(*calls(2)), *calls(1)))
     records = {"1": Record("SUCCESS", 1), "2": Record("SUCCESS", 2), "3": Record("SUCCESS", 3)}
-    assert standing(group, records) == Standing("SUCCESS", [2, 3])
+    assert outcome(both, records) == Outcome("SUCCESS", [2, 3])
 
 
 @pytest.mark.parametrize(
