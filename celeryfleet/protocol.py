@@ -189,13 +189,14 @@ class WorkerStatus(Record):
 class PoolStatus(Record):
     """A pool as it is shown."""
 
-    hidden = ("kind", "concurrency", "reason")
+    hidden = ("implementation", "concurrency", "reason")
     name: str
     queues: tuple[str, ...]
     want: int
     ready: int
     workers: tuple[WorkerStatus, ...]
-    kind: str
+    #: prefork, threads, gevent, eventlet, solo
+    implementation: str
     concurrency: int
     #: why it is not ready; empty if it is
     reason: str = ""
@@ -239,7 +240,7 @@ class Backlog(Record):
     #: with credentials
     url: str
     #: redis, amqp or other
-    kind: str = "redis"
+    transport: str = "redis"
     #: Celery's, of connecting
     settings: dict[str, object] = {}
     #: of priorities, and what stands before a step in a list's name; Redis only, as are the next two

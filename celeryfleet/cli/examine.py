@@ -62,7 +62,7 @@ def examine(session: Session) -> Verdict:
     if app is not None:
         errors += canvas_errors(session, app)
     machine = machine_facts(plan, app is not None)
-    if plan.broker.kind == "amqp":
+    if plan.broker.transport == "amqp":
         server = None
         problems, note = definition_problems(plan, fleet)
         errors += _errors(problems)
@@ -121,7 +121,7 @@ def machine_facts(plan: Plan, loaded: bool) -> Machine:
     from celeryfleet.lint import Machine
     from celeryfleet.machine import memory, processors
 
-    green = {pool.kind for pool in plan.pools} & {"gevent", "eventlet"}
+    green = {pool.implementation for pool in plan.pools} & {"gevent", "eventlet"}
     return Machine(
         cpus=processors(),
         memory=memory(),
@@ -137,7 +137,7 @@ def server_facts(plan: Plan) -> tuple[Server | None, str]:
     """Ask a Redis for its limits; return them, or why not. A RabbitMQ does not tell its limits to its clients."""
     from celeryfleet.redis_client import BrokerError, connect
 
-    if plan.broker.kind != "redis" or plan.broker.url.startswith("sentinel"):
+    if plan.broker.transport != "redis" or plan.broker.url.startswith("sentinel"):
         return None, ""
     try:
         with connect(plan.broker.url) as connection:

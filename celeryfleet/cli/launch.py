@@ -116,7 +116,7 @@ def _declare(plan: Plan, fleet: Fleet | None) -> None:
 
     One that is away meanwhile is no reason not to go on: the workers wait for it, and declare what they read.
     """
-    if plan.broker.kind != "amqp" or fleet is None:
+    if plan.broker.transport != "amqp" or fleet is None:
         return
     from celeryfleet.client.conflicts import conflicts_of
     from celeryfleet.routing.conflicts import error

@@ -26,7 +26,7 @@ def collect(client: Client) -> Status:
 
 def with_depths(status: Status) -> tuple[Status, str]:
     """Fill in what waits in the queues; return also why the broker can't be reached, if so."""
-    if status.backlog.kind == "redis":
+    if status.backlog.transport == "redis":
         from celeryfleet.depths import measure
         from celeryfleet.redis_client import BrokerError
 
@@ -57,9 +57,9 @@ def without_broker(status: Status, trouble: str) -> Status:
     )
 
 
-def unreachable(url: str, kind: str, settings: Mapping[str, object]) -> str:
+def unreachable(url: str, transport: str, settings: Mapping[str, object]) -> str:
     """Say why a broker does not answer; empty if it does. `settings` are Celery's."""
-    if kind != "redis":
+    if transport != "redis":
         from celeryfleet.client.broker import reach
 
         return reach(url, settings)
@@ -77,7 +77,7 @@ def health(client: Client, pool: str = "") -> tuple[bool, str]:
     """Say in one line whether everything wanted is ready, in one pool or in all, or why it is not."""
     status = client.ask(GetStatus(exact=False), Status)
     backlog: Backlog = status.backlog
-    status = without_broker(status, unreachable(backlog.url, backlog.kind, backlog.settings))
+    status = without_broker(status, unreachable(backlog.url, backlog.transport, backlog.settings))
     pools = [found for found in status.pools if pool in ("", found.name)]
     if pool and not pools:
         known = ", ".join(found.name for found in status.pools)

@@ -128,7 +128,7 @@ class Session:
 
 def reach_broker(plan: Plan) -> None:
     """Raise FleetError with exit code 69 if the plan's broker does not answer."""
-    reason = unreachable(plan.broker.url, plan.broker.kind, plan.settings)
+    reason = unreachable(plan.broker.url, plan.broker.transport, plan.settings)
     if not reason:
         return
     if plan.broker.argv:

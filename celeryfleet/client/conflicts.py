@@ -25,7 +25,7 @@ _MOST = 20
 
 def conflicts_of(plan: Plan, declare: bool = False) -> list[Conflict]:
     """Return what cannot be declared as a plan has it; nothing if its broker is no RabbitMQ, or cannot be reached."""
-    if plan.broker.kind != "amqp":
+    if plan.broker.transport != "amqp":
         return []
     from kombu.exceptions import OperationalError
 

@@ -86,7 +86,7 @@ def _visibility(case: Case, pool: PoolPlan | None = None) -> float:
 
 def _limit(case: Case, pool: PoolPlan) -> float:
     """Return a pool's time limit; 0: none that it enforces."""
-    return float(case.setting(pool, "task_time_limit") or 0) if pool.kind not in ("threads", "solo") else 0.0
+    return float(case.setting(pool, "task_time_limit") or 0) if pool.implementation not in ("threads", "solo") else 0.0
 
 
 def _delays(case: Case) -> Iterator[tuple[str, str, float]]:

@@ -32,7 +32,7 @@ def replicas(pool: PoolPlan) -> int:
 @rule("CF035", "processes-over-cores", "More task processes than processors", Level.INFO, "machine")
 def processes_over_cores(case: Case) -> Iterator[Found]:
     """Count the processes that compute at once."""
-    processes = sum(replicas(pool) * pool.concurrency for pool in case.plan.pools if pool.kind == "prefork")
+    processes = sum(replicas(pool) * pool.concurrency for pool in case.plan.pools if pool.implementation == "prefork")
     if case.machine is not None and processes > case.machine.cpus:
         yield Found(
             case.fleet.where("pools"),
@@ -57,7 +57,9 @@ def processes_over_memory(case: Case) -> Iterator[Found]:
         )
         return
     limited = [
-        pool for pool in case.plan.pools if pool.kind == "prefork" and pool.conf.get("worker_max_memory_per_child")
+        pool
+        for pool in case.plan.pools
+        if pool.implementation == "prefork" and pool.conf.get("worker_max_memory_per_child")
     ]
     most = sum(replicas(p) * p.concurrency * p.conf["worker_max_memory_per_child"] * 1024 for p in limited)
     if most > memory:
@@ -75,7 +77,7 @@ def _at_rest(case: Case, each: int) -> float:
     total = float(each if any(pool.fork for pool in case.plan.pools) else 0)  # the fork server
     for pool in case.plan.pools:
         main = each * _OWN_SHARE if pool.fork else each
-        children = pool.concurrency if pool.kind == "prefork" else 0
+        children = pool.concurrency if pool.implementation == "prefork" else 0
         total += replicas(pool) * (main + children * each * _OWN_SHARE)
     return total
 

@@ -29,14 +29,14 @@ def ignored_limits(case: Case) -> Iterator[Found]:
     """Find limits on pools that have no child processes to kill."""
     for pool in case.plan.pools:
         for key, setting in _LIMITS.items():
-            if _enforces(pool.kind, key) or not case.setting(pool, setting):
+            if _enforces(pool.implementation, key) or not case.setting(pool, setting):
                 continue
             own = (("pools", pool.name, key), ("pools", pool.name, "celery", setting))
             written = any(case.fleet.wrote(*path) for path in own)
             whose = " of the app's settings" if case.of_the_app(pool, setting) else ""
             yield Found(
                 case.where(*own, ("pools", pool.name, "pool")),
-                f"{key if case.fleet.wrote(*own[0]) else setting}{whose} does nothing in a {pool.kind} pool.",
+                f"{key if case.fleet.wrote(*own[0]) else setting}{whose} does nothing in a {pool.implementation} pool.",
                 "Use `pool: prefork`, or remove it."
                 if written
                 else "Use `pool: prefork`, or know that none holds here.",
@@ -53,10 +53,10 @@ def _ignored_by_task(case: Case) -> Iterator[Found]:
     for pool in case.plan.pools:
         for key in ("time_limit", "soft_time_limit"):
             named = [task for task in case.run_by(pool) if case.limited(task, key)]
-            if named and not _enforces(pool.kind, key):
+            if named and not _enforces(pool.implementation, key):
                 yield Found(
                     case.fleet.where("pools", pool.name, "pool"),
-                    f"the {key} in the code of {quoted(named)} does nothing in a {pool.kind} pool.",
+                    f"the {key} in the code of {quoted(named)} does nothing in a {pool.implementation} pool.",
                     "Use `pool: prefork`, or send them to a queue that such a pool reads.",
                 )
 
@@ -79,11 +79,11 @@ def autoscaler(case: Case) -> Iterator[Found]:
 def not_installed(case: Case) -> Iterator[Found]:
     """Find gevent and eventlet pools without gevent and eventlet."""
     for pool in case.plan.pools:
-        if case.machine is not None and pool.kind in case.machine.absent:
+        if case.machine is not None and pool.implementation in case.machine.absent:
             yield Found(
                 case.fleet.where("pools", pool.name, "pool"),
-                f"{pool.kind} is not installed here: the workers of this pool cannot start.",
-                f"pip install {pool.kind}",
+                f"{pool.implementation} is not installed here: the workers of this pool cannot start.",
+                f"pip install {pool.implementation}",
             )
 
 
@@ -179,7 +179,7 @@ def short_grace(case: Case) -> Iterator[Found]:
             yield _cut_off(case, pool, f"a task may run {duration(limit)}: one that is cut off {fate}.")
             continue
         longer = {task: own for task in tasks if (own := case.limited(task, "time_limit") or 0) > pool.grace}
-        if longer and _enforces(pool.kind, "time_limit"):
+        if longer and _enforces(pool.implementation, "time_limit"):
             kept = [task for task in longer if late or task in again]
             lost = [task for task in longer if task not in kept]
             fates = [f"{quoted(lost)} {'is' if len(lost) == 1 else 'are'} lost"] if lost else []

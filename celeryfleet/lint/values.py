@@ -94,12 +94,12 @@ class Case:
     @property
     def on_redis(self) -> bool:
         """Tell whether the broker is a Redis or one of its like."""
-        return self.plan.broker.kind == "redis"
+        return self.plan.broker.transport == "redis"
 
     @property
     def on_rabbitmq(self) -> bool:
         """Tell whether the broker speaks AMQP."""
-        return self.plan.broker.kind == "amqp"
+        return self.plan.broker.transport == "amqp"
 
     @property
     def tasks(self) -> Mapping[str, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from celeryfleet.plan.secrets import masked, masked_origin
 from celeryfleet.plan.values import BrokerPlan
-from celeryfleet.routing.table import broker_kind
+from celeryfleet.routing.table import transport_of
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
@@ -49,7 +49,7 @@ def result_backend(fleet: Fleet, url: str) -> str:
         return str(fleet.celery["result_backend"])
     if fleet.results != EMBEDDED:
         return NO_RESULTS if fleet.results == "none" else fleet.results
-    match broker_kind(url):
+    match transport_of(url):
         case "redis":
             return url
         case "amqp":
@@ -60,10 +60,10 @@ def result_backend(fleet: Fleet, url: str) -> str:
 
 def transport_options(fleet: Fleet, url: str) -> dict[str, Any]:
     """Return `broker_transport_options` that are ours."""
-    if broker_kind(url) == "amqp":
+    if transport_of(url) == "amqp":
         # Else a message that the broker does not take is lost, or blamed on the next one (see routes, `mandatory`).
         return {"confirm_publish": True}
-    if broker_kind(url) != "redis":
+    if transport_of(url) != "redis":
         return {}
     options: dict[str, Any] = {"priority_steps": list(STEPS), "sep": SEP}
     timeout = fleet.broker.visibility_timeout
@@ -93,7 +93,7 @@ def broker(fleet: Fleet, paths: Paths, settings: Mapping[str, Any], server: str)
         argv=server_command(program, paths.broker, data) if embedded else (),
         data=data,
         socket=paths.broker if embedded else "",
-        kind=broker_kind(url),
+        transport=transport_of(url),
         steps=tuple(options.get("priority_steps", STEPS)),
         sep=options.get("sep", SEP),
         key_prefix=options.get("global_keyprefix", ""),

@@ -12,7 +12,7 @@ from celeryfleet.plan.command import pool_plan
 from celeryfleet.plan.facts import Facts, Paths, paths
 from celeryfleet.plan.settings import queues, settings
 from celeryfleet.plan.values import BeatPlan, LogPlan, Plan
-from celeryfleet.routing.table import broker_kind, wire
+from celeryfleet.routing.table import transport_of, wire
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
@@ -26,7 +26,7 @@ def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
     _check_profiles(fleet, profiles)
     where = fleet_paths(fleet, facts)
     shared = settings(fleet, where)
-    kind = broker_kind(shared["broker_url"])
+    transport = transport_of(shared["broker_url"])
     wanted = [name for name, pool in fleet.pools.items() if not pool.profiles or set(pool.profiles) & set(profiles)]
     return Plan(
         fleet=fleet.name,
@@ -39,8 +39,8 @@ def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
         env=dict(fleet.variables),
         broker=broker.broker(fleet, where, shared, facts.server),
         queues=queues(fleet),
-        pools=tuple(pool_plan(fleet, name, shared, kind, facts) for name in wanted),
-        beat=_beat(fleet, where, kind),
+        pools=tuple(pool_plan(fleet, name, shared, transport, facts) for name in wanted),
+        beat=_beat(fleet, where, transport),
         logs=LogPlan(**vars(fleet.logs)),
         preload=fleet.preload,
         origins=broker.origins(fleet, shared),
@@ -61,19 +61,19 @@ def fleet_paths(fleet: Fleet, facts: Facts) -> Paths:
     return paths(folder, fleet.name, facts.uid, facts.runtime_dir)
 
 
-def _beat(fleet: Fleet, where: Paths, kind: str) -> BeatPlan | None:
+def _beat(fleet: Fleet, where: Paths, transport: str) -> BeatPlan | None:
     if fleet.beat is None or not fleet.beat.schedule:
         return None
-    schedule = {name: _beat_entry(entry, kind) for name, entry in fleet.beat.schedule.items()}
+    schedule = {name: _beat_entry(entry, transport) for name, entry in fleet.beat.schedule.items()}
     file = f"{where.state_dir}/beat-schedule"
     return BeatPlan(("celery", "-A", fleet.app, "beat", "-l", "INFO", "-s", file, "--pidfile="), schedule, file)
 
 
-def _beat_entry(entry: Any, kind: str) -> dict[str, Any]:
+def _beat_entry(entry: Any, transport: str) -> dict[str, Any]:
     """Write one entry as Celery does, but a crontab as {"crontab": "0 3 * * *"}; its priority is that of the wire."""
     options = dict(entry.options)
     if isinstance(options.get("priority"), int):
-        options["priority"] = wire(kind, options["priority"])
+        options["priority"] = wire(transport, options["priority"])
     whole: dict[str, Any] = {
         "task": entry.task,
         "schedule": {"crontab": entry.crontab} if entry.crontab else entry.every,

@@ -33,20 +33,20 @@ _FLAGS = {
 }
 
 
-def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], kind: str, facts: Facts) -> PoolPlan:
-    """Plan the workers of one pool; `settings` are the fleet's, `kind` its broker's."""
+def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], transport: str, facts: Facts) -> PoolPlan:
+    """Plan the workers of one pool; `settings` are the fleet's, `transport` its broker's."""
     pool = fleet.pools[name]
-    if pool.autoscale is not None and kind != "redis":
+    if pool.autoscale is not None and transport != "redis":
         where = fleet.where("pools", name, "autoscale")
         raise FleetError("not supported: autoscale on a broker other than Redis.", where, "Give the pool `replicas`.")
     concurrency = facts.cpus if isinstance(pool.concurrency, str) else pool.concurrency
     fork, exec_reason = forks(fleet.preload, pool, facts)
-    own = conf(pool, settings, kind, _ranked(fleet, kind))
+    own = conf(pool, settings, transport, _ranked(fleet, transport))
     return PoolPlan(
         name=name,
         queues=tuple(pool.queues),
         replicas=_replicas(pool),
-        kind=pool.pool,
+        implementation=pool.pool,
         concurrency=concurrency,
         argv=argv(fleet.app, pool, concurrency, own),
         options=options(fleet.name, pool, concurrency, facts.host),
@@ -84,13 +84,13 @@ def _without(pool: Pool) -> tuple[str, ...]:
     return tuple(part for part in _LEAN if not (pool.events and part == "heartbeat"))
 
 
-def conf(pool: Pool, settings: Mapping[str, Any], kind: str, ranked: Collection[str]) -> dict[str, Any]:
+def conf(pool: Pool, settings: Mapping[str, Any], transport: str, ranked: Collection[str]) -> dict[str, Any]:
     """Return the settings of this pool's workers on top of the fleet's; `{node}` is filled in per worker.
 
     `ranked` are the queues in which some tasks go before others.
     """
     prefetch = pool.prefetch_multiplier
-    if prefetch is None and (_in_order(pool, kind, ranked) or (kind == "redis" and pool.autoscale)):
+    if prefetch is None and (_in_order(pool, transport, ranked) or (transport == "redis" and pool.autoscale)):
         prefetch = 1  # nothing can overtake a message that a worker has prefetched, and no new replica can take it
     ours: dict[str, Any] = {
         "worker_pool": pool.pool,
@@ -102,7 +102,7 @@ def conf(pool: Pool, settings: Mapping[str, Any], kind: str, ranked: Collection[
         "worker_send_task_events": True if pool.events else None,
     }
     ours = {key: value for key, value in ours.items() if value is not None}
-    if kind == "redis":
+    if transport == "redis":
         ours["broker_transport_options"] = settings["broker_transport_options"] | {
             "queue_order_strategy": _STRATEGIES[pool.order],
             # A worker's own keys: when it is killed, what it had taken can be brought back at once.
@@ -113,16 +113,16 @@ def conf(pool: Pool, settings: Mapping[str, Any], kind: str, ranked: Collection[
     return with_user_settings(ours, dict(pool.celery))
 
 
-def _ranked(fleet: Fleet, kind: str) -> set[str]:
+def _ranked(fleet: Fleet, transport: str) -> set[str]:
     """Name the queues in which the broker has some tasks go before others."""
     declared = queues(fleet)
-    if kind == "redis":
-        return prioritised(fleet, RoutingTable(declared, kind, fleet.default_queue))
-    return {queue.name for queue in declared if kind == "amqp" and "x-max-priority" in queue.arguments}
+    if transport == "redis":
+        return prioritised(fleet, RoutingTable(declared, transport, fleet.default_queue))
+    return {queue.name for queue in declared if transport == "amqp" and "x-max-priority" in queue.arguments}
 
 
-def _in_order(pool: Pool, kind: str, ranked: Collection[str]) -> bool:
-    several = kind == "redis" and len(pool.queues) > 1 and pool.order == "strict"
+def _in_order(pool: Pool, transport: str, ranked: Collection[str]) -> bool:
+    several = transport == "redis" and len(pool.queues) > 1 and pool.order == "strict"
     return several or not set(ranked).isdisjoint(pool.queues)
 
 

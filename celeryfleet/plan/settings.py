@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celeryfleet.plan import broker
 from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.routes import routes
-from celeryfleet.routing.table import broker_kind
+from celeryfleet.routing.table import transport_of
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile import model
@@ -39,7 +39,7 @@ def _delays_on_the_broker(fleet: Fleet) -> bool:
     """
     url = str(fleet.celery.get("broker_url", fleet.broker.url))
     types = {queue.arguments.get("x-queue-type", queue.type) for queue in fleet.queues.values()}
-    return broker_kind(url) == "amqp" and "quorum" in types
+    return transport_of(url) == "amqp" and "quorum" in types
 
 
 def _queue(name: str, queue: model.Queue, delays: bool = False) -> Queue:
@@ -83,7 +83,7 @@ def settings(fleet: Fleet, paths: Paths) -> dict[str, Any]:
         "task_default_exchange_type": default.exchange_type,
         "task_default_routing_key": default.routing_key,
         "task_create_missing_queues": False,
-        "task_routes": routes(fleet, declared, broker_kind(url)),
+        "task_routes": routes(fleet, declared, transport_of(url)),
         "broker_transport_options": broker.transport_options(fleet, url),
         "broker_connection_retry_on_startup": True,
         "accept_content": ["json"],

@@ -80,7 +80,7 @@ class PoolPlan:
     queues: tuple[str, ...]
     replicas: int
     #: prefork, threads, gevent, eventlet, solo
-    kind: str
+    implementation: str
     concurrency: int
     #: `{name}` and `{node}` are filled in per worker
     argv: tuple[str, ...]
@@ -118,7 +118,7 @@ class BrokerPlan:
     #: unix socket of that server
     socket: str = ""
     #: `redis` (Redis, Valkey and their like) or `amqp` or `other`
-    kind: str = "redis"
+    transport: str = "redis"
     #: priority steps, lowest number first; Redis only
     steps: tuple[int, ...] = tuple(range(10))
     #: between the queue's name and the step in the name of a list
@@ -187,13 +187,13 @@ class Plan:
         confirmed = self.settings.get("broker_transport_options", {}).get("confirm_publish")
         return RoutingTable(
             queues=self.queues,
-            broker=self.broker.kind,
+            broker=self.broker.transport,
             default_queue=self.settings["task_default_queue"],
             default_key=self.settings["task_default_routing_key"],
             routes=self.settings["task_routes"],
             pools={pool.name: pool.queues for pool in self.pools},
             creates=bool(self.settings.get("task_create_missing_queues")),
-            gives_back=self.broker.kind == "amqp" and bool(confirmed),
+            gives_back=self.broker.transport == "amqp" and bool(confirmed),
         )
 
     def worker(self, pool: PoolPlan, number: int) -> WorkerSpec:

@@ -81,7 +81,7 @@ def _route(item: Mapping[str, Any]) -> str:
 def _pool(plan: Plan, pool: PoolPlan) -> Iterator[str]:
     how = "forked from the preloaded app" if pool.fork else "started by exec"
     reason = f": {pool.exec_reason}" if pool.exec_reason else ""
-    yield f"pool {pool.name}: {pool.replicas} x {pool.kind}, concurrency {pool.concurrency}, {how}{reason}"
+    yield f"pool {pool.name}: {pool.replicas} x {pool.implementation}, concurrency {pool.concurrency}, {how}{reason}"
     yield f"  queues {', '.join(pool.queues)}"
     if pool.env:
         yield f"  env {', '.join(sorted(pool.env))}"

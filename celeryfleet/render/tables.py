@@ -126,7 +126,7 @@ def _headline(report: Status, color: bool, width: int) -> Iterator[str]:
 def _workers(report: Status, now: float, color: bool, width: int) -> Iterator[list[Span] | str]:
     for pool in report.pools:
         counts = (f"{pool.ready}/{pool.want}", GREEN if pool.ready >= pool.want else AMBER)
-        kind = (f"{pool.kind} x {pool.concurrency}", DIM)
+        kind = (f"{pool.implementation} x {pool.concurrency}", DIM)
         yield across([(pool.name, BOLD), counts, (", ".join(pool.queues), ""), kind], color, width)
         for worker in pool.workers:
             sign, style = _STATES[worker.state]

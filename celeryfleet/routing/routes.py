@@ -66,28 +66,28 @@ def travelling(item: Item) -> tuple[dict[str, Any], Queue | None]:
     options = dict(item["options"])
     if options.get("exchange_type", "direct") == "direct":
         return options, None
-    exchange, kind = options.pop("exchange"), options.pop("exchange_type")
-    return options, Queue(exchange, exchange, kind, options.pop("routing_key", ""))
+    exchange, exchange_type = options.pop("exchange"), options.pop("exchange_type")
+    return options, Queue(exchange, exchange, exchange_type, options.pop("routing_key", ""))
 
 
 # --- From routes to items ---------------------------------------------------------------------------------
 
 
-def routes(fleet: Fleet, declared: Sequence[Queue], kind: str) -> list[dict[str, Any]]:
+def routes(fleet: Fleet, declared: Sequence[Queue], transport: str) -> list[dict[str, Any]]:
     """Return `task_routes` in the written order: one item for each route, and for the namespace router one a queue.
 
     On Redis a message without a priority has 0, which runs first there. So once priorities are used anywhere, every
     item has one, and the last takes what no route matches: a task that is sent to some queue by name has it too.
     """
-    lowest = wire(kind, LOWEST) if kind == "redis" and _ranks(fleet) else None
-    items = [item for route in fleet.routes for item in _items(route, declared, kind, lowest)]
+    lowest = wire(transport, LOWEST) if transport == "redis" and _ranks(fleet) else None
+    items = [item for route in fleet.routes for item in _items(route, declared, transport, lowest)]
     if lowest is not None:
         items.append({"glob": "*", "options": {"queue": fleet.default_queue, "priority": lowest}})
     return items
 
 
-def _items(route: Route, declared: Sequence[Queue], kind: str, lowest: int | None) -> Iterator[dict[str, Any]]:
-    priority = lowest if route.priority is None else wire(kind, route.priority)
+def _items(route: Route, declared: Sequence[Queue], transport: str, lowest: int | None) -> Iterator[dict[str, Any]]:
+    priority = lowest if route.priority is None else wire(transport, route.priority)
     said = {} if priority is None else {"priority": priority}
     if route.router in NAMESPACE:
         for name in namespaced(queue.name for queue in declared):

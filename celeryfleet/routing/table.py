@@ -22,20 +22,20 @@ _AMQP = ("amqp", "amqps", "pyamqp", "librabbitmq")
 _WILDCARDS = ("*", "#")
 
 
-def broker_kind(url: str) -> str:
-    """Sort a broker URL into redis, amqp or other."""
+def transport_of(url: str) -> str:
+    """Return the transport of a broker URL: redis, amqp or other."""
     scheme = url.partition("://")[0].partition("+")[0].lower()
     if scheme in _REDIS:
         return "redis"
     return "amqp" if scheme in _AMQP else "other"
 
 
-def wire(kind: str, priority: int | None) -> int | None:
-    """Return the number a broker of this kind gets for a priority, and the other way round.
+def wire(transport: str, priority: int | None) -> int | None:
+    """Return the number the broker gets for a priority, and the other way round.
 
     On Redis 0 runs first, so it is inverted there, within the ten steps that kombu knows.
     """
-    if priority is None or kind != "redis":
+    if priority is None or transport != "redis":
         return priority
     return min(HIGHEST, max(0, HIGHEST - priority))
 
@@ -91,7 +91,7 @@ class RoutingTable:
     def of(cls, app: Any, url: str | None = None) -> RoutingTable:
         """Read the queues that a Celery app declares; `url` is that of its broker, if not the one that it writes to."""
         queues = (queue for queue in app.amqp.queues.values() if queue.exchange is not None)
-        return cls(tuple(map(Queue.of, queues)), broker_kind(url or app.conf.broker_write_url or ""))
+        return cls(tuple(map(Queue.of, queues)), transport_of(url or app.conf.broker_write_url or ""))
 
     def queue(self, name: str, namer: str = "", where: str = "") -> Queue:
         """Find a queue. Raises FleetError with a guess; `namer` says who has named it, if not the caller."""
@@ -129,15 +129,17 @@ class RoutingTable:
         exchange, key = options.get("exchange"), options.get("routing_key")
         name = options.get("queue") or (self.default_queue if exchange is None else None)
         queue = self.queue(name) if name is not None else None
-        kind = options.get("exchange_type") or (queue.exchange_type if queue else "direct")
-        if kind == "direct" and not (exchange and key):
+        exchange_type = options.get("exchange_type") or (queue.exchange_type if queue else "direct")
+        if exchange_type == "direct" and not (exchange and key):
             return _straight(queue)
         if exchange is None and queue is not None:
             exchange, key = queue.exchange, key or queue.routing_key
             reached = self.reached(exchange, key, headers)
-            return Destination(queue.name if queue.name in reached else None, reached, exchange, kind, key)
+            return Destination(queue.name if queue.name in reached else None, reached, exchange, exchange_type, key)
         exchange, key = exchange or "", key or ""
-        return Destination(None, self.reached(exchange, key, headers), exchange, self.type_of(exchange) or kind, key)
+        return Destination(
+            None, self.reached(exchange, key, headers), exchange, self.type_of(exchange) or exchange_type, key
+        )
 
     def follow_route(self, options: Mapping[str, Any], task: str | None = None) -> Destination:
         """Follow what is sent by a `task_routes` item with these options, when the call says nothing of its own.

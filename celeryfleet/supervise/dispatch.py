@@ -141,7 +141,7 @@ class Dispatcher:
         for name, number in replicas.items():
             if not 0 <= number <= _REPLICAS:
                 raise FleetError(f"{name} can have 0 to {_REPLICAS} replicas, not {number}.")
-            if self._fleet.target.pools[name].kind == "beat":
+            if self._fleet.target.pools[name].implementation == "beat":
                 raise FleetError("beat can't be scaled: two would send every task twice.")
         if replicas:
             self._fleet.aim(self._fleet.plan.scaled(replicas))

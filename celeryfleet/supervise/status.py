@@ -64,7 +64,7 @@ def backlog(target: Target, state: FleetState) -> Backlog:
     read |= {spec.node: _queues(target, spec.pool) for spec in target.specs.values()}
     return Backlog(
         url=broker.url,
-        kind=broker.kind,
+        transport=broker.transport,
         settings={key: plan.settings[key] for key in _CONNECTING if key in plan.settings},
         steps=broker.steps,
         sep=broker.sep,
@@ -111,7 +111,7 @@ def _pool(target: Target, state: FleetState, pool: PoolPlan, now: float, residen
         want=pool.replicas,
         ready=sum(worker.status is State.READY for worker in known.values()),
         workers=tuple(sorted(shown.values(), key=lambda worker: int(worker.name.rpartition("-")[2]))),
-        kind=pool.kind,
+        implementation=pool.implementation,
         concurrency=pool.concurrency,
         reason=readiness(target, state, pool.name).reason,
     )

@@ -113,7 +113,7 @@ class Workers:
             scratch=str(self._scratch(spec.name)),
             # Two of three signs of life may be late before silence counts.
             keepalive=min(_KEEPALIVE, self._fleet.target.pools[spec.pool].health.heartbeat_within / 3),
-            restore=(spec.node,) if plan.broker.kind == "redis" else (),
+            restore=(spec.node,) if plan.broker.transport == "redis" else (),
             revoked=tuple(self._revoked),
             paused=tuple(sorted(state.paused & set(spec.options.get("queues", ())))),
         )

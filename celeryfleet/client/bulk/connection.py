@@ -14,7 +14,7 @@ from celeryfleet.client.bulk.rabbit_publisher import RabbitPublisher
 from celeryfleet.client.bulk.redis_publisher import RedisPublisher
 from celeryfleet.client.publish import shown_url
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.routing.table import broker_kind
+from celeryfleet.routing.table import transport_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -59,7 +59,7 @@ def _subscribe_to_none(app: Any) -> None:
 def _connected(app: Any) -> Iterator[Connection]:
     """Connect: with no heartbeats, since nobody would send them between two items that are long in coming."""
     connection = app.connection_for_write(heartbeat=0)
-    waits = {"redis": "socket_timeout", "amqp": "write_timeout"}.get(broker_kind(app.conf.broker_write_url))
+    waits = {"redis": "socket_timeout", "amqp": "write_timeout"}.get(transport_of(app.conf.broker_write_url))
     if waits:
         connection.transport_options = {waits: PATIENCE, **connection.transport_options}
     timeout = app.conf.broker_connection_timeout

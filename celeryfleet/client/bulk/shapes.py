@@ -13,7 +13,7 @@ from celeryfleet.client.bulk.template import Made, Template
 from celeryfleet.client.publish import check_queue
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.headers import unfit
-from celeryfleet.routing.table import HIGHEST, LOWEST, broker_kind, wire
+from celeryfleet.routing.table import HIGHEST, LOWEST, transport_of, wire
 from celeryfleet.text import listed
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Shapes:
         self._app: Any = app
         self._publisher = publisher
         self._task = task
-        self._kind = broker_kind(first_url(app))
+        self._transport = transport_of(first_url(app))
         self._options = self._checked(options)
         self._held: dict[tuple[Any, ...], Shape] = {}
 
@@ -125,9 +125,9 @@ class Shapes:
             number = given["priority"]
             if isinstance(number, bool) or not isinstance(number, int) or not LOWEST <= number <= HIGHEST:
                 raise FleetError(f"{number!r} is no priority.", hint="A priority is 0 to 9, and 9 runs first.")
-            given["priority"] = wire(self._kind, number)
+            given["priority"] = wire(self._transport, number)
         headers = given.get("headers")
-        if self._kind == "amqp" and isinstance(headers, Mapping):
+        if self._transport == "amqp" and isinstance(headers, Mapping):
             _refuse_unfit(headers)
         queue = given.get("queue")
         if isinstance(queue, str):

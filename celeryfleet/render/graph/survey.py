@@ -61,7 +61,7 @@ class _Survey:
         self._edges: list[Edge] = []
         self._letters = {queue.name: plan.routing.dead_letters(queue) for queue in plan.queues}
         #: the broker knows x-dead-letter-exchange
-        self._honours = plan.broker.kind == "amqp"
+        self._honours = plan.broker.transport == "amqp"
         self._shown = self._shown_exchanges()
 
     def topology(self) -> Topology:
@@ -195,7 +195,7 @@ class _Survey:
     def _pool(self, name: str, pool: Pool) -> PoolNode:
         planned = self._plan.pool(name)
         queues = tuple(dict.fromkeys(pool.queues))
-        ranked = pool.order == "strict" and len(queues) > 1 and self._plan.broker.kind == "redis"
+        ranked = pool.order == "strict" and len(queues) > 1 and self._plan.broker.transport == "redis"
         for number, queue in enumerate(queues, 1):
             label = str(number) if ranked else ""
             self._edges.append(Edge(f"queue:{queue}", f"pool:{name}", EdgeKind.READS, label, planned is not None))

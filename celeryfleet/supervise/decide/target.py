@@ -40,7 +40,7 @@ def _beat_pool(plan: Plan, beat: BeatPlan) -> PoolPlan:
         name="beat",
         queues=(),
         replicas=1,
-        kind="beat",
+        implementation="beat",
         concurrency=1,
         argv=beat.argv,
         options={"hostname": f"{{name}}@{plan.fleet}", "pool": "beat", "schedule": beat.file, "loglevel": "INFO"},

@@ -69,7 +69,7 @@ def send(app: Celery, plan: Plan, task: str, options: Mapping[str, Any], own: Ma
             app.finalize()
     given_ = dict(options)
     if "priority" in given_:
-        given_["priority"] = wire(plan.broker.kind, given_["priority"])
+        given_["priority"] = wire(plan.broker.transport, given_["priority"])
     found = str(uuid.uuid4())
     app.send_task(task, task_id=found, ignore_result=True, **given_)
     return found

@@ -198,7 +198,7 @@ class TestBroker:
         assert "pw" not in plan_text(plan)
 
     @pytest.mark.parametrize(
-        ("broker", "kind"),
+        ("broker", "transport"),
         [
             ("embedded", "redis"),
             ("rediss://h", "redis"),
@@ -209,8 +209,8 @@ class TestBroker:
             ("sqs://", "other"),
         ],
     )
-    def test_its_kind_is_told_by_the_scheme(self, broker: str, kind: str) -> None:
-        assert broker_of(broker=broker).kind == kind
+    def test_its_kind_is_told_by_the_scheme(self, broker: str, transport: str) -> None:
+        assert broker_of(broker=broker).transport == transport
 
     def test_another_broker_gets_no_transport_options(self) -> None:
         assert "broker_transport_options" not in settings_of(broker="sqs://host")

@@ -38,7 +38,7 @@ def shop() -> Status:
         worker("video-1", "backoff", restarts=3, cause="exit code 1; back in 4 s", last_exit=broken, **gone),
         worker("video-2", "failed", restarts=5, cause="5 deaths in 5m", last_exit=killed, **gone),
         queues=("video",),
-        kind="threads",
+        implementation="threads",
         concurrency=16,
     )
     reason = "importing the app starts a thread (metrics), which a fork would lose"

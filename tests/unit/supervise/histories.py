@@ -29,7 +29,7 @@ def pool(name: str = "web", replicas: int = 1, fork: bool = False, **changes: ob
         name=name,
         queues=(name,),
         replicas=replicas,
-        kind="prefork",
+        implementation="prefork",
         concurrency=1,
         argv=("celery", "worker", "-n", "{node}"),
         options={"hostname": "{name}@fleet.host", "pool": "prefork"},
