@@ -37,7 +37,7 @@ def check_routers(
         except Exception as error:  # an answer that resolve can make nothing of, and a send neither
             fault = (_UNUSABLE, f"{type(error).__name__}: {error}", _A_ROUTER_RETURNS)
         else:
-            if not decision.queues and any(one.answered for one in watched.values()):
+            if not decision.queues and any(one.answer is not None for one in watched.values()):
                 fault = (_LOST, f'the exchange "{decision.exchange}"', _A_BOUND_EXCHANGE)
         depends = any(one.looked for one in watched.values())
         if fault is not None:
@@ -55,24 +55,16 @@ class _Watched:
     def __init__(self, path: str, ask: Ask) -> None:
         self.path = path
         self.asked = False
+        #: None: it says nothing, and the next one is asked
         self.answer: Any = None
+        #: what was done with the arguments: the answer may depend on them
+        self.looked: list[str] = []
         self._ask = ask
-        self._looked: list[str] = []
 
     def __call__(self, task: str, _args: Sequence[Any], _kwargs: Mapping[str, Any]) -> Any:
         self.asked = True
-        self.answer = self._ask(task, _watching(tuple, self._looked), _watching(dict, self._looked))
+        self.answer = self._ask(task, _watching(tuple, self.looked), _watching(dict, self.looked))
         return self.answer
-
-    @property
-    def answered(self) -> bool:
-        """Tell whether it decides, and the next is not asked."""
-        return self.answer is not None
-
-    @property
-    def looked(self) -> bool:
-        """Tell whether the answer may depend on arguments."""
-        return bool(self._looked)
 
 
 def _watching(kind: type, looked: list[str]) -> Any:

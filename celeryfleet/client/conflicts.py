@@ -46,7 +46,7 @@ def found_on(connection: Any, queues: Sequence[Queue], declare: bool = False) ->
     found: dict[tuple[str, str], Conflict] = {}
     for queue in queues:
         for conflict in broker.examine(queue, declare):
-            found.setdefault((conflict.sort, conflict.name), conflict)
+            found.setdefault((conflict.entity, conflict.name), conflict)
     return list(found.values())
 
 
@@ -105,11 +105,11 @@ class _Broker:
             return None
         return Conflict("queue", queue.name, queue.name, tuple(refusals), self._depth(queue.name), text)
 
-    def _told(self, sort: str, name: str, queue: str, refused: Sequence[str]) -> Conflict | None:
+    def _told(self, entity: str, name: str, queue: str, refused: Sequence[str]) -> Conflict | None:
         if not refused:
             return None
         one = refusal(refused[0])
-        return Conflict(sort, name, queue, (one,) if one else (), text=refused[0])
+        return Conflict(entity, name, queue, (one,) if one else (), text=refused[0])
 
     def _depth(self, name: str) -> int | None:
         with self._trying():

@@ -21,12 +21,12 @@ KEYS = {"x-max-priority": "max_priority", "x-max-length": "max_length", "x-queue
 _DEFAULTS = {"x-queue-type": "classic"}
 
 _UNLIKE = re.compile(
-    r"inequivalent arg '(?P<argument>[^']+)' for (?P<sort>queue|exchange) '(?P<name>.*?)' in vhost '(?P<vhost>.*?)': "
+    r"inequivalent arg '(?P<argument>[^']+)' for (?P<entity>queue|exchange) '(?P<name>.*?)' in vhost '(?P<vhost>.*?)': "
     r"received (?P<received>.+) but current is (?P<current>.+)",
     re.DOTALL,
 )
 _INVALID = re.compile(
-    r"invalid arg '(?P<argument>[^']+)' for (?P<sort>queue) '(?P<name>.*?)' in vhost '(?P<vhost>.*?)'"
+    r"invalid arg '(?P<argument>[^']+)' for (?P<entity>queue) '(?P<name>.*?)' in vhost '(?P<vhost>.*?)'"
 )
 _TYPED = re.compile(r"the value '(?P<value>.*)' of type '(?P<type>\w+)'", re.DOTALL)
 
@@ -36,7 +36,7 @@ class Refusal:
     """One 406: the first thing in which a definition is not that of the broker, or that the broker never takes."""
 
     #: queue or exchange
-    sort: str
+    entity: str
     name: str
     vhost: str
     #: x-max-priority, durable, type…
@@ -56,7 +56,7 @@ class Conflict:
     """A queue or an exchange that cannot be declared as fleet.yaml has it."""
 
     #: queue or exchange
-    sort: str
+    entity: str
     name: str
     #: the queue of fleet.yaml that it belongs to
     queue: str
@@ -74,10 +74,10 @@ def refusal(text: str) -> Refusal | None:
     if found:
         received, _ = _value(found["received"])
         current, kind = _value(found["current"])
-        return Refusal(found["sort"], found["name"], found["vhost"], found["argument"], received, current, kind)
+        return Refusal(found["entity"], found["name"], found["vhost"], found["argument"], received, current, kind)
     found = _INVALID.search(text)
     if found:
-        named = (found["sort"], found["name"], found["vhost"], found["argument"])
+        named = (found["entity"], found["name"], found["vhost"], found["argument"])
         return Refusal(*named, received=None, current=None, invalid=True)
     return None
 
@@ -126,11 +126,11 @@ def explained(text: str) -> str | None:
     refused = refusal(text)
     if refused is None:
         return None
-    return str(problem(Conflict(refused.sort, refused.name, refused.name, (refused,), text=text)))
+    return str(problem(Conflict(refused.entity, refused.name, refused.name, (refused,), text=text)))
 
 
 def _where(conflict: Conflict, where: Callable[..., str]) -> str:
-    if conflict.sort == "exchange":
+    if conflict.entity == "exchange":
         return where("queues", conflict.queue, "exchange", "type")
     if not conflict.refusals:
         return where("queues", conflict.queue)
@@ -140,7 +140,7 @@ def _where(conflict: Conflict, where: Callable[..., str]) -> str:
 
 
 def _what(conflict: Conflict) -> str:
-    named = f'the {conflict.sort} "{conflict.name}"'
+    named = f'the {conflict.entity} "{conflict.name}"'
     if not conflict.refusals:
         return f"RabbitMQ refuses {named}: {conflict.text}."
     first = conflict.refusals[0]
@@ -150,7 +150,7 @@ def _what(conflict: Conflict) -> str:
 
 
 def _difference(refused: Refusal) -> str:
-    key = refused.argument if refused.sort == "exchange" else KEYS.get(refused.argument, refused.argument)
+    key = refused.argument if refused.entity == "exchange" else KEYS.get(refused.argument, refused.argument)
     default = _DEFAULTS.get(refused.argument)
     current, received = refused.current or default, refused.received or default
     there = f"without {key}" if current is None else f"with {key} {current}"
@@ -164,7 +164,7 @@ def _hint(conflict: Conflict) -> str:
     if first.invalid:
         return "A quorum queue knows no priorities: make it `type: classic`, or remove the key."
     vhost = "" if first.vhost == "/" else shlex.quote(first.vhost)
-    if conflict.sort == "exchange":
+    if conflict.entity == "exchange":
         command = f"rabbitmqadmin{vhost and f' -V {vhost}'} delete exchange name={name}"
         return (
             "RabbitMQ never changes an exchange: write it in fleet.yaml as it is there, give it another name, or "

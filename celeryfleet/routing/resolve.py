@@ -58,22 +58,8 @@ class Decision(Destination):
 
     def to_json(self) -> dict[str, Any]:
         """Return what `route --json` prints."""
-        return {
-            "schema_version": 1,
-            "task": self.task,
-            "queue": self.queue,
-            "queues": list(self.queues),
-            "exchange": self.exchange,
-            "exchange_type": self.exchange_type,
-            "routing_key": self.routing_key,
-            "headers": self.headers,
-            "priority": self.priority,
-            "wire_priority": self.wire_priority,
-            "rule": asdict(self.rule) if self.rule else None,
-            "because": self.because,
-            "passed_over": [asdict(passed) for passed in self.passed_over],
-            "pools": list(self.pools),
-        }
+        told = {key: value for key, value in asdict(self).items() if key not in ("route", "sure")}
+        return {"schema_version": 1, "task": self.task, **told}
 
 
 def resolve(

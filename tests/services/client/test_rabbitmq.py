@@ -109,7 +109,7 @@ def test_an_exchange_of_another_type_is_found_once(rabbit: Rabbit, connection: A
     _declare(connection, Queue(one, shared, "direct", one))
     wanted = [Queue(name, shared, "topic", name) for name in (one, two)]
     found = found_on(connection, wanted, declare=True)
-    assert [(conflict.sort, conflict.name) for conflict in found] == [("exchange", shared)]
+    assert [(conflict.entity, conflict.name) for conflict in found] == [("exchange", shared)]
     assert f'the exchange "{shared}" is on the broker with type direct (fleet.yaml: topic).' in str(error(found))
 
 
