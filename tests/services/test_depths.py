@@ -168,3 +168,23 @@ def test_what_kombu_has_really_written_is_counted() -> None:
             assert measure(backlog, 110.0) == {"mail": {"ready": 5, "unacked": 1, "oldest_age_s": 9.0}}
             taken.ack()
             assert measure(backlog, 110.0)["mail"]["unacked"] == 0
+
+
+def test_what_a_topic_exchange_gave_to_one_of_two_queues_is_unacknowledged_there() -> None:
+    """Guards against RabbitMQ's rule, by which `order.#` takes `order`, too; on Redis kombu gives it to `b` alone."""
+    kombu: Any = importlib.import_module("kombu")
+    with redis_server() as path:
+        url = f"redis+socket://{path}?virtual_host=1"
+        events = kombu.Exchange("events", "topic")
+        queues = [kombu.Queue("a", events, routing_key="order.#"), kombu.Queue("b", events, routing_key="order")]
+        with kombu.Connection(url, transport_options={"unacked_key": "unacked:web-1"}) as broker:
+            broker.Producer().publish({}, exchange=events, routing_key="order", declare=queues)
+            assert queues[1](broker.default_channel).get() is not None
+            backlog = Backlog(
+                url,
+                steps=(0,),
+                sep="\x06\x16",
+                unacked={"unacked:web-1": ("a", "b")},
+                queues=(queue("a", "events", "topic", "order.#"), queue("b", "events", "topic", "order")),
+            )
+            assert {name: depth["unacked"] for name, depth in measure(backlog, 0.0).items()} == {"a": 0, "b": 1}
