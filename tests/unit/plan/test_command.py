@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,49 +167,3 @@ class TestForking:
         plan = build(fleet_of(fleet_text()), replace(FACTS, can_fork=False))
         assert plan.pools[0].fork is False
         assert plan.pools[0].exec_reason == "workers are forked from a preloaded app on Linux only"
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "__init__.py").touch()
-    (tmp_path / "shop" / "celery.py").write_text("from celery import Celery\napp = Celery('shop')\n")
-    return tmp_path
-
-
-def test_celerys_worker_takes_the_options_and_settings(shop: Path) -> None:
-    plan = plan_of(fleet_text(broker="memory://", pools={"web": EVERYTHING}))
-    worker = plan.worker(plan.pools[0], 1)
-    code = (
-        "import json, sys\n"
-        "from celeryfleet.app import apply, load\n"
-        "settings, conf, options = json.loads(sys.stdin.read())\n"
-        "app = load('shop.celery:app', folder='.')\n"
-        "apply(app, settings)\n"
-        "apply(app, conf)\n"
-        "worker = app.Worker(**options)\n"
-        "print(worker.hostname, worker.concurrency, worker.pool_cls.__module__, worker.prefetch_multiplier,\n"
-        "      worker.max_tasks_per_child, worker.max_memory_per_child, worker.time_limit, worker.soft_time_limit,\n"
-        "      worker.task_events, list(app.amqp.queues.consume_from), worker.loglevel)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps([plan.settings, worker.conf, worker.options]),
-        cwd=shop,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == (
-        "web-1@shop.host 3 celery.concurrency.prefork 2 1000 390625 1200 19.5 True ['video', 'default'] 20\n"
-    ), done.stderr
-
-
-def test_the_celery_command_line_takes_the_command(shop: Path) -> None:
-    plan = plan_of(fleet_text(pools={"web": EVERYTHING, "lean": {"queues": ["default"], "pool": "solo"}}))
-    for pool in plan.pools:
-        argv = [*plan.worker(pool, 1).argv[1:], "--help"]  # an unknown flag is an error before the help
-        done = subprocess.run(
-            [sys.executable, "-m", "celery", *argv], cwd=shop, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr

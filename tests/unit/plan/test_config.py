@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -92,36 +88,6 @@ beat_schedule = {
 
 def test_the_whole_python_module() -> None:
     assert as_python(plan_of(SHOP, {"PASSWORD": "hunter2"})) == PYTHON.lstrip("\n")
-
-
-def test_celery_takes_the_module_without_celeryfleet(tmp_path: Path) -> None:
-    (tmp_path / "settings_of_shop.py").write_text(as_python(plan_of(SHOP, {"PASSWORD": "hunter2"})))
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "routing.py").write_text(
-        "class TaskRouter:\n"
-        "    def route_for_task(self, task, args, kwargs):\n"
-        "        return 'mail' if task == 'by.router' else None\n"
-    )
-    code = (
-        "import sys\n"
-        "from celery import Celery\n"
-        "app = Celery('x')\n"
-        "app.config_from_object('settings_of_shop')\n"
-        "route = app.amqp.router.route\n"
-        "print(app.conf.broker_url, route({}, 'shop.video.encode')['queue'].name, route({}, 'x')['queue'].name)\n"
-        "print(route({}, 'shop.sms.send')['queue'].name, [q.name for q in route({}, 'shop.order.a')['declare']])\n"
-        "print(route({}, 'by.router')['queue'].name, route({}, 'by.router')['priority'])\n"
-        "print('celeryfleet' in sys.modules)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PASSWORD": "changed"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "redis://:changed@host:6379/0 video default\nmail ['events']\nmail 9\nFalse\n", done.stderr
 
 
 @pytest.mark.parametrize("write", [as_python, as_yaml, as_json])
