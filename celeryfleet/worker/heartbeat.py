@@ -1,7 +1,7 @@
 """Tells the supervisor, from the worker's own event loop, that it lives, whether it consumes, and what it does.
 
-A worker speaks when something has changed, at most once a second, and now and then if nothing has;
-it answers a poke at once. When the supervisor is gone it stops warmly. A hung loop is silent, and so is found.
+It beats when something has changed, at most once a second, and now and then if nothing has,
+and answers a poke at once. When the supervisor is gone it stops warmly. A hung loop is silent, and so is found.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Heartbeat:
         self.connecting = True
         self.stopping = False
         self._listening = False
-        #: no event loop tells of messages, and no green thread waits for them
-        self._hears_by_ticking = False
+        #: neither an event loop nor a green thread waits for messages
+        self._listens_by_ticking = False
         self._chain = 0
         self._revoked = len(state.revoked)
         self._lines = Lines(Told)
@@ -75,7 +75,7 @@ class Heartbeat:
             paused=tuple(sorted(self.paused)),
         )
 
-    def say(self, message: Record) -> None:
+    def send(self, message: Record) -> None:
         """Send one message; a supervisor that is gone, or too busy to read, is no reason to fail."""
         with self._sending:
             if len(self._out) < _OUT:  # else it has stood still for long; the next beat tells it all anyway
@@ -108,9 +108,9 @@ class Heartbeat:
         def look() -> None:
             if chain == self._chain:  # else a newer connection has its own
                 busy = self.beat_if_changed()
-                if self._hears_by_ticking:
+                if self._listens_by_ticking:
                     self.listen()
-                later(TICK if busy or self._hears_by_ticking else min(IDLE_TICK, self.keepalive), look)
+                later(TICK if busy or self._listens_by_ticking else min(IDLE_TICK, self.keepalive), look)
 
         later(TICK, look)
 
@@ -129,7 +129,7 @@ class Heartbeat:
         changed = beat != self._last
         if changed or now - self._last_at >= self.keepalive - _EARLY:
             self._last, self._last_at = beat, now
-            self.say(beat)
+            self.send(beat)
         return changed
 
     def listen(self) -> None:
@@ -145,13 +145,13 @@ class Heartbeat:
             return
         for message in self._lines.feed(data):
             try:
-                self._obey(message)
+                self._do(message)
             except Exception:  # in the event loop it would end the worker
                 logger.exception("celeryfleet: could not do what the supervisor asks: %s", message)
 
-    def hear_without_loop(self, green: bool) -> None:
+    def listen_without_loop(self, green: bool) -> None:
         """Have a green thread listen, once, or else each tick."""
-        self._hears_by_ticking = not green
+        self._listens_by_ticking = not green
         if green and not self._listening:
             self._listening = True
             threading.Thread(target=self.listen_for_ever, name="celeryfleet-listen", daemon=True).start()
@@ -162,12 +162,12 @@ class Heartbeat:
             self.stopping = True
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def task_starts_here(self) -> None:
+    def task_starts_here(self, **_: Any) -> None:
         """Say what a pool that blocks the loop (solo) is about to do, since it can't say anything meanwhile."""
         self._last, self._last_at = None, 0.0
-        self.say(self.beat().but(active=1, loop_busy=True))
+        self.send(self.beat().but(active=1, loop_busy=True))
 
-    def task_ended_here(self) -> None:
+    def task_ended_here(self, **_: Any) -> None:
         """Say what has become of it as soon as the loop runs again."""
         if self.consumer is not None:
             self.consumer.call_soon(self.beat_if_changed)
@@ -180,17 +180,17 @@ class Heartbeat:
         """Pass on which tasks are revoked, for workers that start later: what mingle did."""
         if len(state.revoked) != self._revoked:
             self._revoked = len(state.revoked)
-            self.say(Revoked(tuple(state.revoked)[-REVOKED_MAX:]))
+            self.send(Revoked(tuple(state.revoked)[-REVOKED_MAX:]))
 
-    def _obey(self, message: Told) -> None:
+    def _do(self, message: Told) -> None:
         match message:
             case Poke(number):
                 self._last, self._last_at = self.beat(), time.monotonic()
-                self.say(self._last.but(poke=number))
+                self.send(self._last.but(poke=number))
             case Restore(nodes):
                 from celeryfleet.worker.redis_channel import bring_back
 
-                self.say(Restored(tuple(bring_back(self.app, nodes))))
+                self.send(Restored(tuple(bring_back(self.app, nodes))))
             case Pause(queues):
                 for queue in self.paused.symmetric_difference(queues):
                     change = "add" if queue in self.paused else "cancel"
@@ -219,39 +219,17 @@ def install(app: Any, channel: socket.socket, keepalive: float, paused: Sequence
                 hub.add_reader(channel, heartbeat.listen)
                 heartbeat.keep_beating(hub.call_later)
                 return
-            heartbeat.hear_without_loop(green=app.conf.worker_pool in ("gevent", "eventlet"))
+            heartbeat.listen_without_loop(green=app.conf.worker_pool in ("gevent", "eventlet"))
             heartbeat.keep_beating(consumer.timer.call_after)
 
     app.steps["consumer"].add(FleetHeartbeat)
 
     def on_ready(**_: Any) -> None:
-        heartbeat.say(Ready(tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))))
+        heartbeat.send(Ready(tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))))
         heartbeat.beat_if_changed()
-
-    def on_prerun(**_: Any) -> None:
-        heartbeat.task_starts_here()
-
-    def on_postrun(**_: Any) -> None:
-        heartbeat.task_ended_here()
 
     signals.worker_ready.connect(on_ready, weak=False)
     if heartbeat.pool_blocks:
-        signals.task_prerun.connect(on_prerun, weak=False)
-        signals.task_postrun.connect(on_postrun, weak=False)
+        signals.task_prerun.connect(heartbeat.task_starts_here, weak=False)
+        signals.task_postrun.connect(heartbeat.task_ended_here, weak=False)
     return heartbeat
-
-
-def orphaned_when_closed(channel: socket.socket) -> None:
-    """Stop this process warmly when the supervisor closes the channel; for a process without an event loop."""
-
-    def wait() -> None:
-        channel.setblocking(True)
-        while True:
-            try:
-                if not channel.recv(4096):
-                    break
-            except OSError:
-                break
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, name="celeryfleet-orphan-watch", daemon=True).start()

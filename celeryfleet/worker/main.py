@@ -1,13 +1,16 @@
-"""A worker's entry: the app, its settings and one spec become a running Celery worker."""
+"""A worker's entry: the app, its settings and one start message become a running Celery worker, or beat."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing.process
 import os
+import shutil
 import signal
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -15,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from celeryfleet.logs import write
-from celeryfleet.protocol import Exec, Hello, Start
+from celeryfleet.protocol import App, Beat, Exec, Hello, Ready, Start
 from celeryfleet.records import encode, parse
-from celeryfleet.worker import scratch
 
 #: signals that an inherited handler must not answer in a worker
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
@@ -39,15 +41,21 @@ def run_exec(heartbeat_fd: int, spec_fd: int) -> None:
         maybe_patch_concurrency(["celery", "worker", "-P", pool])
     channel = socket.socket(fileno=heartbeat_fd)
     greet(channel, order)
-    from celeryfleet import app as fleet_app
-    from celeryfleet.app.routers import import_routers
     from celeryfleet.worker import seam
 
     seam.use_redis_channel()
-    app = fleet_app.load(order.app.app, order.app.django, order.app.folder)
-    fleet_app.apply(app, order.app.settings)
-    import_routers(order.app.settings)
-    run(app, order.start, channel)
+    run(load_app(order.app), order.start, channel)
+
+
+def load_app(named: App) -> Any:
+    """Import the user's app and give it the fleet's settings. Raises FleetError."""
+    from celeryfleet import app as fleet_app
+    from celeryfleet.app.routers import import_routers
+
+    app = fleet_app.load(named.app, named.django, named.folder)
+    fleet_app.apply(app, named.settings)
+    import_routers(named.settings)
+    return app
 
 
 def greet(channel: socket.socket, order: Exec) -> None:
@@ -59,7 +67,7 @@ def greet(channel: socket.socket, order: Exec) -> None:
     os.environ.update(start.env)
     os.environ["CELERYFLEET_WORKER"] = start.name
     os.environ["CELERYFLEET_SETTINGS"] = order.app.settings_file
-    scratch.use(Path(start.scratch))
+    _keep_shared_memory_in(Path(start.scratch))
     title(start.argv)
     die_with(order.supervisor)
     channel.sendall(encode(Hello(os.getpid())))
@@ -87,24 +95,27 @@ def reset_signals() -> None:
 
 
 def run(app: Any, start: Start, channel: socket.socket) -> None:
-    """Construct the worker and work until told to stop; exits the process with Celery's exit code."""
+    """Work, or send scheduled tasks, until told to stop; exits the process with Celery's exit code."""
+    from celeryfleet.app import apply
+
+    options: dict[str, Any] = dict(start.options)
+    pool = options.pop("pool")
+    apply(app, start.conf if pool == "beat" else {**start.conf, "worker_pool": pool})
+    if app.loader.worker_initialized:  # the fork server has done the rest of `loader.init_worker()`
+        app.loader.on_worker_init()
+    if pool == "beat":
+        _send_what_is_due(app, options, channel)
+    else:
+        _work(app, options, start, channel)
+
+
+def _work(app: Any, options: dict[str, Any], start: Start, channel: socket.socket) -> None:
     from celery.worker import state
 
     from celeryfleet.app import apply
     from celeryfleet.worker import jsonlog, seam
     from celeryfleet.worker.heartbeat import install
 
-    options: dict[str, Any] = dict(start.options)
-    pool = options.pop("pool")
-    if app.loader.worker_initialized:  # the fork server has done the rest of `loader.init_worker()`
-        app.loader.on_worker_init()
-    if pool == "beat":
-        from celeryfleet.worker.beat import run_beat
-
-        apply(app, start.conf)
-        run_beat(app, start, channel)
-        return
-    apply(app, {**start.conf, "worker_pool": pool})
     if app.conf.broker_transport_options.get("queue_order_strategy") == "priority":  # on Redis
         apply(app, {"broker_transport_options": {"reading_order": options["queues"]}})
     state.revoked.update(start.revoked)
@@ -113,6 +124,44 @@ def run(app: Any, start: Start, channel: socket.socket) -> None:
         jsonlog.log_as_json()
     worker = seam.worker_class(app, heartbeat, start.restore, partial(title, start.argv))(**options)
     worker.start()
-    scratch.leave(Path(start.scratch))
+    shutil.rmtree(start.scratch, ignore_errors=True)  # we may have outlived the supervisor
     sys.stdout.flush()
     sys.exit(worker.exitcode)
+
+
+def _send_what_is_due(app: Any, options: dict[str, Any], channel: socket.socket) -> None:
+    """Be `celery beat`. Says that it is ready once its scheduler has read the schedule."""
+    from celery import signals
+
+    from celeryfleet.worker.seam import beat_class
+
+    def on_ready(**_: Any) -> None:
+        channel.sendall(encode(Ready(())))
+        # Beat sleeps until the next task is due and has no loop to beat from: silence is what it does.
+        channel.sendall(encode(Beat(consuming=True, loop_busy=True)))
+
+    def stop_when_closed() -> None:
+        with contextlib.suppress(OSError):
+            while channel.recv(4096):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    signals.beat_init.connect(on_ready, weak=False)
+    channel.setblocking(True)
+    threading.Thread(target=stop_when_closed, name="celeryfleet-orphan-watch", daemon=True).start()
+    beat_class(app)(schedule=options["schedule"], loglevel=options["loglevel"], quiet=True).run()
+
+
+def _keep_shared_memory_in(folder: Path) -> None:
+    """Have multiprocessing use this folder, so that whoever outlives us can remove it; else one of a random name.
+
+    Its own ways are left alone where the folder can't be ours alone.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+            return
+    except OSError:
+        return
+    process: Any = multiprocessing.process.current_process()
+    process._config["tempdir"] = str(folder)

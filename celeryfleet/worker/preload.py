@@ -100,16 +100,13 @@ def serve(channel_fd: int, supervisor: int) -> None:
 
 
 def _preload(named: App) -> Any:
-    from celeryfleet import app as fleet_app
-    from celeryfleet.app.routers import import_routers
+    from celeryfleet.app import import_tasks
 
     os.chdir(named.folder)  # the first server was started before the supervisor was there
-    app = fleet_app.load(named.app, named.django, named.folder)
-    fleet_app.apply(app, named.settings)
-    import_routers(named.settings)
+    app = worker_main.load_app(named)
     if str(named.settings["broker_url"]).startswith(("amqp", "pyamqp")):
         importlib.import_module("kombu.transport.pyamqp")
-    fleet_app.import_tasks(app)
+    import_tasks(app)
     app.loader.worker_initialized = True  # or each worker would send `import_modules` again
     app.finalize()
     connections.close()

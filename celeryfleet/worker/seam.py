@@ -1,4 +1,4 @@
-"""What is changed of Celery's own worker, by subclasses of its Worker, Consumer and Request.
+"""What is changed of Celery's own worker, by subclasses of its Worker, Consumer, Request and Beat.
 
 No other module of this room leans on private names of Celery's. What is so leaned on was seen in Celery 5.7.0;
 tests/unit/worker/test_seam.py fails when it changes. kombu's part of it is redis_channel.py.
@@ -59,6 +59,16 @@ def worker_class(app: Any, heartbeat: Heartbeat, restore: Sequence[str], set_tit
     return FleetWorker
 
 
+def beat_class(app: Any) -> Any:
+    """Derive from the app's beat one that keeps the fleet's process title."""
+
+    class FleetBeat(app.Beat):  # type: ignore[misc]
+        def set_process_title(self) -> None:
+            """Do nothing: it is set."""
+
+    return FleetBeat
+
+
 class Consumer(CeleryConsumer):  # type: ignore[misc]
     """Goes on beating while it looks for the broker, and brings back what it had taken."""
 
@@ -69,9 +79,8 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         #: weak references to the tasks that go on though their connection was lost
         self._handed_over: set[Any] = set()
-        #: delivery tags of tasks that ended after their connection was lost: to be acknowledged, to be requeued
-        self._done: set[str] = set()
-        self._returned: set[str] = set()
+        #: delivery tags of tasks that ended after their connection was lost, and whether they are to be requeued
+        self._unsettled: dict[str, bool] = {}
         #: by which channel that is done; none while there is no connection
         self._channel: Any = None
         super().__init__(*args, **options)
@@ -158,7 +167,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     def _settle(self, delivery_tag: str, requeue: bool) -> None:
         """Acknowledge or requeue a message of a lost connection, now or once there is another connection."""
-        (self._returned if requeue else self._done).add(delivery_tag)
+        self._unsettled[delivery_tag] = requeue
         if self._channel is not None:
             self._settle_all()
 
@@ -166,11 +175,10 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         from celeryfleet.worker.redis_channel import settle
 
         mine = set(self.app.amqp.queues.consume_from)
-        for tags, requeue in ((self._done, False), (self._returned, True)):
-            for tag in tuple(tags):
-                with contextlib.suppress(*self.connection_errors):  # the next connection tries again
-                    settle(self._channel, tag, requeue, mine)
-                    tags.discard(tag)
+        for tag, requeue in tuple(self._unsettled.items()):
+            with contextlib.suppress(*self.connection_errors):  # the next connection tries again
+                settle(self._channel, tag, requeue, mine)
+                self._unsettled.pop(tag, None)
 
     def _try_quickly(self) -> None:
         """Give the broker a second to come back: the fleet's own does so in 50 ms, and Celery first waits for 2 s."""

@@ -297,7 +297,7 @@ from celeryfleet.worker.heartbeat import Heartbeat
 ours, theirs = socket.socketpair()
 heart = Heartbeat(Celery(), theirs, 10.0)
 for number in range(30000):
-    heart.say(Beat(processed=number))
+    heart.send(Beat(processed=number))
 print(len(heart._out))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

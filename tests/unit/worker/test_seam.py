@@ -49,7 +49,7 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
     made.app = app
     made.channel_errors = (ChannelError,)
     made.connection_errors = (ConnectionError,)
-    made._done, made._returned, made._channel = set(), set(), None
+    made._unsettled, made._channel = {}, None
     return made
 
 
@@ -84,7 +84,7 @@ def test_what_our_consumer_remembers_has_names_that_celery_does_not_use(app: Cel
     consumer = CeleryConsumer(lambda request: None, app=app, controller=SimpleNamespace(use_eventloop=False))
     names = set(vars(consumer))
     assert "heart" in names
-    assert names.isdisjoint({"heartbeat", "restore", "_handed_over", "_done", "_returned", "_channel"})
+    assert names.isdisjoint({"heartbeat", "restore", "_handed_over", "_unsettled", "_channel"})
 
 
 def test_a_consumer_of_the_apps_own_stays_and_is_derived_from(app: Celery) -> None:
@@ -172,7 +172,7 @@ def test_what_ends_without_a_connection_is_acknowledged_by_the_next_that_works(a
     consumer._channel = found = Taken(failures=0)
     consumer._settle("third", False)
     assert sorted(found.removed) == ["first", "second", "third"]
-    assert consumer._done == set()
+    assert consumer._unsettled == {}
 
 
 def test_a_message_of_a_lost_channel_is_settled_elsewhere() -> None:
