@@ -155,13 +155,13 @@ def canvas(
     session.require_broker()
     app = session.app()
     declared = [queue.name for queue in session.plan.queues]
-    expression = parse(text, Names(registered(app), aliases(session), declared), app)
-    set_options(expression.step, options)
-    sent = client.start(app, expression.step, session.plan.routing.wire, keep=not no_wait)
+    asked = parse(text, Names(registered(app), aliases(session), declared), app)
+    set_options(asked.step, options)
+    sent = client.start(app, asked.step, session.plan.routing.wire, keep=not no_wait)
     if no_wait:
         print(json.dumps({"schema_version": 1, "id": sent.id}) if as_json else sent.id)
         return Exit.OK
-    limit = timeout if timeout is not None else expression.timeout
+    limit = timeout if timeout is not None else asked.timeout
     with progress.progress_bar(what if what in session.fleet.canvases else "canvas") as on_progress:
         outcome, records = client.wait(app, sent, limit, on_progress)
     if as_json:

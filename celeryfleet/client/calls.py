@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import product
 from typing import Any
@@ -27,7 +26,7 @@ from celeryfleet.client.signatures import (
     sequence,
     set_options,
 )
-from celeryfleet.client.values import Budget, ComplaintError, argument, items, kind_of
+from celeryfleet.client.values import Budget, ComplaintError, Launched, Names, TaskName, argument, items, kind_of
 
 #: groups that may follow one another, each a chord within the one before it
 CHORDS = 50
@@ -35,43 +34,8 @@ CHORDS = 50
 COPY = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What an expression may name."""
-
-    tasks: Collection[str]
-    #: full names by alias
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    #: None: any queue will do
-    queues: Collection[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskName:
-    """A task that no signature has been made of yet."""
-
-    name: str
-    #: as it was written
-    written: str
-
-    def __str__(self) -> str:
-        return f"The task {self.written}"
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """A step after `.delay()`, `.apply_async()`, `()` or `.get()`: nothing may follow."""
-
-    step: Step
-    #: seconds, from `.get(timeout=…)`
-    timeout: float | None = None
-
-    def __str__(self) -> str:
-        return "What has been sent already"
-
-
 class Calls:
-    """Does what is called in one expression."""
+    """Does what is called in one expression: `_call_…` are its functions, `_task_…` and `_step_…` the methods."""
 
     def __init__(self, names: Names, budget: Budget, app: Any) -> None:
         self._names = names
@@ -80,20 +44,30 @@ class Calls:
         self._found: dict[str, TaskName | ComplaintError] = {}
 
     def function(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call one of FUNCTIONS."""
-        return _call(FUNCTIONS[name], name, (self, *args), kwargs)
+        """Call one of FUNCTIONS; raises ComplaintError for arguments that it does not take."""
+        return self._bound("_call_", name, args, kwargs)
 
     def method(self, value: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call a method of a task, of a signature, or of what was sent; raises ComplaintError."""
-        methods = _OF_TASK if isinstance(value, TaskName) else _OF_STEP
+        kind = "_task_" if isinstance(value, TaskName) else "_step_"
         if isinstance(value, Launched) and name in ("get", "join"):
             value, name = value.step, "get"
-        elif methods is _OF_STEP:
+        elif kind == "_step_":
             value = self.step(value)
-        if name not in methods:
-            hint = f"{nearest(name, methods)}There are .{', .'.join(methods)}."
-            raise ComplaintError(f'There is no ".{name}" here.', hint)
-        return _call(methods[name], f".{name}", (self, value, *args), kwargs)
+        known = _named(kind)
+        if name not in known:
+            raise ComplaintError(
+                f'There is no ".{name}" here.', f"{nearest(name, known)}There are .{', .'.join(known)}."
+            )
+        return self._bound(kind, name, (value, *args), kwargs)
+
+    def _bound(self, kind: str, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        function = getattr(Calls, kind + name)
+        try:
+            _parameters(function).bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise ComplaintError(f"{name}() cannot be called so: {error}.", _EXAMPLES.get(name, "")) from None
+        return function(self, *args, **kwargs)
 
     def value(self, value: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Call a value: a chord's header takes its body, all else is sent, with more arguments or none."""
@@ -101,10 +75,10 @@ class Calls:
             raise ComplaintError(f"{value} cannot be called here.", f"Write {value.written}.s(…).")
         if isinstance(value, Signature) and value.subtask_type == "chord":
             if value.body is None and (args or kwargs):
-                return _call(Calls._chord, "chord", (self, tuple(value.tasks), *args), kwargs)
+                return self.function("chord", (tuple(value.tasks), *args), kwargs)
             if any(isinstance(arg, Signature) for arg in args):
                 raise ComplaintError("This chord has a body already.")
-        return self._delay(self.step(value), *args, **kwargs)
+        return self._step_delay(self.step(value), *args, **kwargs)
 
     def find(self, written: str) -> TaskName | ComplaintError:
         """Find a task, or say why there is none."""
@@ -151,17 +125,17 @@ class Calls:
 
     # --- Functions ---
 
-    def _group(self, /, *steps: Any) -> Step:
+    def _call_group(self, /, *steps: Any) -> Step:
         found = self._steps(steps)
         if not found:
             raise ComplaintError("This group is empty.", "It needs one step at least.")
         return grouped(found, self._app)
 
-    def _chain(self, /, *steps: Any) -> Step:
+    def _call_chain(self, /, *steps: Any) -> Step:
         return self.chained(self._steps(steps))
 
-    def _chord(self, header: Any, body: Any = None) -> Step:
-        header = self._group(header)
+    def _call_chord(self, header: Any, body: Any = None) -> Step:
+        header = self._call_group(header)
         return chord(header, None, app=self._app) if body is None else self.chained((header, self.step(body)))
 
     def _steps(self, steps: tuple[Any, ...]) -> list[Step]:
@@ -169,12 +143,12 @@ class Calls:
         one = steps[0] if len(steps) == 1 and isinstance(steps[0], tuple | range) else steps
         return [self.step(step) for step in items(one, self._budget)]
 
-    def _named(self, task: Any, /, args: Any = (), kwargs: Any = None, **options: Any) -> Step:
+    def _call_signature(self, task: Any, /, args: Any = (), kwargs: Any = None, **options: Any) -> Step:
         if not isinstance(task, str):
             raise ComplaintError("signature() takes the name of a task first.", _EXAMPLES["signature"])
-        return self._signature(self.task(task), args, kwargs, **options)
+        return self._task_signature(self.task(task), args, kwargs, **options)
 
-    def _range(self, /, *bounds: Any) -> range:
+    def _call_range(self, /, *bounds: Any) -> range:
         if not all(isinstance(bound, int) for bound in bounds):
             raise ComplaintError("range() takes one to three whole numbers.")
         try:
@@ -182,45 +156,48 @@ class Calls:
         except (TypeError, ValueError) as error:
             raise ComplaintError(f"{error}.") from None
 
-    def _zip(self, /, *lists: Any) -> tuple[Any, ...]:
+    def _call_zip(self, /, *lists: Any) -> tuple[Any, ...]:
         return tuple(zip(*(items(one, self._budget) for one in lists), strict=False))
 
-    def _enumerate(self, it: Any, /) -> tuple[Any, ...]:
+    def _call_enumerate(self, it: Any, /) -> tuple[Any, ...]:
         return tuple(enumerate(items(it, self._budget)))
 
-    def _list(self, it: Any, /) -> tuple[Any, ...]:
+    def _call_list(self, it: Any, /) -> tuple[Any, ...]:
         return items(it, self._budget)
+
+    _call_tuple = _call_list
 
     # --- Methods of a task ---
 
-    def _s(self, task: TaskName, /, *args: Any, **kwargs: Any) -> Step:
-        return self._signature(task, args, kwargs)
+    def _task_s(self, task: TaskName, /, *args: Any, **kwargs: Any) -> Step:
+        return self._task_signature(task, args, kwargs)
 
-    def _si(self, task: TaskName, /, *args: Any, **kwargs: Any) -> Step:
-        return self._signature(task, args, kwargs).set(immutable=True)
+    def _task_si(self, task: TaskName, /, *args: Any, **kwargs: Any) -> Step:
+        return self._task_signature(task, args, kwargs).set(immutable=True)
 
-    def _signature(self, task: TaskName, /, args: Any = (), kwargs: Any = None, **options: Any) -> Step:
+    def _task_signature(self, task: TaskName, /, args: Any = (), kwargs: Any = None, **options: Any) -> Step:
         step = signature(task.name, *self._arguments(args, kwargs), app=self._app)
-        return self._set(step, **options) if options else step
+        return self._step_set(step, **options) if options else step
 
-    def _map(self, task: TaskName, /, it: Any) -> Step:
-        return routed_by_task(xmap(self._s(task), list(self._arguments(it)[0]), app=self._app))
+    def _task_map(self, task: TaskName, /, it: Any) -> Step:
+        return routed_by_task(xmap(self._task_s(task), list(self._arguments(it)[0]), app=self._app))
 
-    def _starmap(self, task: TaskName, /, it: Any) -> Step:
-        return routed_by_task(xstarmap(self._s(task), self._lists(it), app=self._app))
+    def _task_starmap(self, task: TaskName, /, it: Any) -> Step:
+        return routed_by_task(xstarmap(self._task_s(task), self._lists(it), app=self._app))
 
-    def _chunks(self, task: TaskName, /, it: Any, n: Any) -> Step:
+    def _task_chunks(self, task: TaskName, /, it: Any, n: Any) -> Step:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ComplaintError("The size of a chunk is a whole number from 1.", _EXAMPLES[".chunks"])
-        parts = list(chunks(self._s(task), self._lists(it), n, app=self._app).group().tasks)
-        if not parts:
+            raise ComplaintError("The size of a chunk is a whole number from 1.", _EXAMPLES["chunks"])
+        whole = self._lists(it)
+        if not whole:
             raise ComplaintError("There is nothing to cut into chunks.")
+        parts = chunks(self._task_s(task), whole, min(n, len(whole)), app=self._app).group().tasks
         return grouped(map(routed_by_task, parts), self._app)
 
     def _lists(self, it: Any) -> list[list[Any]]:
         found = list(self._arguments(it)[0])
         if not all(isinstance(item, list) for item in found):
-            raise ComplaintError("This is no list of argument lists.", _EXAMPLES[".starmap"])
+            raise ComplaintError("This is no list of argument lists.", _EXAMPLES["starmap"])
         return found
 
     def _arguments(self, args: Any, kwargs: Any = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -232,7 +209,7 @@ class Calls:
 
     # --- Methods of a signature ---
 
-    def _set(self, step: Step, /, **options: Any) -> Step:
+    def _step_set(self, step: Step, /, **options: Any) -> Step:
         plain = checked(options, self._names.queues)
         callbacks = {name: self._callbacks(options.get(name)) for name in CALLBACKS}
         for _ in leaves(step):
@@ -251,7 +228,7 @@ class Calls:
     def _callbacks(self, value: Any) -> list[Step]:
         return [self.step(callback) for callback in (value if isinstance(value, tuple) else (value,)) if callback]
 
-    def _clone(self, step: Step, /, args: Any = (), kwargs: Any = None, **options: Any) -> Step:
+    def _step_clone(self, step: Step, /, args: Any = (), kwargs: Any = None, **options: Any) -> Step:
         given = self._arguments(args, kwargs)
         if any(given):
             for _ in leaves(step):
@@ -261,40 +238,36 @@ class Calls:
             for leaf in leaves(step, FIRST):
                 if not leaf.immutable:
                     leaf.args, leaf.kwargs = (*given[0], *leaf.args), {**leaf.kwargs, **given[1]}
-        return self._set(step, **options) if options else step
+        return self._step_set(step, **options) if options else step
 
-    def _link(self, step: Step, callback: Any, /) -> Step:
-        return self._set(step, link=callback)
+    def _step_link(self, step: Step, callback: Any, /) -> Step:
+        return self._step_set(step, link=callback)
 
-    def _on_error(self, step: Step, errback: Any, /) -> Step:
-        return self._set(step, link_error=errback)
+    def _step_on_error(self, step: Step, errback: Any, /) -> Step:
+        return self._step_set(step, link_error=errback)
 
-    def _skew(self, step_: Step, /, start: Any = 1.0, stop: Any = None, step: Any = 1.0) -> Step:
+    _step_link_error = _step_on_error
+    _step_group = _call_group
+
+    def _step_skew(self, step_: Step, /, start: Any = 1.0, stop: Any = None, step: Any = 1.0) -> Step:
         """Start the members of a group one after another, as Celery does."""
         numbers = (start, step, stop or 0)
         if not members(step_) or not all(isinstance(number, int | float) for number in numbers):
-            raise ComplaintError("skew() spreads a group over time.", _EXAMPLES[".skew"])
+            raise ComplaintError("skew() spreads a group over time.", _EXAMPLES["skew"])
         delays = fxrange(start, stop, step, repeatlast=True)
-        return grouped((self._set(part, countdown=next(delays)) for part in members(step_)), self._app)
+        return grouped((self._step_set(part, countdown=next(delays)) for part in members(step_)), self._app)
 
-    def _delay(self, value: Any, /, *args: Any, **kwargs: Any) -> Launched:
-        return self._sent(value, args, kwargs)
+    def _step_delay(self, value: Any, /, *args: Any, **kwargs: Any) -> Launched:
+        return self._step_apply_async(value, args, kwargs)
 
-    def _sent(self, value: Any, /, args: Any = (), kwargs: Any = None, **options: Any) -> Launched:
-        make = self._signature if isinstance(value, TaskName) else self._clone
+    def _step_apply_async(self, value: Any, /, args: Any = (), kwargs: Any = None, **options: Any) -> Launched:
+        make = self._task_signature if isinstance(value, TaskName) else self._step_clone
         return Launched(make(value, args, kwargs, **options))
 
-    def _get(self, step: Step, /, timeout: Any = None, **_: Any) -> Launched:
+    _task_delay, _task_apply_async = _step_delay, _step_apply_async
+
+    def _step_get(self, step: Step, /, timeout: Any = None, **_: Any) -> Launched:
         return Launched(step, timeout if isinstance(timeout, int | float) else None)
-
-
-def _call(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """Call a function; raises ComplaintError for arguments that it does not take."""
-    try:
-        _parameters(function).bind(*args, **kwargs)
-    except TypeError as error:
-        raise ComplaintError(f"{name.lstrip('.')}() cannot be called so: {error}.", _EXAMPLES.get(name, "")) from None
-    return function(*args, **kwargs)
 
 
 @cache
@@ -302,48 +275,21 @@ def _parameters(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function)
 
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "group": Calls._group,
-    "chain": Calls._chain,
-    "chord": Calls._chord,
-    "signature": Calls._named,
-    "range": Calls._range,
-    "zip": Calls._zip,
-    "enumerate": Calls._enumerate,
-    "list": Calls._list,
-    "tuple": Calls._list,
-}
-_OF_TASK: dict[str, Callable[..., Any]] = {
-    "s": Calls._s,
-    "si": Calls._si,
-    "signature": Calls._signature,
-    "map": Calls._map,
-    "starmap": Calls._starmap,
-    "chunks": Calls._chunks,
-    "delay": Calls._delay,
-    "apply_async": Calls._sent,
-}
-_OF_STEP: dict[str, Callable[..., Any]] = {
-    "set": Calls._set,
-    "clone": Calls._clone,
-    "on_error": Calls._on_error,
-    "link_error": Calls._on_error,
-    "link": Calls._link,
-    "skew": Calls._skew,
-    "group": Calls._group,
-    "delay": Calls._delay,
-    "apply_async": Calls._sent,
-    "get": Calls._get,
-}
+@cache
+def _named(kind: str) -> tuple[str, ...]:
+    """Return what there is to call of one kind: nothing else is."""
+    return tuple(name.removeprefix(kind) for name in vars(Calls) if name.startswith(kind))
+
+
+FUNCTIONS = _named("_call_")
 _EXAMPLES = {
     "group": "Write group(add.s(1, 1), add.s(2, 2)); options go into .set(…).",
     "chain": "Write chain(add.s(1, 1), add.s(2)); options go into .set(…).",
     "chord": "Write chord([add.s(1, 1), add.s(2, 2)], xsum.s()).",
-    "signature": 'Write signature("tasks.math.add", args=(2, 2)).',
-    ".signature": "Write .signature((2, 2), countdown=10).",
-    ".map": "Write xsum.map([[1, 2], [3, 4]]).",
-    ".starmap": "Write add.starmap([(2, 2), (4, 4)]).",
-    ".chunks": "Write add.chunks(zip(range(100), range(100)), 10).",
-    ".set": "Write .set(queue=…, countdown=…, priority=…).",
-    ".skew": "Write group(…).skew(start=1, stop=10).",
+    "signature": 'Write signature("tasks.math.add", args=(2, 2)), or add.signature((2, 2), countdown=10).',
+    "map": "Write xsum.map([[1, 2], [3, 4]]).",
+    "starmap": "Write add.starmap([(2, 2), (4, 4)]).",
+    "chunks": "Write add.chunks(zip(range(100), range(100)), 10).",
+    "set": "Write .set(queue=…, countdown=…, priority=…).",
+    "skew": "Write group(…).skew(start=1, stop=10).",
 }

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NoReturn, TypeAlias
 
-from celeryfleet.client.calls import FUNCTIONS, Calls, Launched, Names, TaskName
-from celeryfleet.client.signatures import Step
+from celeryfleet.client.calls import FUNCTIONS, Calls
 from celeryfleet.client.values import (
     Budget,
     ComplaintError,
+    Launched,
+    Names,
+    TaskName,
     calculate,
     checked,
     compare,
@@ -23,7 +25,7 @@ from celeryfleet.client.values import (
 )
 from celeryfleet.errors import FleetError
 
-__all__ = ["Expression", "Names", "parse"]
+__all__ = ["Launched", "Names", "parse"]
 
 #: characters of the longest expression
 LENGTH = 20_000
@@ -35,16 +37,7 @@ WINDOW = 100
 Scope: TypeAlias = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """What an expression asks for."""
-
-    step: Step
-    #: seconds, from a closing `.get(timeout=…)`
-    timeout: float | None = None
-
-
-def parse(text: str, names: Names, app: Any = None, where: str = "canvas") -> Expression:
+def parse(text: str, names: Names, app: Any = None, where: str = "canvas") -> Launched:
     """Read an expression as in Celery's documentation; raises FleetError that points at the place.
 
     The signatures are those of `app`, which runs nothing; `where` stands before line and column in errors.
@@ -53,9 +46,7 @@ def parse(text: str, names: Names, app: Any = None, where: str = "canvas") -> Ex
     tree = _syntax(text, where)
     walk = _Walk(text, where, names, app)
     value = walk.value(tree, {})
-    if isinstance(value, Launched):
-        return Expression(value.step, value.timeout)
-    return Expression(walk.step(tree, value))
+    return value if isinstance(value, Launched) else Launched(walk.at(tree, walk.calls.step, value))
 
 
 # --- Syntax -----------------------------------------------------------------------------------------------
@@ -126,7 +117,7 @@ class _Walk:
         self._text = text
         self._where = where
         self._budget = Budget()
-        self._calls = Calls(names, self._budget, app)
+        self.calls = Calls(names, self._budget, app)
         self._depth = 0
 
     def value(self, node: ast.expr, scope: Scope) -> Any:
@@ -145,10 +136,10 @@ class _Walk:
         finally:
             self._depth -= 1
 
-    def step(self, node: ast.expr, value: Any) -> Step:
-        """Return the value of a node, which is a signature; raises FleetError that points at it."""
+    def at(self, node: ast.expr, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function; what it complains of is said of the node."""
         try:
-            return self._calls.step(value)
+            return function(*args)
         except ComplaintError as complaint:
             raise self._placed(node, complaint) from None
 
@@ -194,16 +185,16 @@ class _Walk:
             raise ComplaintError(f"{path} is a function.", f"Call it: {path}(…).")
         if not path or root in scope:
             raise _unknown()
-        return self._calls.task(path)
+        return self.calls.task(path)
 
     def _call(self, node: ast.Call, scope: Scope) -> Any:
         func, path = node.func, _dotted(node.func)
         if path in FUNCTIONS and path not in scope:
-            return self._calls.function(path, *self._arguments(node, scope))
-        is_task = path.partition(".")[0] not in scope and isinstance(self._calls.find(path), TaskName)
+            return self.calls.function(path, *self._arguments(node, scope))
+        is_task = path.partition(".")[0] not in scope and isinstance(self.calls.find(path), TaskName)
         if isinstance(func, ast.Attribute) and not is_task:
-            return self._calls.method(self.value(func.value, scope), func.attr, *self._arguments(node, scope))
-        return self._calls.value(self.value(func, scope), *self._arguments(node, scope))
+            return self.calls.method(self.value(func.value, scope), func.attr, *self._arguments(node, scope))
+        return self.calls.value(self.value(func, scope), *self._arguments(node, scope))
 
     def _arguments(self, node: ast.Call, scope: Scope) -> tuple[tuple[Any, ...], dict[str, Any]]:
         kwargs: dict[str, Any] = {}
@@ -232,12 +223,7 @@ class _Walk:
         loop = loops[0]
         if loop.is_async:
             raise _unknown()
-        listed = self.value(loop.iter, scope)
-        try:
-            found = items(listed, self._budget)
-        except ComplaintError as complaint:
-            raise self._placed(loop.iter, complaint) from None
-        for item in found:
+        for item in self.at(loop.iter, items, self.value(loop.iter, scope), self._budget):
             self._budget.spend(len(scope))
             inner = {**scope, **self._bound(loop.target, item)}
             if all(truth(self.value(test, inner)) for test in loop.ifs):
@@ -271,7 +257,7 @@ class _Walk:
         self._budget.spend(len(rest))
         if all(isinstance(part.op, ast.BitOr) for part in rest):
             nodes = [first, *(part.right for part in rest)]
-            return self._calls.chained([self.step(part, self.value(part, scope)) for part in nodes])
+            return self.calls.chained([self.at(part, self.calls.step, self.value(part, scope)) for part in nodes])
         value = self.value(first, scope)
         for part in rest:
             value = calculate(part.op, value, self.value(part.right, scope))
@@ -280,7 +266,7 @@ class _Walk:
     def _unary(self, kind: ast.unaryop, value: Any) -> Any:
         match kind:
             case ast.Invert():
-                return Launched(self._calls.step(value))
+                return Launched(self.calls.step(value))
             case ast.Not():
                 return not truth(value)
             case _ if isinstance(value, int | float):
@@ -288,13 +274,11 @@ class _Walk:
         raise ComplaintError(f"{kind_of(value)} takes no sign.")
 
     def _comparison(self, node: ast.Compare, scope: Scope) -> bool:
-        left = self.value(node.left, scope)
-        for kind, part in zip(node.ops, node.comparators, strict=True):
-            right = self.value(part, scope)
-            if not compare(kind, left, right, self._budget):
-                return False
-            left = right
-        return True
+        values = [self.value(part, scope) for part in (node.left, *node.comparators)]
+        return all(
+            compare(kind, left, right, self._budget)
+            for kind, (left, right) in zip(node.ops, pairwise(values), strict=True)
+        )
 
     def _piece(self, part: ast.expr, scope: Scope) -> str:
         if not isinstance(part, ast.FormattedValue):

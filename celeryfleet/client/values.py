@@ -1,11 +1,12 @@
-"""The plain values of a canvas expression and what may be computed with them, within a budget; knows no signature."""
+"""The values of a canvas expression and what may be computed with them, within a budget; makes no signature."""
 
 from __future__ import annotations
 
 import ast
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from celeryfleet.errors import FleetError
@@ -43,6 +44,41 @@ class ComplaintError(FleetError):
         super().__init__(what, hint=hint.strip())
         #: the keyword argument that is to blame, if one is
         self.keyword = keyword
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an expression may name."""
+
+    tasks: Collection[str]
+    #: full names by alias
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    #: None: any queue will do
+    queues: Collection[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskName:
+    """A task that no signature has been made of yet."""
+
+    name: str
+    #: as it was written
+    written: str
+
+    def __str__(self) -> str:
+        return f"The task {self.written}"
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """What an expression asks for: a step after `.delay()`, `.apply_async()`, `()` or `.get()`; nothing may follow."""
+
+    step: Any
+    #: seconds, from `.get(timeout=…)`
+    timeout: float | None = None
+
+    def __str__(self) -> str:
+        return "What has been sent already"
 
 
 class Budget:

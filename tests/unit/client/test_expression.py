@@ -11,7 +11,7 @@ from celery import chain, chord, group, signature, xmap, xstarmap
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celeryfleet.client.expression import Expression, Names, parse
+from celeryfleet.client.expression import Launched, Names, parse
 from celeryfleet.client.signatures import Step, leaves, members, sequence, task_of
 from celeryfleet.errors import Exit, FleetError
 
@@ -97,8 +97,12 @@ def test_chunks_cut_a_list_into_starmaps() -> None:
     assert read("add.chunks(zip(range(100), range(100)), 30).group()") == step
 
 
+def test_chunks_larger_than_the_list_are_one() -> None:
+    assert len(members(read("add.chunks([(1, 2), (3, 4)], 10 ** 30)"))) == 1
+
+
 def test_the_timeout_of_a_closing_get_is_kept() -> None:
-    assert parse("add.s(1, 1).delay().get(timeout=1)", NAMES) == Expression(add(1, 1), 1)
+    assert parse("add.s(1, 1).delay().get(timeout=1)", NAMES) == Launched(add(1, 1), 1)
 
 
 def test_options_of_a_chain_reach_every_step_but_a_countdown_only_the_first() -> None:
