@@ -185,7 +185,7 @@ def test_a_worker_that_is_not_understood_before_its_hello_counts_as_ended(act: A
     act(scene)
 
 
-@pytest.mark.parametrize("said", [*NOT_UNDERSTOOD, b"x" * 5_000_000])
+@pytest.mark.parametrize("said", [*NOT_UNDERSTOOD, pytest.param(b"x" * 5_000_000, id="endless")])
 def test_a_worker_that_is_not_understood_later_keeps_its_pid_and_is_hung_up_on(act: Act, said: bytes) -> None:
     async def scene(stage: Stage) -> None:
         pid = sleeper()
