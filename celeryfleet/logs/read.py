@@ -172,10 +172,11 @@ class _Log:
                 if any(os.path.samestat(file.stat(), other.stat()) for other in self._files):
                     os.close(file.fd)
                     break
-                if any(os.path.samestat(file.stat(), other.stat()) for other in found):
-                    os.close(file.fd)
-                else:
-                    found.append(file)
+                twins = [other for other in found if os.path.samestat(file.stat(), other.stat())]
+                for twin in twins:  # it has moved on, behind those that were met after it
+                    found.remove(twin)
+                    os.close(twin.fd)
+                found.append(file)
             number += 1
         self._files += reversed(found)
 

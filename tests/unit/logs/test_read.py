@@ -29,9 +29,9 @@ def write(path: Path, *lines: str) -> None:
 
 
 def rotate(path: Path, keep: int = 9) -> None:
-    for number in range(keep - 1, 0, -1):
-        if Path(f"{path}.{number}").exists():
-            Path(f"{path}.{number}").rename(f"{path}.{number + 1}")
+    last = next(number for number in range(keep) if not Path(f"{path}.{number + 1}").exists())
+    for number in range(last, 0, -1):
+        Path(f"{path}.{number}").rename(f"{path}.{number + 1}")
     path.rename(f"{path}.1")
     Path(f"{path}.{keep}").unlink(missing_ok=True)
     path.touch()
@@ -308,6 +308,29 @@ def test_more_than_one_gulp_is_read_in_order_over_a_rotation(tmp_path: Path) -> 
         found += lines(follower)
     assert found == [*(f"{number:0100}" for number in range(30_000)), "last"]
     follower.close()
+
+
+def test_lines_keep_their_order_though_files_move_on_while_they_are_looked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    write(path, "1")
+    follower = Follower(tmp_path)
+    rotate(path)
+    write(path, "2")
+    looking = True
+
+    def move_on(event: str, args: tuple[object, ...]) -> None:
+        nonlocal looking
+        if looking and event == "open" and args[0] == f"{path}.1":
+            looking = False
+            rotate(path)
+            write(path, "3")
+            rotate(path)
+            write(path, "4")
+
+    sys.addaudithook(move_on)  # told of each file before it is opened
+    found = lines(follower) + lines(follower)
+    assert not looking
+    assert found == ["2", "3", "4"]
 
 
 def test_a_follower_keeps_up_with_a_writer_that_rotates_at_random(tmp_path: Path) -> None:
