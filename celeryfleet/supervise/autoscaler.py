@@ -24,8 +24,9 @@ TIMEOUT = 2.0
 class Autoscaler:
     """Follows the policies of a fleet's pools."""
 
-    def __init__(self, fleet: Reconciler) -> None:
+    def __init__(self, fleet: Reconciler, interval: float = INTERVAL) -> None:
         self._fleet = fleet
+        self._interval = interval
         self._memories: dict[str, Memory] = {}
         self._running = False
         #: why the latest measurement failed, if it did
@@ -55,7 +56,7 @@ class Autoscaler:
                 self._trouble = ""
                 if not self._fleet.state.stopping:
                     self.follow(depths, time.monotonic())
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(self._interval)
         self._running = False
 
     def follow(self, depths: dict[str, dict[str, Any]], now: float) -> None:

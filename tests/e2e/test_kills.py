@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import APP, FLEET, Home
 from tests.fakes import eventually
 
@@ -256,3 +258,33 @@ def daemon():
     os.kill(home.pid("web-1"), signal.SIGKILL)
     eventually(lambda: home.worker("web-1")["restarts"] == 1 and home.ready())
     os.kill(pid, signal.SIGKILL)  # it is there
+
+
+SAYS = """
+
+def say(**_):
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{entry}").startswith("socket:"):
+                os.write(int(entry), b'{"t":"hello","pid":"x"}\\\\n')
+        except OSError:
+            pass
+
+
+if os.environ.get("CELERYFLEET_WORKER") == "web-1":
+    say()  # where each worker imports the app by itself
+
+from celery.signals import worker_init
+worker_init.connect(lambda **_: os.environ.get("CELERYFLEET_WORKER") == "web-1" and say(), weak=False)
+"""
+
+
+@pytest.mark.parametrize("preload", ["true", "false"])
+def test_a_fleet_can_be_stopped_whatever_its_workers_say(home: Home, preload: str) -> None:
+    home.write(f"preload: {preload}\n{FLEET}", APP + SAYS)
+    home.run("up", "-d")
+    eventually(lambda: "what web-1 says is not understood" in home.log())
+    eventually(lambda: home.worker("mail-1")["state"] == "ready")
+    assert isinstance(home.worker("web-1")["pid"], int | None)
+    home.run("down")
+    assert home.processes() == {}

@@ -43,7 +43,7 @@ def pool(name: str = "web", replicas: int = 1, fork: bool = False, **changes: ob
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def plan(*pools: PoolPlan, embedded: bool = False, preload: str = "auto") -> Plan:
+def plan(*pools: PoolPlan, embedded: bool = False, preload: str = "auto", generation: int = 0) -> Plan:
     """Make a plan of these pools."""
     argv = ("valkey-server",) if embedded else ()
     return Plan(
@@ -59,6 +59,7 @@ def plan(*pools: PoolPlan, embedded: bool = False, preload: str = "auto") -> Pla
         queues=(),
         pools=pools,
         preload=preload,
+        generation=generation,
     )
 
 

@@ -1,0 +1,102 @@
+"""The autoscaler between a broker and a plan."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celeryfleet.plan.values import AutoscalePolicy, BrokerPlan, Plan
+from celeryfleet.protocol import Stop
+from celeryfleet.routing.queue import Queue
+from celeryfleet.supervise.autoscaler import Autoscaler
+from celeryfleet.supervise.reconciler import Reconciler
+from tests.unit.supervise.histories import plan, pool
+
+POLICY = AutoscalePolicy(min=1, max=4, target_length=10, cooldown=60.0)
+
+
+def fleet(wanted: Plan) -> Reconciler:
+    return Reconciler(wanted, lambda action: None, lambda: None)
+
+
+def depth(ready: int | None, unacked: int | None = 0, age: float | None = None) -> dict[str, Any]:
+    return {"ready": ready, "unacked": unacked, "oldest_age_s": age}
+
+
+def test_pools_follow_their_own_queues_and_the_others_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    async def live() -> None:
+        loop = fleet(plan(pool("web", autoscale=POLICY, queues=("a", "b")), pool("mail")))
+        scaler = Autoscaler(loop)
+        scaler.follow({"a": depth(20), "b": depth(None, 5), "mail": depth(1000)}, now=1000.0)
+        assert {name: p.replicas for name, p in loop.target.pools.items()} == {"web": 3, "mail": 1}
+        scaler.follow({"a": depth(0), "b": depth(0)}, now=1030.0)
+        assert loop.target.pools["web"].replicas == 3, "the cooldown is not over"
+        scaler.follow({"a": depth(0), "b": depth(0)}, now=1060.0)
+        assert loop.target.pools["web"].replicas == 2
+
+    asyncio.run(live())
+    assert "scale web to 3: 25 messages wait, and each worker should have 10" in capsys.readouterr().out
+
+
+def test_it_goes_on_from_what_was_scaled_by_hand() -> None:
+    async def live() -> None:
+        loop = fleet(plan(pool("web", autoscale=POLICY)))
+        scaler = Autoscaler(loop)
+        loop.aim(loop.plan.scaled({"web": 9}))
+        scaler.follow({"web": depth(35)}, now=1000.0)
+        assert loop.target.pools["web"].replicas == 4
+
+    asyncio.run(live())
+
+
+def answer(listener: socket.socket) -> None:
+    """Be a Redis in which three lists hold 12 messages each."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            while data := connection.recv(1 << 16):
+                replies = {b"LLEN": b":12\r\n", b"LINDEX": b"$-1\r\n", b"HVALS": b"*0\r\n"}
+                words = [line for line in data.split(b"\r\n") if line in replies]
+                connection.sendall(b"".join(replies[word] for word in words) or b"+OK\r\n")
+
+
+def test_it_measures_tells_once_of_a_broker_that_is_away_and_ends_with_the_fleet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "broker.sock"
+    broker = BrokerPlan(f"redis+socket://{path}", "x", "x", steps=(0,))
+    wanted = replace(plan(pool("web", autoscale=POLICY)), broker=broker, queues=(Queue("web", "web"),))
+
+    async def live() -> None:
+        loop = fleet(wanted)
+        scaler = Autoscaler(loop, interval=0.01)
+        scaler.start()
+        scaler.start()
+        async with asyncio.timeout(20):
+            while not scaler._trouble:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
+                listener.listen()
+                threading.Thread(target=answer, args=[listener], daemon=True).start()
+                while loop.target.pools["web"].replicas != 2:
+                    await asyncio.sleep(0.01)
+                loop.happen(Stop())
+                while scaler._running:
+                    await asyncio.sleep(0.01)
+                listener.shutdown(socket.SHUT_RDWR)
+
+    asyncio.run(live())
+    out = capsys.readouterr().out
+    assert out.count("the queues could not be measured") == 1
+    assert "scale web to 2: 12 messages wait" in out

@@ -1,0 +1,107 @@
+"""A fleet as it is shown, made of its state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from celeryfleet.protocol import Beat, Pause, SupervisorStatus, WorkerStatus
+from celeryfleet.routing.queue import Queue
+from celeryfleet.supervise.decide.events import ForkServerReady, Heard
+from celeryfleet.supervise.decide.target import Target
+from celeryfleet.supervise.status import backlog, describe, notes, stopped
+from tests.unit.supervise.histories import World, plan, pool
+
+SUPERVISOR = SupervisorStatus(1, 3.0)
+
+
+def world(*queues: Queue, **settings: object) -> World:
+    base = plan(pool("web", 2, queues=("mail", "low")), pool("low", fork=True))
+    return World(
+        replace(base, queues=queues or (Queue("mail", "mail", max_age=30.0), Queue("low", "low")), settings=settings)
+    )
+
+
+def test_a_pool_shows_its_workers_in_order_also_those_that_are_still_to_start() -> None:
+    found = world()
+    found.ready("web-2")
+    found.beat("web-2", active=1, processed=5)
+    found.after(2)
+    shown = describe(found.target, found.state, found.now, SUPERVISOR, {102: 5000})
+    assert (shown.fleet, shown.state, shown.supervisor, shown.broker.url) == (
+        "fleet",
+        "starting",
+        SUPERVISOR,
+        "redis://x",
+    )
+    web, low = shown.pools
+    assert (web.want, web.ready, web.reason) == (2, 1, "web: 1 of 2 ready (web-1 starting)")
+    assert web.workers == (
+        WorkerStatus("web-1", "web-1@fleet.host", 101, "starting", uptime_s=2.0, cause="it is wanted"),
+        WorkerStatus(
+            "web-2", "web-2@fleet.host", 102, "ready", 2.0, active=1, processed=5, rss_bytes=5000, cause="it is wanted"
+        ),
+    )
+    assert low.workers == (WorkerStatus("low-1", "low-1@fleet.host", None, "starting"),)
+
+
+def test_what_a_worker_did_before_it_died_still_counts() -> None:
+    found = world()
+    found.ready()
+    found.beat("web-1", processed=5, failed=1)
+    found.die("web-1")
+    found.ready()
+    found.beat("web-1", processed=2)
+    worker = describe(found.target, found.state, found.now, SUPERVISOR, {}).pools[0].workers[0]
+    assert (worker.processed, worker.failed, worker.restarts) == (7, 1, 1)
+    assert worker.last_exit is not None
+    assert worker.last_exit.code == -9
+
+
+def test_a_queue_has_the_ready_workers_that_read_it_as_consumers_unless_it_is_paused() -> None:
+    found = world()
+    found.ready("web-1")
+    found.happen(Pause(("low",)))
+    mail, low = describe(found.target, found.state, found.now, SUPERVISOR, {}).queues
+    assert (mail.consumers, mail.max_age, low.consumers) == (1, 30.0, 0)
+
+
+def test_a_fleet_that_does_not_run_has_the_same_shape() -> None:
+    found = world()
+    shown = stopped(found.target)
+    assert (shown.state, shown.reason, shown.supervisor) == ("down", "The fleet is not running.", SupervisorStatus())
+    assert [(worker.name, worker.pid, worker.state) for pool in shown.pools for worker in pool.workers] == [
+        ("web-1", None, "stopped"),
+        ("web-2", None, "stopped"),
+        ("low-1", None, "stopped"),
+    ]
+    assert {pool.reason for pool in shown.pools} == {"The fleet is not running."}
+
+
+def test_the_backlog_names_what_each_worker_reads_and_the_nodes_that_nobody_reads_for_any_more() -> None:
+    found = world(Queue("mail", "events", "topic", "mail.#"), broker_use_ssl={"ca": "x"}, task_x=1)
+    found.ready()
+    found.die("web-2")
+    found.ready("web-1")
+    found.want(replace(found.target.plan, pools=(pool("web", 1, queues=("mail", "low")),)))
+    asked = backlog(found.target, found.state)
+    assert asked.unacked["unacked:web-1@fleet.host"] == ("mail", "low")
+    assert asked.unacked["unacked:web-2@fleet.host"] == ("mail", "low")
+    assert asked.unacked.get("unacked:low-1@fleet.host", ()) == ()
+    assert asked.queues == ({"name": "mail", "exchange": "events", "exchange_type": "topic", "routing_key": "mail.#"},)
+    assert (asked.url, asked.settings) == ("redis://x", {"broker_use_ssl": {"ca": "x"}})
+
+
+def test_what_is_out_of_the_ordinary_is_noted() -> None:
+    found = world()
+    found.happen(ForkServerReady(0, "importing the app starts a thread"))
+    found.ready()
+    found.happen(Pause(("mail",)))
+    for name in ("web-1", "web-2"):
+        found.happen(Heard(name, Beat(connecting=True)))
+    assert list(notes(found.target, found.state, found.now + 1.4))[1:] == ["Paused queues: mail."]
+    assert list(notes(found.target, found.state, found.now + 1.5)) == [
+        "Workers are started one by one, not forked: importing the app starts a thread.",
+        "web-1, web-2 cannot reach the broker redis://x.",
+        "Paused queues: mail.",
+    ]
+    assert list(notes(Target.of(plan()), World(plan()).state, 0.0)) == []
