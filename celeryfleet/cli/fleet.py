@@ -53,7 +53,9 @@ def up(
     launch.warn(session, plan)
     if detach or wait:
         return launch.detached(plan, wait or wait_timeout is not None, wait_timeout, session.fleet, only)
-    return launch.foreground(plan, session.fleet, only)
+    from celeryfleet.cli.foreground import foreground
+
+    return foreground(plan, session.fleet, only)
 
 
 def down(

@@ -83,4 +83,8 @@ class Client:
                     found: R | Refused = message
                     return found
             except ValueError as error:
-                raise FleetError("what answers on the control socket is no supervisor.", code=Exit.FAILURE) from error
+                raise FleetError(
+                    "what answers on the control socket is no supervisor of this version of celeryfleet.",
+                    hint="Stop an older one with SIGTERM, then run `celeryfleet up`.",
+                    code=Exit.FAILURE,
+                ) from error

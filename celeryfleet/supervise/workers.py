@@ -120,7 +120,7 @@ class Workers:
 
     def _exec(self, spec: WorkerSpec, start: Start, heartbeat: socket.socket) -> int:
         """Start a worker in a process that imports the app by itself; its orders lie in a file without a name."""
-        with os.fdopen(_nameless(self._fleet.home), "r+b") as orders:
+        with tempfile.TemporaryFile() as orders:
             orders.write(encode(Exec(app_of(self._fleet.plan), start, os.getpid())))
             orders.flush()
             orders.seek(0)
@@ -254,12 +254,3 @@ class Workers:
         self._fleet.say(f"{name} has ended: {reason}")
         number = reason.rpartition(" ")[2] if code < 0 else None
         self._fleet.happen(Exited(name, LastExit(code, number, round(time.time(), 3), reason, log)))
-
-
-def _nameless(folder: Path) -> int:
-    """Open a file that has no name, and so needs no cleaning up."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("celeryfleet")
-    fd, name = tempfile.mkstemp(dir=folder)
-    Path(name).unlink()
-    return fd

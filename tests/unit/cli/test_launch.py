@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -118,13 +114,6 @@ def test_a_fleet_that_is_ready_is_told_in_one_line(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().err.startswith("shop is ready: 1 worker in 2 pools (")
 
 
-def test_a_supervisor_that_cannot_write_its_files_says_so(wanted: Plan, tmp_path: Path) -> None:
-    (tmp_path / "state").write_text("a file where the folder should be")
-    with pytest.raises(FleetError, match=r"the fleet's files cannot be written: .*state") as caught:
-        launch.start(replace(wanted, broker=replace(wanted.broker, argv=("valkey-server",))))
-    assert caught.value.code is Exit.NOT_READY
-
-
 def test_a_broker_that_does_not_answer_is_named_without_its_password(wanted: Plan) -> None:
     url = "redis+socket://:secret@/nowhere/broker.sock"
     for broker, told in (
@@ -136,16 +125,3 @@ def test_a_broker_that_does_not_answer_is_named_without_its_password(wanted: Pla
         assert str(caught.value).startswith(told)
         assert "secret" not in str(caught.value)
         assert caught.value.code is Exit.BROKER
-
-
-def test_a_supervisor_that_gets_no_plan_ends(tmp_path: Path) -> None:
-    ours, theirs = socket.socketpair()
-    argv = [sys.executable, "-P", "-m", "celeryfleet.supervise", str(theirs.fileno())]
-    with subprocess.Popen(argv, pass_fds=[theirs.fileno()], cwd=tmp_path, start_new_session=True) as process:
-        theirs.close()
-        ours.close()
-        try:
-            assert process.wait(60) == 0
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)

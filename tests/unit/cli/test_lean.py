@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from celeryfleet.cli.entry import _split
 from celeryfleet.cli.lean import collect, document, health, without_broker
 from celeryfleet.errors import FleetError
 from celeryfleet.protocol import Backlog, Status
@@ -154,6 +155,23 @@ def test_the_health_of_an_unknown_pool_is_an_error(tmp_path: Path, broker: Backl
     with supervisor(tmp_path, reply(READY, SHORT, backlog=broker)) as client, pytest.raises(FleetError) as caught:
         health(client, "wbe")
     assert str(caught.value) == 'there is no pool "wbe". The pools are web, low.'
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["health", "web"], ("", True, ["health", "web"])),
+        (["-f", "a.yaml", "up", "-d"], ("a.yaml", True, ["up", "-d"])),
+        (["--file", "a.yaml", "--profile", "x", "status"], ("a.yaml", False, ["status"])),
+        (["--env-file", "up", "status"], ("", False, ["status"])),
+        (["--file=a.yaml", "status"], ("", False, ["status"])),
+        (["--version"], ("", False, [])),
+        (["-f"], ("", True, [])),
+        ([], ("", True, [])),
+    ],
+)
+def test_the_words_before_a_command_are_told_from_the_command(argv: list[str], expected: object) -> None:
+    assert _split(argv) == expected
 
 
 # --- What it costs ----------------------------------------------------------------------------------------
