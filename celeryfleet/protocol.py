@@ -1,154 +1,6 @@
-"""The messages between processes: a worker's, a supervisor's and its callers', and what a fleet is like."""
+"""The messages between a supervisor and its callers: requests, replies, and what a fleet is like."""
 
 from celeryfleet.records import Record
-
-#: bytes of what a worker says at once, at most: a task may have written it
-WORKER_LIMIT = 4 * 1024 * 1024
-
-
-# --- What a worker says -----------------------------------------------------------------------------------
-
-
-class Hello(Record):
-    """I have started."""
-
-    pid: int
-
-
-class Ready(Record):
-    """I consume for the first time, and know these tasks."""
-
-    tasks: tuple[str, ...]
-
-
-class Beat(Record):
-    """How I am now."""
-
-    active: int = 0
-    reserved: int = 0
-    processed: int = 0
-    failed: int = 0
-    consuming: bool = False
-    #: trying to reach the broker
-    connecting: bool = False
-    #: a task runs in the worker's own loop (solo): silence is no sign of death
-    loop_busy: bool = False
-    #: queues it was told not to consume
-    paused: tuple[str, ...] = ()
-    #: the number of the poke that this answers
-    poke: int | None = None
-
-
-class Revoked(Record):
-    """These tasks are revoked."""
-
-    ids: tuple[str, ...]
-
-
-class Restored(Record):
-    """I have brought back the messages of these dead nodes."""
-
-    nodes: tuple[str, ...]
-
-
-Said = Hello | Ready | Beat | Revoked | Restored
-
-
-# --- What a worker is told --------------------------------------------------------------------------------
-
-
-class Poke(Record):
-    """Say at once how you are."""
-
-    poke: int
-
-
-class Restore(Record):
-    """Bring back the messages of these dead nodes."""
-
-    nodes: tuple[str, ...]
-
-
-class Pause(Record):
-    """Leave these queues alone, and no others: to a worker, or to the fleet."""
-
-    queues: tuple[str, ...]
-
-
-Told = Poke | Restore | Pause
-
-
-class App(Record):
-    """Which app a process loads, with which settings."""
-
-    app: str
-    django: str
-    folder: str
-    settings: dict[str, object]
-    settings_file: str
-
-
-class LogFile(Record):
-    """Where a process logs: bytes of a file, and how many files."""
-
-    path: str
-    max_size: int
-    max_files: int
-
-
-class Start(Record):
-    """Be this worker; the first five are its WorkerSpec's."""
-
-    name: str
-    argv: tuple[str, ...]
-    options: dict[str, object]
-    conf: dict[str, object]
-    env: dict[str, str]
-    log: LogFile
-    #: text or json
-    log_format: str
-    #: a folder of its own, for shared memory
-    scratch: str
-    #: seconds of silence at most
-    keepalive: float
-    #: nodes whose messages it brings back whenever it connects
-    restore: tuple[str, ...] = ()
-    #: ids of tasks
-    revoked: tuple[str, ...] = ()
-    #: queues to leave alone from the first
-    paused: tuple[str, ...] = ()
-
-
-class Exec(Record):
-    """Be this worker, in a process that loads the app by itself."""
-
-    app: App
-    start: Start
-    #: pid
-    supervisor: int
-
-
-class Preload(Record):
-    """Import the app, and be ready to fork workers from it."""
-
-    app: App
-    env: dict[str, str]
-    log: LogFile
-
-
-class Preloaded(Record):
-    """The app is imported; `unsafe` says why it must not be forked, if so."""
-
-    unsafe: str
-    tasks: tuple[str, ...]
-    seconds: float
-
-
-class Broken(Record):
-    """The app does not import."""
-
-    error: str
-
 
 # --- What a fleet is like ---------------------------------------------------------------------------------
 
@@ -311,6 +163,12 @@ class Restart(Record):
 
     pools: tuple[str, ...] = ()
     rolling: bool = False
+
+
+class Pause(Record):
+    """Leave these queues alone, and no others: to a worker, or to the fleet."""
+
+    queues: tuple[str, ...]
 
 
 class Stop(Record):

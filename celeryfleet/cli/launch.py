@@ -15,19 +15,7 @@ from celeryfleet.cli import prestart
 from celeryfleet.cli.session import Session, reach_broker
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.values import Plan
-from celeryfleet.protocol import (
-    Apply,
-    Difference,
-    Done,
-    GetPlan,
-    Locked,
-    Refused,
-    Running,
-    Settled,
-    Status,
-    Stop,
-    Wait,
-)
+from celeryfleet.protocol import Apply, Difference, Done, GetPlan, Locked, Refused, Running, Settled, Status, Stop, Wait
 from celeryfleet.records import Lines, Record, encode, public
 from celeryfleet.render import progress
 from celeryfleet.supervise.control_client import Client, NotRunningError

@@ -10,9 +10,9 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.protocol import App, Broken, LogFile, Preload, Preloaded, Start
 from celeryfleet.records import Record, receive_with_fds, send_with_fds
 from celeryfleet.supervise import process
+from celeryfleet.worker_protocol import App, Broken, LogFile, Preload, Preloaded, Start
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan

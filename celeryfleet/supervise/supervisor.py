@@ -13,7 +13,7 @@ from typing import Any
 
 from celeryfleet.logs import write
 from celeryfleet.plan.values import Plan
-from celeryfleet.protocol import Pause, Request, Restore, Stop
+from celeryfleet.protocol import Pause, Request, Stop
 from celeryfleet.supervise import process
 from celeryfleet.supervise.autoscaler import Autoscaler
 from celeryfleet.supervise.broker import EmbeddedBroker
@@ -27,6 +27,7 @@ from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.supervise.status import notes
 from celeryfleet.supervise.workers import Workers
+from celeryfleet.worker_protocol import Restore
 
 
 class Supervisor:

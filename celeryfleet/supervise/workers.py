@@ -15,25 +15,14 @@ from pathlib import Path
 
 from celeryfleet.logs.read import last_lines
 from celeryfleet.plan.values import WorkerSpec
-from celeryfleet.protocol import (
-    WORKER_LIMIT,
-    Beat,
-    Exec,
-    Hello,
-    LastExit,
-    Poke,
-    Ready,
-    Revoked,
-    Said,
-    Start,
-    Told,
-)
+from celeryfleet.protocol import LastExit
 from celeryfleet.records import Lines, encode
 from celeryfleet.supervise import process
 from celeryfleet.supervise.decide.events import Exited, Heard
 from celeryfleet.supervise.decide.state import Status
 from celeryfleet.supervise.forkserver import ForkServer, app_of, log_file
 from celeryfleet.supervise.reconciler import Reconciler
+from celeryfleet.worker_protocol import WORKER_LIMIT, Beat, Exec, Hello, Poke, Ready, Revoked, Said, Start, Told
 
 #: ids of revoked tasks kept for workers that start later
 _REVOKED = 2000

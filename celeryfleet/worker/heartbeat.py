@@ -18,8 +18,9 @@ from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state
 
-from celeryfleet.protocol import Beat, Pause, Poke, Ready, Restore, Restored, Revoked, Told
+from celeryfleet.protocol import Pause
 from celeryfleet.records import Lines, Record, encode
+from celeryfleet.worker_protocol import Beat, Poke, Ready, Restore, Restored, Revoked, Told
 
 logger = get_logger(__name__)
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from celeryfleet.logs import write
-from celeryfleet.protocol import App, Beat, Exec, Hello, Ready, Start
 from celeryfleet.records import encode, parse
+from celeryfleet.worker_protocol import App, Beat, Exec, Hello, Ready, Start
 
 #: signals that an inherited handler must not answer in a worker
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)

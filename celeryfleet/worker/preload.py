@@ -24,9 +24,9 @@ from typing import Any
 
 from celeryfleet.app.django import connections
 from celeryfleet.logs import write
-from celeryfleet.protocol import App, Broken, Exec, Preload, Preloaded, Start
 from celeryfleet.records import receive_with_fds, send_with_fds
 from celeryfleet.worker import main as worker_main
+from celeryfleet.worker_protocol import App, Broken, Exec, Preload, Preloaded, Start
 
 #: what a forked worker would else import for itself, 16 times over
 _WARM = (

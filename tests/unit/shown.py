@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeryfleet.protocol import (
-    Backlog,
-    BrokerStatus,
-    PoolStatus,
-    QueueStatus,
-    Status,
-    SupervisorStatus,
-    WorkerStatus,
-)
+from celeryfleet.protocol import Backlog, BrokerStatus, PoolStatus, QueueStatus, Status, SupervisorStatus, WorkerStatus
 
 SECRET = "redis://:s3cret@host:6379/0"
 

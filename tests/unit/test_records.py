@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celeryfleet import protocol
-from celeryfleet.protocol import Beat, Hello, LastExit, Said, Scale, WorkerStatus
+from celeryfleet import worker_protocol
+from celeryfleet.protocol import LastExit, Scale, WorkerStatus
 from celeryfleet.records import Lines, encode, parse, public, receive_with_fds, send_with_fds
+from celeryfleet.worker_protocol import Beat, Hello, Said
 
 DEAD = WorkerStatus(
     "web-1", "web-1@shop", None, "backoff", last_exit=LastExit(-9, "SIGKILL", 1.5, "x", ("é",)), cause="c"
@@ -88,7 +89,7 @@ def test_descriptors_go_beside_a_message_of_any_size() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     read, write = os.pipe()
     with ours, theirs:
-        send_with_fds(ours, protocol.Revoked(("x" * 1000,) * 1000), [write])
+        send_with_fds(ours, worker_protocol.Revoked(("x" * 1000,) * 1000), [write])
         message, fds = receive_with_fds(theirs, Said)
         assert len(message.ids) == 1000
         os.write(fds[0], b"through")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from celeryfleet import protocol
+from celeryfleet import protocol, worker_protocol
 from celeryfleet.plan.values import WorkerSpec
 from celeryfleet.supervise.decide import actions, events
 from celeryfleet.supervise.decide.state import FleetState, Part, Phase, Status, Worker
@@ -55,25 +55,25 @@ def _apply_overslept(state: FleetState, seconds: float, now: float) -> FleetStat
     return state
 
 
-def _apply_heard(state: FleetState, name: str, message: protocol.Said, now: float) -> FleetState:
+def _apply_heard(state: FleetState, name: str, message: worker_protocol.Said, now: float) -> FleetState:
     worker = state.workers.get(name)
     if worker is None:
         return state
     match message:
-        case protocol.Hello(pid):
+        case worker_protocol.Hello(pid):
             return state.change(name, pid=pid, seen_at=now)
-        case protocol.Ready(tasks):
+        case worker_protocol.Ready(tasks):
             state = replace(state, tasks=tasks or state.tasks)
             status = Status.READY if worker.status is Status.STARTING else worker.status
             beat = worker.beat.but(consuming=True)
             return state.change(name, status=status, seen_at=now, consuming_at=now, beat=beat)
-        case protocol.Beat():
+        case worker_protocol.Beat():
             consuming_at = now if message.consuming or message.connecting else worker.consuming_at
             cut_off_at = (worker.cut_off_at or now) if message.connecting else None
             return state.change(name, beat=message, seen_at=now, consuming_at=consuming_at, cut_off_at=cut_off_at)
-        case protocol.Restored(nodes):
+        case worker_protocol.Restored(nodes):
             return state.change(name, restoring=worker.restoring - set(nodes))
-        case protocol.Revoked():
+        case worker_protocol.Revoked():
             return state
 
 
@@ -93,7 +93,7 @@ def _apply_exit(state: FleetState, event: events.Exited, now: float) -> FleetSta
         deaths=worker.deaths if expected else (*worker.deaths[-49:], now),
         last_exit=event.last,
         cause=worker.cause if expected else event.last.reason,
-        beat=protocol.Beat(),
+        beat=worker_protocol.Beat(),
         processed_before=worker.processed_before + worker.beat.processed,
         failed_before=worker.failed_before + worker.beat.failed,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from celeryfleet.plan.values import WorkerSpec
-from celeryfleet.protocol import Change, LastExit, Ready
+from celeryfleet.protocol import Change, LastExit
 from celeryfleet.supervise.decide import actions, events
 from celeryfleet.supervise.decide.apply import apply
 from celeryfleet.supervise.decide.decide import decide
 from celeryfleet.supervise.decide.state import FleetState, Phase, Status
 from celeryfleet.supervise.decide.target import Target
+from celeryfleet.worker_protocol import Ready
 
 #: rounds of deciding at most; a rolling restart takes some for each worker
 _ROUNDS = 10_000

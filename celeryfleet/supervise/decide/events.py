@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from celeryfleet.protocol import LastExit, Pause, Restart, Said, Stop
+from celeryfleet.protocol import LastExit, Pause, Restart, Stop
 from celeryfleet.supervise.decide.actions import Action
+from celeryfleet.worker_protocol import Said
 
 
 @dataclass(frozen=True, slots=True)

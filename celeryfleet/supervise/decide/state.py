@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from celeryfleet.protocol import Beat, LastExit
+from celeryfleet.protocol import LastExit
+from celeryfleet.worker_protocol import Beat
 
 
 class Status(StrEnum):

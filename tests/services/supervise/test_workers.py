@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from celeryfleet.errors import FleetError
-from celeryfleet.protocol import Apply, Beat, Hello, Ready, Revoked, Scale, Start
+from celeryfleet.protocol import Apply, Scale
 from celeryfleet.records import encode, parse
 from celeryfleet.supervise import process
 from celeryfleet.supervise.decide.actions import Spawn, Stop
@@ -26,6 +26,7 @@ from celeryfleet.supervise.dispatch import Dispatcher
 from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.supervise.workers import Workers
+from celeryfleet.worker_protocol import Beat, Hello, Ready, Revoked, Start
 from tests.unit.supervise.histories import plan, pool
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from celeryfleet.plan.broker import socket_url
-from celeryfleet.protocol import App, Beat, Exec, Hello, LogFile, Preload, Preloaded, Said, Start
 from celeryfleet.records import Lines, Record, encode
 from celeryfleet.supervise import process
 from celeryfleet.supervise.forkserver import ServerProcess
+from celeryfleet.worker_protocol import App, Beat, Exec, Hello, LogFile, Preload, Preloaded, Said, Start
 from tests.fakes import eventually
 
 NODE = "web-1@shop.host"

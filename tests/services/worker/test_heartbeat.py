@@ -14,7 +14,8 @@ import pytest
 from celery import Celery
 
 from celeryfleet.app import apply
-from celeryfleet.protocol import Hello, Pause, Poke, Ready
+from celeryfleet.protocol import Pause
+from celeryfleet.worker_protocol import Hello, Poke, Ready
 from tests.fakes import eventually, forget_pools
 from tests.servers import redis_server
 from tests.services.worker.children import NODE, forked_worker, settings_of, worker
@@ -292,7 +293,7 @@ def test_a_supervisor_that_does_not_read_costs_no_memory(folder: Path) -> None:
     script = """
 import socket
 from celery import Celery
-from celeryfleet.protocol import Beat
+from celeryfleet.worker_protocol import Beat
 from celeryfleet.worker.heartbeat import Heartbeat
 ours, theirs = socket.socketpair()
 heart = Heartbeat(Celery(), theirs, 10.0)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from celeryfleet.protocol import App, Broken, LogFile, Preload, Preloaded
 from celeryfleet.supervise import process
 from celeryfleet.supervise.forkserver import ServerProcess
+from celeryfleet.worker_protocol import App, Broken, LogFile, Preload, Preloaded
 from tests.fakes import eventually
 
 APP = "from celery import Celery\napp = Celery('shop')\n@app.task\ndef add(a, b): return a + b\n"

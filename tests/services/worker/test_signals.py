@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from celeryfleet.protocol import Ready
+from celeryfleet.worker_protocol import Ready
 from tests.fakes import eventually
 from tests.servers import redis_server
 from tests.services.worker.children import forked_worker, settings_of, worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from celeryfleet.plan.values import BrokerPlan, Health, Plan, PoolPlan, RestartPolicy
-from celeryfleet.protocol import Beat, Hello, LastExit, Ready
+from celeryfleet.protocol import LastExit
 from celeryfleet.supervise.decide.actions import Action, Finish, Spawn
 from celeryfleet.supervise.decide.apply import apply
 from celeryfleet.supervise.decide.decide import decide
@@ -21,6 +21,7 @@ from celeryfleet.supervise.decide.events import (
 )
 from celeryfleet.supervise.decide.state import FleetState, Status, Worker
 from celeryfleet.supervise.decide.target import Target
+from celeryfleet.worker_protocol import Beat, Hello, Ready
 
 
 def pool(name: str = "web", replicas: int = 1, fork: bool = False, **changes: object) -> PoolPlan:

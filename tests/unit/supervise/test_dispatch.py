@@ -14,7 +14,7 @@ import pytest
 from celeryfleet import protocol
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.values import BeatPlan, BrokerPlan, Plan, PoolPlan
-from celeryfleet.protocol import Apply, Beat, GetPlan, GetStatus, GetTasks, Pause, Ready, Restart, Scale, Stop, Wait
+from celeryfleet.protocol import Apply, GetPlan, GetStatus, GetTasks, Pause, Restart, Scale, Stop, Wait
 from celeryfleet.records import Record, encode, parse
 from celeryfleet.supervise.decide.events import ForkServerBroken, ForkServerReady, Heard
 from celeryfleet.supervise.dispatch import Dispatcher
@@ -22,6 +22,7 @@ from celeryfleet.supervise.forkserver import ForkServer
 from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.supervise.workers import Workers
+from celeryfleet.worker_protocol import Beat, Ready
 from tests.unit.supervise.histories import plan, pool
 
 #: its own for each process that runs tests: names are claimed on it

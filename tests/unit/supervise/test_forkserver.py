@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from celeryfleet.protocol import App, Broken, LogFile, Preload, Preloaded, Revoked, Start
 from celeryfleet.records import receive_with_fds, send_with_fds
 from celeryfleet.supervise import process
 from celeryfleet.supervise.decide.actions import StartForkServer
@@ -20,6 +19,7 @@ from celeryfleet.supervise.decide.events import Did
 from celeryfleet.supervise.decide.state import Phase
 from celeryfleet.supervise.forkserver import ForkServer, ServerProcess
 from celeryfleet.supervise.reconciler import Reconciler
+from celeryfleet.worker_protocol import App, Broken, LogFile, Preload, Preloaded, Revoked, Start
 from tests.unit.supervise.histories import plan, pool
 
 START = Start("web-1", (), {}, {}, {}, LogFile("x", 1, 1), "text", "scratch", 1.0)

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from celeryfleet.plan.values import RestartPolicy
-from celeryfleet.protocol import Pause, Ready, Restart, Stop
+from celeryfleet.protocol import Pause, Restart, Stop
 from celeryfleet.supervise.decide.events import ForkServerBroken, Heard, Leftover, RetryAsked
 from celeryfleet.supervise.decide.readiness import readiness
 from celeryfleet.supervise.decide.state import Status
 from celeryfleet.supervise.decide.timing import delay
+from celeryfleet.worker_protocol import Ready
 from tests.unit.supervise.histories import World, plan, pool
 
 

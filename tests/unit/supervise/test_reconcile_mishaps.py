@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from celeryfleet.protocol import Restored, Stop
+from celeryfleet.protocol import Stop
 from celeryfleet.supervise.decide.events import Heard, Overslept
 from celeryfleet.supervise.decide.state import Status
 from celeryfleet.supervise.decide.timing import START_SECONDS
 from celeryfleet.supervise.status import backlog
+from celeryfleet.worker_protocol import Restored
 from tests.unit.supervise.histories import World, plan, pool
 
 

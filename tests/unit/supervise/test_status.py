@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from celeryfleet.protocol import Beat, Pause, SupervisorStatus, WorkerStatus
+from celeryfleet.protocol import Pause, SupervisorStatus, WorkerStatus
 from celeryfleet.routing.queue import Queue
 from celeryfleet.supervise.decide.events import ForkServerReady, Heard
 from celeryfleet.supervise.decide.target import Target
 from celeryfleet.supervise.status import backlog, describe, notes, stopped
+from celeryfleet.worker_protocol import Beat
 from tests.unit.supervise.histories import World, plan, pool
 
 SUPERVISOR = SupervisorStatus(1, 3.0)
