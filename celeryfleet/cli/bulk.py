@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import repeat
@@ -34,41 +34,32 @@ def send_count(
     app: Any, task: str, args: list[Any], kwargs: dict[str, Any], options: Options, count: int, as_json: bool
 ) -> int:
     """Send the same task `count` times."""
-    from celeryfleet.client.send import check_arguments
-
-    if task in app.tasks:
-        check_arguments(app.tasks[task], args, kwargs)
-    item = {"args": args, "kwargs": kwargs}
+    _check(app, task, args, kwargs)
 
     def resume(sent: int, error: BulkError | None) -> str:
         return f"Go on with --count {count - sent}." if sent < count else ""
 
-    return _send(app, task, repeat(item, count), options, count, resume, as_json)
+    return _send(app, task, repeat({"args": args, "kwargs": kwargs}, count), options, count, resume, as_json)
 
 
 def send_file(session: Session, task: str | None, source: Path, options: Options, force: bool, as_json: bool) -> int:
     """Send a task for each line of a file, once every line is known to be right."""
     from celeryfleet.client.bulk import jsonl
     from celeryfleet.client.publish import check_queue
-    from celeryfleet.client.send import check_arguments
 
     name = "stdin" if str(source) == "-" else str(source)
     with _opened(source) as file:
         session.require_broker()
         app = session.app()
-
-        def check(full: str, args: list[Any], kwargs: Mapping[str, Any]) -> None:
-            if full in app.tasks:
-                check_arguments(app.tasks[full], args, kwargs)
-
-        lines = jsonl.Lines(name, task, partial(_resolve, session, app, force), check, partial(check_queue, app))
+        find = partial(resolved, session, app, force=force)
+        lines = jsonl.Lines(name, task, find, partial(_check, app), partial(check_queue, app))
         if options.queue is not None:
             check_queue(app, options.queue)
         found = lines.checked(file)
         if found.problems:
             raise FleetError.of([*found.problems, Problem("nothing was sent.")])
         if not force:
-            refuse_unread(session, app, _wanted(found.first, options))
+            refuse_unread(session, app, (_wanted(item, options) for item in found.first.values()))
 
         def resume(sent: int, error: BulkError | None) -> str:
             return jsonl.resume(file, name, sent, error.unsure if error else 0, error.refused if error else ())
@@ -77,14 +68,17 @@ def send_file(session: Session, task: str | None, source: Path, options: Options
         return _send(app, None, lines.items(file), options, found.count, resume, as_json)
 
 
-def _resolve(session: Session, app: Any, force: bool, word: str) -> str:
-    return resolved(session, app, word, force)
+def _check(app: Any, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise FleetError for arguments that a task cannot take, if the app has it."""
+    from celeryfleet.client.send import check_arguments
+
+    if task in app.tasks:
+        check_arguments(app.tasks[task], args, kwargs)
 
 
-def _wanted(first: Mapping[tuple[str, str | None], Mapping[str, Any]], options: Options) -> Iterator[Wanted]:
-    for (task, own), item in first.items():
-        asked = {"queue": own or options.queue, "headers": item.get("headers", options.headers) or None}
-        yield task, item.get("args", []), item.get("kwargs", {}), asked
+def _wanted(item: Mapping[str, Any], options: Options) -> Wanted:
+    asked = {"queue": item.get("queue", options.queue), "headers": item.get("headers", options.headers) or None}
+    return item["task"], item["args"], item["kwargs"], asked
 
 
 @contextmanager
@@ -141,11 +135,12 @@ def _send(
 
 def _show(done: Bulk, as_json: bool) -> None:
     if as_json:
-        document = {"schema_version": 1, "sent": done.sent, "seconds": round(done.seconds, 3)}
-        print(json.dumps(document | {"per_second": round(done.per_second, 1)}))
+        figures = {"seconds": round(done.seconds, 3), "per_second": round(done.per_second, 1)}
+        print(json.dumps({"schema_version": 1, "sent": done.sent, **figures}))
         return
-    places = ", ".join(f"{count:,} to {name}" if len(done.queues) > 1 else name for name, count in done.queues.items())
-    where = f"{': ' if len(done.queues) > 1 else ' to '}{places}" if places else ""
+    where = "".join(f" to {name}" for name in done.queues)
+    if len(done.queues) > 1:
+        where = f": {', '.join(f'{count:,} to {name}' for name, count in done.queues.items())}"
     print(f"sent {counted(done.sent, 'task')} in {done.seconds:.2f} s ({done.per_second:,.0f} a second){where}")
     if done.reason and done.sent > 1:
         print(f"Celery made each message by itself, which is slower: {done.reason}.", file=sys.stderr)

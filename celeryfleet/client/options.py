@@ -13,12 +13,12 @@ from celeryfleet.fleetfile.headers import OWN, unfit
 from celeryfleet.routing.queue import unknown
 
 SECONDS = ("countdown", "expires", "time_limit", "soft_time_limit")
-TEXTS = ("queue", "exchange", "routing_key", "eta", "shadow")
+TEXTS = ("queue", "exchange", "routing_key", "shadow")
 #: those that hold signatures, or say how a signature takes arguments
 CALLBACKS = ("link", "link_error")
 #: priority counts from 0 to PRIORITIES, which runs first
 PRIORITIES = 9
-_ALL = (*SECONDS, *TEXTS, "priority", "headers", *CALLBACKS, "immutable")
+_ALL = (*SECONDS, *TEXTS, "eta", "priority", "headers", *CALLBACKS, "immutable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ def checked(options: Mapping[str, Any], queues: Collection[str] | None) -> dict[
     """Check those options of a signature that are plain; raises ComplaintError. `queues` None: any name will do."""
     plain: dict[str, Any] = {}
     for name, value in options.items():
-        if name in SECONDS:
+        if name == "eta" or (name == "expires" and isinstance(value, str)):
+            plain[name] = _time(name, value)
+        elif name in SECONDS:
             plain[name] = _seconds(name, value)
         elif name in TEXTS:
             plain[name] = _text(name, value, queues)
@@ -102,20 +104,27 @@ def read_headers(words: Iterable[str]) -> dict[str, str]:
 
 
 def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ComplaintError(f"{name} is a number of seconds, not {kind_of(value).lower()}.", keyword=name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ComplaintError(f"{name} is a number of seconds, not {value!r:.40}.", keyword=name)
     return value
 
 
-def _text(name: str, value: object, queues: Collection[str] | None) -> str | datetime.datetime:
+def _time(name: str, value: object) -> datetime.datetime:
+    hint = "Write it as 2030-01-31T12:00:00."
     if not isinstance(value, str):
-        raise ComplaintError(f"{name} is a text, not {kind_of(value).lower()}.", keyword=name)
-    if name == "queue" and queues is not None and value not in queues:
-        problem = unknown(value, queues).problems[0]
-        raise ComplaintError(problem.what, problem.hint, name)
-    if name != "eta":
-        return value
+        raise ComplaintError(f"{name} is a time, not {kind_of(value).lower()}.", hint, name)
     try:
         return datetime.datetime.fromisoformat(value).astimezone()
     except (ValueError, OverflowError):
-        raise ComplaintError(f'"{value}" is no time.', "Write it as 2030-01-31T12:00:00.", name) from None
+        raise ComplaintError(f'{name} is no time: "{value:.40}".', hint, name) from None
+
+
+def _text(name: str, value: object, queues: Collection[str] | None) -> str:
+    if not isinstance(value, str) or not value:
+        raise ComplaintError(
+            f"{name} is a text, not {kind_of(value).lower() if value else 'an empty one'}.", keyword=name
+        )
+    if name == "queue" and queues is not None and value not in queues:
+        problem = unknown(value, queues).problems[0]
+        raise ComplaintError(problem.what, problem.hint, name)
+    return value

@@ -22,9 +22,10 @@ _AMQP = ("amqp", "amqps", "pyamqp", "librabbitmq")
 _WILDCARDS = ("*", "#")
 
 
-def transport_of(url: str) -> str:
-    """Return the transport of a broker URL: redis, amqp or other."""
-    scheme = url.partition("://")[0].partition("+")[0].lower()
+def transport_of(url: str | Sequence[str]) -> str:
+    """Return the transport of a broker URL, or of the first of several: redis, amqp or other."""
+    first = url if isinstance(url, str) else next(iter(url), "")
+    scheme = first.partition("://")[0].partition("+")[0].lower()
     if scheme in _REDIS:
         return "redis"
     return "amqp" if scheme in _AMQP else "other"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import overload
 
 #: ids made at a time
@@ -53,9 +53,6 @@ class Ids(Sequence[str]):
         if not 0 <= place < self._count:
             raise IndexError(index)
         return self._at(place)
-
-    def __iter__(self) -> Iterator[str]:
-        return (self._at(place) for place in range(self._count))
 
     def __repr__(self) -> str:
         return f"<{self._count} ids>"

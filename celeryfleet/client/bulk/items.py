@@ -14,9 +14,9 @@ Kwargs: TypeAlias = Mapping[str, Any]
 #: arguments, or a mapping with some of KEYS
 Item: TypeAlias = "Args | Mapping[str, Any]"
 
-#: options that an item may have of its own
-OWN = ("task", "queue", "priority", "countdown", "eta", "expires", "headers")
-KEYS = ("args", "kwargs", *OWN)
+#: options that an item may have of its own, besides its task
+OPTIONS = ("queue", "priority", "countdown", "eta", "expires", "headers")
+KEYS = ("args", "kwargs", "task", *OPTIONS)
 _NONE: Mapping[str, Any] = {}
 
 
@@ -29,15 +29,11 @@ def read(item: Item) -> tuple[Args, Kwargs, Mapping[str, Any]]:
         raise FleetError(what, hint=f"A single argument is a tuple of one: ({item!r:.40},).")
     unknown = next((key for key in item if key not in KEYS), None)
     if unknown is not None:
-        raise FleetError(f'It has an unknown "{unknown}".', hint=known(str(unknown)))
+        hint = did_you_mean(str(unknown), KEYS) or f"There are {listed(KEYS)}."
+        raise FleetError(f'There is no "{unknown}".', hint=hint)
     args, kwargs = item.get("args", ()), item.get("kwargs", _NONE)
     if not isinstance(args, tuple | list):
-        raise FleetError(f'Its "args" is a list, not {type(args).__name__}.')
+        raise FleetError(f'"args" is a list such as [4, 4], not {type(args).__name__}.')
     if not isinstance(kwargs, Mapping):
-        raise FleetError(f'Its "kwargs" is a mapping, not {type(kwargs).__name__}.')
+        raise FleetError(f'"kwargs" is a mapping such as {{"x": 4}}, not {type(kwargs).__name__}.')
     return args, kwargs, item
-
-
-def known(unknown: str) -> str:
-    """Say which key was meant, or which there are."""
-    return did_you_mean(unknown, KEYS) or f"There are {listed(KEYS)}."

@@ -1,18 +1,19 @@
 """What the ways of publishing in batches share, and the plain one for all brokers.
 
-A batch publisher lets Celery make messages on its connection, adds copies of them, and hands them over in batches:
-one is on its way while the next is being made.
+A batch publisher lets Celery build messages on its connection, adds copies of them, and hands them over in batches:
+one is on its way while the next is being built.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from kombu import Producer
 
-from celeryfleet.client.bulk.template import Made, Payload, Template
-from celeryfleet.errors import Exit
+from celeryfleet.client.bulk.template import Message, Payload, Template
+from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -25,37 +26,43 @@ Copy: TypeAlias = Callable[[Payload, str, str, float], None]
 Repeat: TypeAlias = Callable[[Sequence[str], Sequence[str], float], None]
 #: seconds for the broker to answer
 PATIENCE = 60.0
+HINT = "`celeryfleet status` says how the fleet is."
 
 
-class BatchError(Exception):
+class BatchError(FleetError):
     """A batch could not be handed over."""
 
-    def __init__(self, what: str, hint: str, code: Exit, unsure: bool = True, refused: Sequence[str] = ()) -> None:
-        super().__init__(what)
-        self.what = what
-        self.hint = hint
-        self.code = code
+    def __init__(
+        self, what: str, hint: str = HINT, code: Exit = Exit.BROKER, unsure: bool = True, refused: Sequence[str] = ()
+    ) -> None:
+        super().__init__(what, hint=hint, code=code)
         #: whether the broker may have some of the batch all the same
         self.unsure = unsure
         #: ids of those that it has not; it has all others
-        self.refused = tuple(refused)
+        self.refused = frozenset(refused)
 
 
 class BatchPublisher:
-    """A way to the broker. This one publishes each message as Celery does, when it is made."""
+    """A way to the broker. This one publishes each message as Celery does, when it is built."""
 
     #: why messages cannot be copied; empty: they can
     reason = "only Redis and RabbitMQ (py-amqp) take many messages at once"
+    #: kombu's transports that it is for
+    transports: ClassVar[tuple[type, ...]] = ()
 
     def __init__(self, app: Celery, producer: Any) -> None:
         self._app = app
         self._producer = producer
+        self._built: list[Message] = []
         #: bytes in the batch, about
         self.size = 0
+        #: whether a queue was bound, so that messages like those before may go elsewhere, too
+        self.rebound = False
 
-    def make(self, publish: Publish) -> tuple[str, list[Made]]:
-        """Have Celery make a message; return the task's id, and what can be copied."""
-        return publish(self._producer), []
+    def build(self, publish: Publish) -> tuple[str, list[Message]]:
+        """Have Celery build a message; return the task's id, and what is in the batch now: nothing if it is sent."""
+        self._built = []
+        return publish(self._producer), self._built
 
     def copier(self, template: Template) -> Copy | None:
         """Return what adds a message made of a template to the batch, if that can be done."""
@@ -78,29 +85,24 @@ class BatchPublisher:
     def settle(self) -> None:
         """Wait until the broker has what was sent. Raises BatchError."""
 
+    def close(self) -> None:
+        """Give up what is open besides the connection."""
+
 
 class Recording(Producer):  # type: ignore[misc]
     """Celery's producer, but that it notes what a message was before it was encoded."""
 
+    #: makes a Message of the one that is being published
+    message: partial[Message]
+
     def publish(self, body: Any, **options: Any) -> Any:
         """Publish as kombu does."""
-        self.content = body
-        self.serializer, self.compression = options.get("serializer"), options.get("compression")
         declared, exchange = options.get("declare"), options.get("exchange")
-        self.queue = str(declared[0].name if declared else getattr(exchange, "name", exchange) or "")
-        return super().publish(body, **options)
-
-    def made(self, headers: Any, properties: Any, body: Any, target: tuple[Any, ...], raw: Any) -> Made:
-        """Say what was published last."""
-        return Made(
-            str(properties.get("correlation_id")),
-            headers,
-            properties,
-            self.content,
-            body,
-            self.serializer,
-            self.compression,
-            target,
-            self.queue,
-            raw,
+        self.message = partial(
+            Message,
+            content=body,
+            serializer=options.get("serializer"),
+            compression=options.get("compression"),
+            queue=str(declared[0].name if declared else getattr(exchange, "name", exchange) or ""),
         )
+        return super().publish(body, **options)

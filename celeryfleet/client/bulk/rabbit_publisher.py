@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import amqp
 from kombu.transport import pyamqp as transport
 
-from celeryfleet.client.bulk.publishers import PATIENCE, BatchError, BatchPublisher, Copy, Publish, Recording
-from celeryfleet.client.bulk.template import MARKS, Made, Payload, Template
+from celeryfleet.client.bulk.publishers import PATIENCE, BatchError, BatchPublisher, Copy, Recording
+from celeryfleet.client.bulk.template import MARKS, Payload, Template
 from celeryfleet.errors import Exit
 from celeryfleet.routing.table import RoutingTable
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 #: message, exchange, routing key, and whether it has to reach a queue
 Letter: TypeAlias = tuple[Any, str, str, bool]
-_HINT = "`celeryfleet status` says how the fleet is."
 _BLOCKED = "RabbitMQ is short of memory or disk and lets nobody publish; its log and management page say which."
+_NACKED = "a queue is full, and refuses messages (x-overflow: reject-publish)"
 
 
 class RabbitPublisher(BatchPublisher):
     """A batch publisher to RabbitMQ."""
 
     reason = ""
+    transports = (transport.Transport,)
 
     def __init__(self, app: Celery, connection: Connection) -> None:
         self._connection = connection
@@ -39,53 +40,33 @@ class RabbitPublisher(BatchPublisher):
         self._channel.events["basic_nack"].add(self._on_nack)
         self._channel.events["basic_return"].add(self._on_return)
         connection.connection.on_blocked = self._on_blocked
-        self._made: list[Made] = []
         self._batch: list[Letter] = []
         #: how many were ever published on the channel, which numbers them
         self._count = 0
-        #: the numbers of those on their way → the ids of their tasks
+        #: the numbers of those on their way → the ids of their tasks; of an event, nothing
         self._open: dict[int, str] = {}
         #: ids of tasks that the broker has not taken, and why
         self._refused: dict[str, str] = {}
         self._blocked = False
 
-    @staticmethod
-    def fits(connection: Connection) -> bool:
-        """Tell whether a connection is one by py-amqp and kombu's own code."""
-        return type(connection.transport) is transport.Transport
-
-    @classmethod
-    @contextmanager
-    def on(cls, app: Celery, connection: Connection) -> Iterator[RabbitPublisher]:
-        """Open a publisher on a connection, which ends with it."""
-        yield cls(app, connection)
-
-    def make(self, publish: Publish) -> tuple[str, list[Made]]:
-        """Have Celery make a message, into the batch."""
-        self._made = []
-        return publish(self._producer), self._made
-
     def _take(self, message: Any, exchange: str = "", routing_key: str = "", mandatory: bool = False, **_: Any) -> None:
         """Stand in for `channel.basic_publish`. A task has to reach a queue; an event need not."""
         properties = dict(message.properties)
         headers = properties.pop("application_headers", None) or {}
-        letter = (message, exchange, routing_key, mandatory or "task" in headers)
-        self._add(letter)
-        self._made.append(self._producer.made(headers, properties, message.body, letter[1:], None))
+        target = (exchange, routing_key, mandatory or "task" in headers)
+        self._add((message, *target))
+        parts = {"headers": headers, "properties": properties, "body": message.body}
+        self._built.append(self._producer.message(**parts, target=target))
 
     def _add(self, letter: Letter) -> None:
         self._batch.append(letter)
         self.size += len(letter[0].body)
 
-    # --- Copies -------------------------------------------------------------------------------------------
-
     def copier(self, template: Template) -> Copy | None:
         """Return what adds a message to the batch."""
-        exchange, routing_key, mandatory = template.made.target
+        exchange, routing_key, mandatory = template.message.target
         headers, properties = template.headers, template.properties
-        slots = {mark: slot for slot, mark in MARKS.items()}
-        own_headers = [(name, slots[value]) for name, value in headers.items() if _is_mark(value)]
-        own_properties = [(name, slots[value]) for name, value in properties.items() if _is_mark(value)]
+        own_headers, own_properties = _slots(headers), _slots(properties)
 
         def copy(payload: Payload, task_id: str, tag: str, sent: float) -> None:
             values = {"id": task_id, "args": payload.args, "kwargs": payload.kwargs, "sent": sent, "tag": tag}
@@ -116,27 +97,28 @@ class RabbitPublisher(BatchPublisher):
                 self._connection.drain_events(timeout=PATIENCE)
         if self._refused:
             why = next(iter(self._refused.values()))
-            code = Exit.FAILURE if why == _NACKED else Exit.USAGE
-            raise BatchError(why, _REMEDIES[why == _NACKED], code, unsure=False, refused=tuple(self._refused))
+            code, hint = Exit.USAGE, "Bind a queue to that exchange with a matching routing_key."
+            if why == _NACKED:
+                code, hint = Exit.FAILURE, "`celeryfleet queues` shows how much waits."
+            raise BatchError(why, hint, code, unsure=False, refused=tuple(self._refused))
 
     @contextmanager
     def _lost(self) -> Iterator[None]:
         try:
             yield
         except (TimeoutError, BlockingIOError) as error:
-            what = _BLOCKED if self._blocked else f"it has answered nothing for {PATIENCE:g} s"
-            raise BatchError(what, _HINT, Exit.BROKER) from error
+            raise BatchError(_BLOCKED if self._blocked else f"it has answered nothing for {PATIENCE:g} s") from error
         except self._connection.channel_errors as error:
             what = getattr(error, "reply_text", None) or str(error)
-            raise BatchError(f"it closed the channel: {what}", _HINT, Exit.USAGE) from error
+            raise BatchError(f"it closed the channel: {what}", code=Exit.USAGE) from error
         except self._connection.connection_errors as error:
             reason = _BLOCKED if self._blocked else str(error) or type(error).__name__
-            raise BatchError(f"it was lost: {reason}", _HINT, Exit.BROKER) from error
+            raise BatchError(f"it was lost: {reason}") from error
 
     # --- What the broker says -----------------------------------------------------------------------------
 
     def _on_nack(self, number: int, multiple: bool) -> None:
-        for task_id in self._answered(number, multiple):
+        for task_id in filter(None, self._answered(number, multiple)):
             self._refused.setdefault(task_id, _NACKED)
 
     def _answered(self, number: int, multiple: bool) -> list[str]:
@@ -153,12 +135,7 @@ class RabbitPublisher(BatchPublisher):
         self._blocked = True
 
 
-_NACKED = "a queue is full, and refuses messages (x-overflow: reject-publish)"
-_REMEDIES = {
-    True: "`celeryfleet queues` shows how much waits.",
-    False: "Bind a queue to that exchange with a matching routing_key.",
-}
-
-
-def _is_mark(value: object) -> bool:
-    return isinstance(value, str) and value in MARKS.values()
+def _slots(values: Any) -> list[tuple[str, str]]:
+    """Return the names of those values that each message has of its own, and which these are."""
+    slots = {mark: slot for slot, mark in MARKS.items()}
+    return [(name, slots[value]) for name, value in values.items() if isinstance(value, str) and value in slots]

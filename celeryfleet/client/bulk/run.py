@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice, repeat
+from operator import length_hint
 from typing import TYPE_CHECKING
 
 from celeryfleet.client.bulk.ids import BLOCK, Ids
@@ -39,7 +41,7 @@ class Bulk:
     ids: Ids
     #: messages by queue, or by exchange where that decides
     queues: Mapping[str, int]
-    #: why Celery had to make each message, which is slower; empty: they were copied
+    #: why Celery had to build each message, which is slower; empty: they were copied
     reason: str = ""
 
     @property
@@ -51,18 +53,28 @@ class Bulk:
 class BulkError(FleetError):
     """Not everything was sent; says how much was."""
 
-    def __init__(self, what: str, hint: str = "", code: Exit = Exit.USAGE) -> None:
+    def __init__(
+        self,
+        what: str,
+        hint: str = "",
+        code: Exit = Exit.USAGE,
+        sent: int = 0,
+        unsure: int = 0,
+        refused: Sequence[int] = (),
+        ids: Ids | None = None,
+    ) -> None:
         super().__init__(what, hint=hint, code=code)
         #: how many items are surely sent: the first ones, but for those in `refused`
-        self.sent = 0
+        self.sent = sent
         #: how many of those that follow may be sent or not
-        self.unsure = 0
+        self.unsure = unsure
         #: numbers, from 0, of items that the broker has refused
-        self.refused: tuple[int, ...] = ()
+        self.refused = tuple(refused)
         #: number of the first item that was not tried
-        self.next = 0
+        self.next = sent + unsure + len(refused)
         #: ids of the items before `next`
-        self.ids = Ids()
+        self.ids = Ids() if ids is None else ids
+        self.ids.limit(self.next)
 
 
 class _ItemError(Exception):
@@ -94,32 +106,21 @@ class Run:
         self._began = 0.0
         self._now = 0.0
         self._timed: list[Shape] = []
+        #: the template of an item that is repeated, and what adds copies of that
+        self._repeater: tuple[Template | None, Repeat] = (None, lambda ids, tags, sent: None)
         #: messages by queue
         self.queues: dict[str, int] = {}
-        #: why Celery had to make each message of some shape
+        #: why Celery had to build each message of some shape
         self.reason = ""
 
     def each(self, iterable: Iterable[Item]) -> None:
         """Publish all items. Raises BulkError, and what the iterable raises."""
         with self._accounted():
             for item in _guarded(iterable):
-                self._one(item)
-                if self._in_hand >= BATCH or self._publisher.size >= SIZE or time.monotonic() - self._began > AGE:
-                    self._send()
-
-    def same(self, item: Item, left: int) -> None:
-        """Publish an item over and over: the first of each batch as any other, the rest with its arguments."""
-        latest: Template | None = None
-        with self._accounted():
-            while left > 0:
                 shape = self._one(item)
-                left -= 1
-                if shape.copy is not None and shape.template is not None:
-                    if latest is not shape.template:
-                        latest = shape.template
-                        repeat = self._publisher.repeater(latest, latest.encode(*read(item)[:2]))
-                    left -= self._repeat(latest, repeat, left)
-                if self._in_hand >= BATCH or self._publisher.size >= SIZE:
+                if isinstance(iterable, repeat) and shape.template is not None and shape.copy is not None:
+                    self._repeat(item, shape.template, iterable)
+                if self._in_hand >= BATCH or self._publisher.size >= SIZE or time.monotonic() - self._began > AGE:
                     self._send()
 
     # --- Messages -----------------------------------------------------------------------------------------
@@ -133,36 +134,42 @@ class Run:
             if not self._in_hand:
                 self._began, self._now = time.monotonic(), time.time()
             if shape.copy is None or shape.template is None:
-                self._make(shape, args, kwargs, task_id)
+                self._build(shape, args, kwargs, task_id)
             else:
                 shape.check(args, kwargs)
                 shape.copy(shape.template.encode(args, kwargs), task_id, self._tags.block(number)[place], self._now)
-                self._add(shape.template.made.queue, 1)
+                self._add(shape.template.message.queue, 1)
             return shape
         except Exception as error:
             raise _ItemError from error
 
-    def _make(self, shape: Shape, args: Args, kwargs: Kwargs, task_id: str) -> None:
-        """Have Celery make a message."""
+    def _build(self, shape: Shape, args: Args, kwargs: Kwargs, task_id: str) -> None:
+        """Have Celery build a message."""
         with publishing(self._app) if not shape.known else nullcontext():  # its queues are declared with the first
-            chosen, made = self._publisher.make(partial(shape.publish, self._app, args, kwargs, task_id))
+            chosen, built = self._publisher.build(partial(shape.publish, self._app, args, kwargs, task_id))
         self._now = time.time()
         if chosen != task_id:  # by an `apply_async` of the task's own
             self.ids.replace(self.count, chosen)
-        shape.learn(self._app, self._publisher, made)
+        if self._publisher.rebound:
+            self._shapes.forget()
+            self._publisher.rebound = False
+        shape.learn(self._app, self._publisher, built)
         self.reason = self.reason or shape.reason
         if shape.copy is not None and shape.template is not None and shape.template.timed:
             self._timed.append(shape)
-        self._add(made[0].queue if made else "", 1)
+        self._add(built[0].queue if built else "", 1)
 
-    def _repeat(self, template: Template, repeat: Repeat, left: int) -> int:
-        """Add as many copies with the same arguments as the batch may have; return how many."""
+    def _repeat(self, item: Item, template: Template, rest: repeat[Item]) -> None:
+        """Add as many copies with the same arguments as are left and the batch may have."""
+        if self._repeater[0] is not template:
+            args, kwargs, _ = read(item)
+            self._repeater = template, self._publisher.repeater(template, template.encode(args, kwargs))
         number, place = divmod(self.count, BLOCK)
-        count = min(left, BATCH - self._in_hand, BLOCK - place, 1 + SIZE // template.weight)
+        count = min(length_hint(rest), BATCH - self._in_hand, BLOCK - place, 1 + SIZE // template.weight)
         within = slice(place, place + count)
-        repeat(self.ids.block(number)[within], self._tags.block(number)[within], self._now)
-        self._add(template.made.queue, count)
-        return count
+        self._repeater[1](self.ids.block(number)[within], self._tags.block(number)[within], self._now)
+        self._add(template.message.queue, count)
+        next(islice(rest, count, count), None)  # passes over them
 
     def _add(self, queue: str, count: int) -> None:
         self.count += count
@@ -193,8 +200,8 @@ class Run:
     @contextmanager
     def _accounted(self) -> Iterator[None]:
         """Send what is left in the end, also before what is wrong, and then say how much that is."""
+        wrong: Exception | None = None
         try:
-            wrong: BaseException | None = None
             try:
                 yield
             except (_ItemError, _SourceError) as error:
@@ -203,48 +210,39 @@ class Run:
             self._settle()
         except BatchError as error:
             raise self._failed(error) from error.__cause__
-        finally:
-            self.ids.limit(self.count)
-        if isinstance(wrong, _SourceError) and wrong.__cause__ is not None:
-            wrong.__cause__.add_note(f"celeryfleet.bulk has sent the {self.settled} items before this.")
-            raise wrong.__cause__
-        if wrong is not None:
-            raise self._wrong(wrong.__cause__) from wrong.__cause__
+        self.ids.limit(self.count)
+        cause = wrong and wrong.__cause__
+        if cause is None:
+            return
+        if isinstance(wrong, _SourceError):
+            cause.add_note(f"celeryfleet.bulk has sent the {self.settled} items before this.")
+            raise cause
+        raise self._wrong(cause) from cause
 
-    def _wrong(self, error: BaseException | None) -> BulkError:
+    def _wrong(self, error: BaseException) -> BulkError:
         """Say which item cannot be sent."""
-        problem = error.problems[0] if isinstance(error, FleetError) else None
-        what = problem.what if problem else f"{type(error).__name__}: {error}"
-        code = error.code if isinstance(error, FleetError) else Exit.USAGE
+        fault = error if isinstance(error, FleetError) else FleetError(f"{type(error).__name__}: {error}")
         before = f"The {self.settled:,} items before it are sent." if self.settled else ""
-        hint = "\n".join(filter(None, (problem.hint if problem else "", before)))
-        return self._told(BulkError(f"Item {self.count} cannot be sent: {what}", hint, code), self.settled, 0, ())
+        hint = "\n".join(filter(None, (fault.problems[0].hint, before)))
+        what = f"Item {self.count} cannot be sent: {fault.problems[0].what}"
+        return BulkError(what, hint, fault.code, self.settled, ids=self.ids)
 
     def _failed(self, error: BatchError) -> BulkError:
         """Say what became of the batch that has failed, and of all before."""
+        fault = error.problems[0]
         self.ids.limit(self.count)
-        batch = self.ids[self.settled : self.settled + self._under_way]
-        refused = tuple(self.settled + place for place, task_id in enumerate(batch) if task_id in error.refused)
-        unsure = self._under_way if error.unsure else 0
+        tried = range(self.settled, self.settled + self._under_way)
+        refused = [place for place in tried if self.ids[place] in error.refused]
+        unsure = len(tried) if error.unsure else 0
         where = shown_url(self._app.conf.broker_write_url)
         if refused:
-            sent, tried = self.settled + len(batch) - len(refused), self.settled + len(batch)
-            what = f"The broker {where} refused {len(refused)} messages, that of item {refused[0]} first: {error.what}."
+            sent = tried.stop - len(refused)
+            what = f"The broker {where} refused {len(refused)} messages, that of item {refused[0]} first: {fault.what}."
         else:
-            sent, tried = self.settled, self.settled + unsure
-            what = f"The broker {where} took no more: {error.what}."
-        told = f"{sent:,} of the items are surely sent"
-        told += f", and of the {unsure} after them nobody can tell." if unsure else "."
-        return self._told(BulkError(f"{what} {told}", error.hint, error.code), sent, unsure, refused, tried)
-
-    def _told(
-        self, error: BulkError, sent: int, unsure: int, refused: tuple[int, ...], tried: int | None = None
-    ) -> BulkError:
-        error.sent, error.unsure, error.refused = sent, unsure, refused
-        error.next = sent if tried is None else tried
-        error.ids = self.ids
-        error.ids.limit(error.next)
-        return error
+            sent, what = self.settled, f"The broker {where} took no more: {fault.what}."
+        what += f" {sent:,} of the items are surely sent"
+        what += f", and of the {unsure} after them nobody can tell." if unsure else "."
+        return BulkError(what, fault.hint, error.code, sent, unsure, refused, self.ids)
 
 
 def _guarded(iterable: Iterable[Item]) -> Iterator[Item]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.client import seam
 from celeryfleet.client.bulk import copyable
-from celeryfleet.client.bulk.items import OWN, Args, Kwargs
+from celeryfleet.client.bulk.items import OPTIONS, Args, Kwargs
 from celeryfleet.client.bulk.publishers import BatchPublisher, Copy, Recording
-from celeryfleet.client.bulk.template import Made, Template
+from celeryfleet.client.bulk.template import Message, Template
+from celeryfleet.client.options import priority
 from celeryfleet.client.publish import check_queue
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.headers import unfit
-from celeryfleet.routing.table import HIGHEST, LOWEST, transport_of, wire
+from celeryfleet.routing.table import transport_of, wire
 from celeryfleet.text import listed
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 #: how many are held at a time; one that comes again after so many others is learnt anew
 HELD = 256
+_OWN = ("task", *OPTIONS)
 #: options of `apply_async` that no two messages may share, or that are decided here
 _REFUSED = frozenset({
     *("task_id", "group_id", "group_index", "chord", "chain"),
@@ -38,17 +42,17 @@ class Shape:
     options: dict[str, Any]
     #: why they cannot be copied; empty: they can, as far as is known
     reason: str = ""
-    #: whether Celery has made one yet
+    #: whether Celery has built one yet
     known: bool = False
-    #: of the latest message that Celery has made
+    #: of the latest message that Celery has built
     template: Template | None = None
     #: whether a second message was as foretold
     proven: bool = False
-    #: adds a copy to the batch; None: Celery has to make the next one
+    #: adds a copy to the batch; None: Celery has to build the next one
     copy: Copy | None = None
 
     def publish(self, app: Any, args: Args, kwargs: Kwargs, task_id: str, producer: Any) -> str:
-        """Have Celery make and publish one; return its task's id."""
+        """Have Celery build and publish one; return its task's id."""
         given = {**self.options, "task_id": task_id, "add_to_parent": False, "producer": producer}
         if isinstance(producer, Recording):
             given["retry"] = False  # kombu would connect anew, past what records
@@ -58,18 +62,18 @@ class Shape:
 
     def check(self, args: Args, kwargs: Kwargs) -> None:
         """Raise TypeError for arguments that the task cannot take, as `apply_async` does."""
-        if self.task is not None and self.task.typing:
-            self.task.__header__(*args, **kwargs)
+        if self.task is not None:
+            seam.bind(self.task, args, kwargs)
 
-    def learn(self, app: Celery, publisher: BatchPublisher, made: list[Made]) -> None:
-        """Look at what Celery has made, so as to copy it."""
+    def learn(self, app: Celery, publisher: BatchPublisher, built: list[Message]) -> None:
+        """Look at what Celery has built, so as to copy it."""
         self.known = True
         if self.reason:
             return
-        if len(made) != 1 or not isinstance(made[0].content, tuple):
-            self.reason = "more than one message is sent for a task" if made else "no message is sent for a task"
+        if len(built) != 1 or not isinstance(built[0].content, tuple):
+            self.reason = "more than one message is sent for a task" if built else "no message is sent for a task"
             return
-        before, self.template = self.template, Template(app, made[0])
+        before, self.template = self.template, Template(app, built[0])
         if before is not None and not self.proven:
             self.proven = before.foretells(self.template)
             if not self.proven:
@@ -90,27 +94,26 @@ class Shapes:
         self._app: Any = app
         self._publisher = publisher
         self._task = task
-        self._transport = transport_of(first_url(app))
+        self._transport = transport_of(app.conf.broker_write_url or "amqp://")
         self._options = self._checked(options)
-        self._held: dict[tuple[Any, ...], Shape] = {}
+        self._held = lru_cache(HELD)(self._new)
 
     def of(self, own: Mapping[str, Any]) -> Shape:
         """Return the shape of an item with these options of its own. Raises FleetError for wrong ones."""
-        if "headers" in own:
-            return self._made(own)
-        key = tuple(map(own.get, OWN))
-        shape = self._held.pop(key, None) or self._made(own)
-        self._held[key] = shape
-        if len(self._held) > HELD:
-            del self._held[next(iter(self._held))]
-        return shape
+        values = map(own.get, _OWN)
+        return self._new(*values) if "headers" in own else self._held(*values)
 
-    def _made(self, own: Mapping[str, Any]) -> Shape:
-        task = own.get("task") or self._task
+    def forget(self) -> None:
+        """Have all be learnt anew: where messages go may have changed."""
+        self._held.cache_clear()
+
+    def _new(self, *values: Any) -> Shape:
+        own = {name: value for name, value in zip(_OWN, values, strict=True) if value is not None}
+        task = own.pop("task", self._task)
         if not task:
             raise FleetError("no task is named.", hint="Name one for all, or one in each item.")
         name, found = named(self._app, task)
-        options = {**self._options, **self._checked({name: own[name] for name in OWN[1:] if name in own})}
+        options = {**self._options, **self._checked(own)}
         if "eta" in own:
             options.pop("countdown", None)
         elif "countdown" in own:
@@ -122,21 +125,20 @@ class Shapes:
         """Return options as `apply_async` takes them, without those that say nothing."""
         given = {name: value for name, value in options.items() if value is not None}
         if "priority" in given:
-            number = given["priority"]
-            if isinstance(number, bool) or not isinstance(number, int) or not LOWEST <= number <= HIGHEST:
-                raise FleetError(f"{number!r} is no priority.", hint="A priority is 0 to 9, and 9 runs first.")
-            given["priority"] = wire(self._transport, number)
+            given["priority"] = wire(self._transport, priority(given["priority"]))
+        if isinstance(given.get("queue"), str):
+            check_queue(self._app, given["queue"])
         headers = given.get("headers")
-        if self._transport == "amqp" and isinstance(headers, Mapping):
-            _refuse_unfit(headers)
-        queue = given.get("queue")
-        if isinstance(queue, str):
-            check_queue(self._app, queue)
+        # over such a header RabbitMQ would end the connection, and with it the whole batch
+        for name, value in headers.items() if self._transport == "amqp" and isinstance(headers, Mapping) else ():
+            if why := unfit(str(name), value):
+                what = f'The header "{name!s:.40}" cannot be sent: {why}.'
+                raise FleetError(what, hint="RabbitMQ takes no such header.")
         return given
 
 
 def named(app: Any, task: Any) -> tuple[str, Any]:
-    """Return a task's name, and the task if the app has it."""
+    """Return a task's name, and the task if the app has it. Raises FleetError."""
     if isinstance(task, str):
         return task, app.tasks.get(task)
     name = getattr(task, "name", None)
@@ -145,17 +147,3 @@ def named(app: Any, task: Any) -> tuple[str, Any]:
     if name not in app.tasks:
         raise FleetError(f"{name} is no task of this app.", hint="Give the app that it was made with, or its name.")
     return name, app.tasks[name]
-
-
-def _refuse_unfit(headers: Mapping[str, Any]) -> None:
-    """Raise FleetError for a header over which RabbitMQ would end the connection, and with it the whole batch."""
-    for name, value in headers.items():
-        why = unfit(str(name), value)
-        if why:
-            raise FleetError(f'The header "{name!s:.40}" cannot be sent: {why}.', hint="RabbitMQ takes no such header.")
-
-
-def first_url(app: Any) -> str:
-    """Return the URL of an app's broker; of several, the first."""
-    url = app.conf.broker_write_url
-    return str((url if isinstance(url, str) else (url or [""])[0]) or "amqp://").split(";")[0]

@@ -1,7 +1,7 @@
-"""One message that Celery has made → many that differ in id, arguments and time; knows no connection.
+"""One message that Celery has built → many that differ in id, arguments and time; knows no connection.
 
 A template is not trusted by itself: `copyable.reason` names what could make messages differ otherwise, and the second
-message of each shape is made both ways and compared.
+message of each shape is built both ways and compared.
 """
 
 from __future__ import annotations
@@ -13,8 +13,15 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
+from celery.utils.saferepr import saferepr
+from kombu.compression import compress
+from kombu.serialization import dumps
+from kombu.utils.json import JSONEncoder
+from kombu.utils.json import dumps as json_dumps
+
 from celeryfleet.app import SENT_AT
 from celeryfleet.client.bulk.items import Args, Kwargs
+from celeryfleet.client.bulk.seam import is_kombus_json
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -28,10 +35,9 @@ _TIMES = ("eta", "expires", "expiration")
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A message that Celery has made, as the broker is to get it."""
+class Message:
+    """A message that Celery has built, as the broker is to get it."""
 
-    task_id: str
     headers: Mapping[str, Any]
     #: as kombu calls them
     properties: Mapping[str, Any]
@@ -46,7 +52,7 @@ class Made:
     #: the name of its queue, or of its exchange
     queue: str
     #: as it is sent, in whatever form the publisher has use for
-    raw: Any
+    raw: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,114 +68,93 @@ class Payload:
 class Template:
     """What all messages of one shape have in common, and how their arguments are encoded."""
 
-    def __init__(self, app: Celery, made: Made) -> None:
-        self.made = made
-        self.encode = _Encoder(app, made).encode
-        self.headers = _marked(made.headers, made.task_id)
-        self.properties = _marked(made.properties, made.task_id)
+    def __init__(self, app: Celery, message: Message) -> None:
+        self.message = message
+        self._task_id = str(message.properties.get("correlation_id"))
+        self.headers = self._marked(message.headers)
+        self.properties = self._marked(message.properties)
+        moments = (values.get(name) for name in _TIMES for values in (message.headers, message.properties))
         #: whether a moment is in it, so that it is soon out of date
-        self.timed = any(values.get(name) is not None for name in _TIMES for values in (made.headers, made.properties))
+        self.timed = any(moment is not None for moment in moments)
         #: bytes of a message with the same arguments, about
-        self.weight = len(made.body) + 1000
+        self.weight = len(message.body) + 1000
+        self._repr = _representation(app)
+        self._no_kwargs = self._repr({}, 1)
+        self._dump = _encoder(message)
+
+    def encode(self, args: Args, kwargs: Kwargs) -> Payload:
+        """Encode arguments as Celery and kombu have done; raises what Celery raises for those that cannot be."""
+        args = args or ()
+        return Payload(
+            self._dump(args, kwargs), self._repr(args, 0), self._repr(kwargs, 1) if kwargs else self._no_kwargs
+        )
 
     def foretells(self, other: Template) -> bool:
         """Tell whether the message of another template is what this one would have made of its arguments."""
-        made = other.made
-        payload = self.encode(made.content[0], made.content[1])
-        told = (made.body, made.headers.get("argsrepr"), made.headers.get("kwargsrepr"))
-        return told == (payload.body, payload.args, payload.kwargs) and self._common() == other._common()
+        message = other.message
+        payload = self.encode(message.content[0], message.content[1])
+        own = (message.body, message.headers.get("argsrepr"), message.headers.get("kwargsrepr"))
+        return own == (payload.body, payload.args, payload.kwargs) and self._common() == other._common()
+
+    def _marked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return headers or properties with marks in the place of what is one message's own."""
+        return {
+            name: MARKS[_PLACES[name]] if name in _PLACES else MARKS["id"] if value == self._task_id else value
+            for name, value in values.items()
+        }
 
     def _common(self) -> str:
         """Return all but the moments, in its order; the id must be nowhere else than where it was found."""
-        parts = (_untimed(self.headers), _untimed(self.properties), () if self.timed else self.made.target)
-        text = repr((parts, self.made.queue, self.made.serializer, self.made.compression))
-        return text if self.made.task_id not in text else f"{text} of one message only"
-
-
-def _marked(values: Mapping[str, Any], task_id: str) -> dict[str, Any]:
-    """Return headers or properties with marks in the place of what is one message's own."""
-    return {
-        name: MARKS[_PLACES[name]] if name in _PLACES else MARKS["id"] if value == task_id else value
-        for name, value in values.items()
-    }
+        message = self.message
+        parts = (_untimed(self.headers), _untimed(self.properties), () if self.timed else message.target)
+        text = repr((parts, message.queue, message.serializer, message.compression))
+        return text if self._task_id not in text else f"{text} of one message only"
 
 
 def _untimed(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(name, name if name in _TIMES and value is not None else value) for name, value in values.items()]
 
 
-# --- Arguments --------------------------------------------------------------------------------------------
+def _representation(app: Any) -> Callable[[object, int], str]:
+    """Return what represents arguments (0) and keyword arguments (1) for logs, as Celery does."""
+    longest = (app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize)
+    levels = app.conf.get("task_repr_maxlevels")
+    given = {} if levels is None else {"maxlevels": levels}
+    return lambda value, which: str(saferepr(value, longest[which], **given))
 
 
-class _Encoder:
-    """Encodes arguments as Celery and kombu have done for one message."""
+def _encoder(message: Message) -> Callable[[Args, Kwargs], str | bytes]:
+    """Return what encodes arguments as kombu has encoded those of a message."""
+    embed, compression = message.content[2], message.compression
 
-    def __init__(self, app: Any, made: Made) -> None:
-        from celery.utils.saferepr import saferepr
+    def encode_any(args: Args, kwargs: Kwargs) -> str | bytes:
+        body: str | bytes = dumps((args, kwargs, embed), serializer=message.serializer)[2]
+        return bytes(compress(body, compression)[0]) if compression else body
 
-        levels = app.conf.get("task_repr_maxlevels")
-        self._saferepr = saferepr
-        self._levels = {} if levels is None else {"maxlevels": levels}
-        self._longest = (app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize)
-        self._embed = made.content[2]
-        self._serializer, self._compression = made.serializer, made.compression
-        self._base64 = made.properties.get("body_encoding") == "base64"
-        self._dump = self._as_json() if _is_json(made.serializer) and not made.compression else self._as_any
-        self._no_kwargs = self._repr({}, 1)
+    encode = encode_any
+    if is_kombus_json(message.serializer) and not compression:
+        as_json = JSONEncoder().encode
+        tail = f", {as_json(embed)}]"
 
-    def encode(self, args: Args, kwargs: Kwargs) -> Payload:
-        """Return arguments encoded; raises what Celery raises for those that cannot be."""
-        body = self._dump(args or (), kwargs)
-        if self._base64:
-            body = base64.b64encode(body.encode() if isinstance(body, str) else body).decode()
-        return Payload(body, self._repr(args or (), 0), self._repr(kwargs, 1) if kwargs else self._no_kwargs)
-
-    def _repr(self, value: object, which: int) -> str:
-        return str(self._saferepr(value, self._longest[which], **self._levels))
-
-    def _as_json(self) -> Callable[[Args, Kwargs], str | bytes]:
-        from kombu.utils.json import JSONEncoder
-
-        encode = JSONEncoder().encode
-        tail = f", {encode(self._embed)}]"
-
-        def dump(args: Args, kwargs: Kwargs) -> str | bytes:
+        def encode(args: Args, kwargs: Kwargs) -> str | bytes:
             try:
-                return f"[{encode(args)}, {encode(kwargs)}{tail}"
+                return f"[{as_json(args)}, {as_json(kwargs)}{tail}"
             except (TypeError, ValueError, RecursionError):
-                return self._as_any(args, kwargs)  # which raises it in kombu's words
+                return encode_any(args, kwargs)  # which raises it in kombu's words
 
-        return dump
+    def encode_base64(args: Args, kwargs: Kwargs) -> str:
+        body = encode(args, kwargs)
+        return base64.b64encode(body.encode() if isinstance(body, str) else body).decode()
 
-    def _as_any(self, args: Args, kwargs: Kwargs) -> str | bytes:
-        from kombu.compression import compress
-        from kombu.serialization import dumps
-
-        body: str | bytes = dumps((args, kwargs, self._embed), serializer=self._serializer)[2]
-        return bytes(compress(body, self._compression)[0]) if self._compression else body
-
-
-def _is_json(serializer: str | None) -> bool:
-    """Tell whether it is JSON as kombu writes it, with no other encoder registered in its place."""
-    from kombu.serialization import registry
-    from kombu.utils.json import dumps
-
-    found = registry._encoders.get(serializer or "json")
-    return serializer == "json" and found is not None and found.encoder is dumps
-
-
-# --- Messages of JSON -------------------------------------------------------------------------------------
+    return encode_base64 if message.properties.get("body_encoding") == "base64" else encode
 
 
 class TextTemplate:
     """Writes messages that are JSON themselves, as kombu's virtual transports do."""
 
     def __init__(self, template: Template) -> None:
-        from kombu.utils.json import dumps
-
-        message = {**template.made.raw, "headers": template.headers, "properties": template.properties}
-        self._text = str(dumps({**message, "body": MARKS["body"]}))
-        self._format = _format(self._text)
+        own = {"headers": template.headers, "properties": template.properties, "body": MARKS["body"]}
+        self._format = _format(str(json_dumps({**template.message.raw, **own})))
 
     def write(self, payload: Payload, task_id: str, tag: str, sent: str) -> str:
         """Return one message; ASCII only."""
@@ -184,11 +169,7 @@ class TextTemplate:
 
     def of(self, payload: Payload) -> str:
         """Return a format for `%` with `id`, `tag` and `sent`, for messages that have these arguments."""
-        own = (("body", f'"{payload.body!s}"'), ("args", encode_basestring_ascii(payload.args)))
-        text = self._text
-        for slot, value in (*own, ("kwargs", encode_basestring_ascii(payload.kwargs))):
-            text = text.replace(f'"{MARKS[slot]}"', value)
-        return _format(text)
+        return _format(self.write(payload, MARKS["id"], MARKS["tag"], f'"{MARKS["sent"]}"'))
 
 
 def _format(text: str) -> str:

@@ -55,7 +55,7 @@ def redis(server: Path) -> Iterator[Redis]:
 
 
 @contextmanager
-def shop(url: str, results: str = "disabled://", **conf: Any) -> Iterator[Any]:
+def shop(url: str | list[str], results: str = "disabled://", **conf: Any) -> Iterator[Any]:
     """Give an app with a task `shop.add` that takes anything."""
     app = Celery("bulk", broker=url, backend=results, set_as_current=False)
     app.conf.update({"task_default_queue": "default", **conf})
@@ -236,6 +236,28 @@ def test_a_topic_exchange_copies_each_message_to_all_its_queues(server: Path, re
         assert celeryfleet.bulk(app, "shop.any", items).reason == ""
         assert stripped(redis) == expected
         assert {name: len(texts) for name, texts in expected.items()} == {"all": len(items), "new": len(items)}
+
+
+def test_queues_that_are_bound_on_the_way_get_what_is_theirs(server: Path, redis: Redis) -> None:
+    exchange = Exchange("orders", type="topic")
+    queues = [Queue(name, exchange, key) for name, key in (("new", "order.new"), ("old", "order.old"), ("all", "#"))]
+    items = [*[{"args": [1], "queue": "new"}] * 5, {"args": [2], "queue": "old"}, {"args": [3], "queue": "all"}]
+    items += [{"args": [4], "queue": "new"}] * 5
+    with shop(at(server), task_queues=queues) as app:
+        for item in items:
+            app.tasks["shop.any"].apply_async(item["args"], queue=item["queue"])
+        expected = lengths(redis)
+        redis.flushall()
+        forget_pools(app)
+        assert celeryfleet.bulk(app, "shop.any", items).sent == 12
+        assert lengths(redis) == expected == {"new": 10, "old": 1, "all": 6}
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_the_first_of_several_brokers_says_how_to_publish(server: Path, redis: Redis, both: bool) -> None:
+    with shop([at(server), at(server)] if both else at(server)) as app:
+        assert celeryfleet.bulk(app, "shop.any", [(1,)] * 3, priority=9).reason == ""
+    assert lengths(redis) == {"default": 3}
 
 
 @pytest.mark.parametrize("how", ["each", "repeat"])
@@ -589,10 +611,10 @@ def strict(server: Path) -> Any:
     [
         (5, "It is a tuple or list of arguments, or a mapping, not int. A single argument is a tuple of one: (5,)."),
         ("Bob", "It is a tuple or list of arguments, or a mapping, not str. A single argument is a tuple of one"),
-        ({"arg": [1]}, 'It has an unknown "arg". Did you mean "args"?'),
-        ({"args": 1}, 'Its "args" is a list, not int.'),
-        ({"kwargs": []}, 'Its "kwargs" is a mapping, not list.'),
-        ({"args": [1, 2], "priority": 10}, "10 is no priority. A priority is 0 to 9, and 9 runs first."),
+        ({"arg": [1]}, 'There is no "arg". Did you mean "args"?'),
+        ({"args": 1}, '"args" is a list such as [4, 4], not int.'),
+        ({"kwargs": []}, '"kwargs" is a mapping such as {"x": 4}, not list.'),
+        ({"args": [1, 2], "priority": 10}, "A priority is a whole number from 0 to 9, and 9 runs first."),
         ({"args": [1, 2], "queue": "defualt"}, 'the queue "defualt" is unknown. Did you mean "default"?'),
         ((1,), "TypeError: add() missing 1 required positional argument: 'y'"),
         ((1, object()), "EncodeError: Object of type object is not JSON serializable"),
@@ -629,7 +651,7 @@ def test_what_the_iterable_raises_is_raised_after_what_came_before_it_is_sent(se
         (5, {}, "5 is no task."),
         ("shop.any", {"task_id": "x"}, "bulk takes no task_id."),
         ("shop.any", {"queue": "ghost"}, 'the queue "ghost" is unknown. The fleet declares default.'),
-        ("shop.any", {"priority": -1}, "-1 is no priority."),
+        ("shop.any", {"priority": -1}, "A priority is a whole number from 0 to 9"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_sent(
@@ -792,6 +814,21 @@ def test_what_a_full_queue_refuses_is_named(broker: Rabbit, confirm: bool) -> No
     assert (error.sent + len(error.refused), error.next, error.unsure) == (BATCH, BATCH, 0)
     assert "a queue is full, and refuses messages" in str(error)
     assert f"refused {len(error.refused)} messages, that of item {error.refused[0]} first" in str(error)
+
+
+def test_an_event_that_is_refused_is_no_task_that_is(broker: Rabbit) -> None:
+    events = Exchange(broker.name("events"), type="topic")
+    full = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    watcher = Queue(broker.name("watcher"), events, "#", queue_arguments=full)
+    name = broker.name("watched")
+    with (
+        shop(broker.url, task_default_queue=name, event_exchange=events.name, task_send_sent_event=True) as app,
+        Connection(broker.url) as connection,
+        connection.channel() as channel,
+    ):
+        watcher(channel).declare()
+        assert celeryfleet.bulk(app, "shop.any", [(n,) for n in range(20)]).sent == 20
+        assert channel.queue_declare(name, passive=True).message_count == 20
 
 
 def test_what_no_queue_takes_is_an_error_with_a_name(broker: Rabbit) -> None:

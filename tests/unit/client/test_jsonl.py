@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from celeryfleet.client.bulk.jsonl import TOLD, Lines, resume
+from celeryfleet.client.bulk.jsonl import SHOWN, Lines, resume
 from celeryfleet.errors import FleetError
 
 
@@ -40,7 +40,7 @@ def test_right_lines_are_counted_and_the_first_of_each_task_and_queue_is_kept() 
     assert (found.count, found.problems) == (3, [])
     assert list(found.first) == [("shop.add", None), ("shop.add", "mail")]
     items = list(lines().items(texts))
-    assert [item.get("args") for item in items] == [[1, 2], [3, 4], None]
+    assert [item.get("args") for item in items] == [[1, 2], [3, 4], []]
     assert items[2]["eta"].isoformat() == items[2]["eta"].astimezone().isoformat()
 
 
@@ -51,20 +51,20 @@ def test_right_lines_are_counted_and_the_first_of_each_task_and_queue_is_kept() 
         (b'{"args": [1, 2}', "f:1: this is no JSON: Expecting ',' delimiter (column 15)."),
         (b"[" * 100_000, "f:1: this is no JSON that can be read"),
         (b"3", "f:1: this is a number."),
-        (b'{"kwarg": {}}', 'f:1: there is no "kwarg". Did you mean "kwargs"?'),
-        (b'{"kwargs": []}', 'f:1: "kwargs" is an object such as {"x": 4}, not a list.'),
+        (b'{"kwarg": {}}', 'f:1: There is no "kwarg". Did you mean "kwargs"?'),
+        (b'{"kwargs": []}', 'f:1: "kwargs" is a mapping such as {"x": 4}, not list.'),
         (b'{"args": [1]}', "f:1: two arguments."),
         (b'{"task": "mul"}', "f:1: no mul."),
-        (b'{"task": ""}', 'f:1: "task" is a name, not nothing.'),
+        (b'{"task": ""}', "f:1: \"task\" is a name, not ''."),
         (b'{"queue": "low"}', "f:1: no queue low."),
-        (b'{"queue": 3}', 'f:1: "queue" is a name, not a number.'),
+        (b'{"queue": 3}', "f:1: queue is a text, not a number."),
         (b'{"priority": "9"}', "f:1: A priority is a whole number from 0 to 9, and 9 runs first."),
         (b'{"priority": true}', "f:1: A priority is a whole number from 0 to 9, and 9 runs first."),
-        (b'{"countdown": "3"}', 'f:1: "countdown" is a number of seconds, not "3".'),
-        (b'{"countdown": Infinity}', 'f:1: "countdown" is a number of seconds, not Infinity.'),
-        (b'{"expires": -1}', 'f:1: "expires" is a number of seconds, not -1.'),
-        (b'{"expires": "soon"}', 'f:1: "expires" is no time: soon.'),
-        (b'{"eta": 3}', 'f:1: "eta" is a time, not a number.'),
+        (b'{"countdown": "3"}', "f:1: countdown is a number of seconds, not '3'."),
+        (b'{"countdown": Infinity}', "f:1: countdown is a number of seconds, not inf."),
+        (b'{"expires": -1}', "f:1: expires is a number of seconds, not -1."),
+        (b'{"expires": "soon"}', 'f:1: expires is no time: "soon".'),
+        (b'{"eta": 3}', "f:1: eta is a time, not a number."),
         (b'{"eta": "2030-01-01", "countdown": 1}', 'f:1: "countdown" and "eta" exclude each other.'),
         (b'{"headers": {"task": 1}}', 'f:1: The header "task" is one of Celery\'s own.'),
     ],
@@ -75,8 +75,8 @@ def test_a_wrong_line_is_told_with_its_number(text: bytes, said: str) -> None:
 
 
 def test_wrong_lines_beyond_a_screenful_are_counted() -> None:
-    told = wrong(*[b"x"] * (TOLD + 5))
-    assert len(told) == TOLD + 1
+    told = wrong(*[b"x"] * (SHOWN + 5))
+    assert len(told) == SHOWN + 1
     assert told[-1] == "f: 5 more lines are wrong."
 
 
