@@ -60,12 +60,12 @@ class RedisPublisher(BatchPublisher):
     def _take(self, message: dict[str, Any], exchange: str, routing_key: str, **options: Any) -> None:
         """Stand in for `channel.basic_publish`: put into the batch what kombu would send."""
         commands = seam.redis_commands(self._channel, message, exchange, routing_key, **options)
-        for command in commands:
-            if command[0] == "lpush":
-                self._push(command[1], [str(command[2])])
-            else:
-                self._others[command] = None
-        target = tuple(command[:2] if command[0] == "lpush" else command for command in commands)
+        pushes = [(key, str(text)) for name, key, text in commands if name == "lpush"]
+        others = dict.fromkeys(command for command in commands if command[0] != "lpush")
+        for key, text in pushes:
+            self._push(key, (text,))
+        self._others.update(others)
+        target = ([key for key, _ in pushes], others)
         parts = {name: message[name] for name in ("headers", "properties", "body")}
         self._built.append(self._producer.message(**parts, target=target, raw=message))
 
@@ -78,10 +78,11 @@ class RedisPublisher(BatchPublisher):
 
     def copier(self, template: Template) -> Copy | None:
         """Return what adds a message to the batch; None: it is no push alone."""
-        target, encoding = template.message.target, template.properties.get("body_encoding")
-        if not target or encoding != "base64" or any(command[0] == "publish" for command in target):
+        keys, others = template.message.target
+        published = any(command[0] == "publish" for command in others)
+        if not keys or published or template.properties.get("body_encoding") != "base64":
             return None
-        write, (keys, others) = TextTemplate(template).write, _parts(target)
+        write = TextTemplate(template).write
 
         def copy(payload: Payload, task_id: str, tag: str, sent: float) -> None:
             text = write(payload, task_id, tag, repr(sent))
@@ -93,7 +94,8 @@ class RedisPublisher(BatchPublisher):
 
     def repeater(self, template: Template, payload: Payload) -> Repeat:
         """Return what adds messages with the same arguments to the batch."""
-        form, (keys, others) = TextTemplate(template).of(payload), _parts(template.message.target)
+        form = TextTemplate(template).of(payload)
+        keys, others = template.message.target
 
         def repeat(ids: Sequence[str], tags: Sequence[str], sent: float) -> None:
             now = repr(sent)
@@ -146,12 +148,6 @@ class RedisPublisher(BatchPublisher):
             yield
         except self._channel.connection_errors as error:
             raise BatchError(f"it was lost: {str(error) or type(error).__name__}") from error
-
-
-def _parts(target: Sequence[seam.Command]) -> tuple[list[str], dict[seam.Command, None]]:
-    """Return the lists to push to, and the other commands: times to live, once a batch will do."""
-    keys = [command[1] for command in target if command[0] == "lpush"]
-    return keys, dict.fromkeys(command for command in target if command[0] != "lpush")
 
 
 def _refused(error: Exception, unsure: bool) -> BatchError:

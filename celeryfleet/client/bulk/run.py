@@ -17,6 +17,7 @@ from celeryfleet.client.bulk.publishers import BatchError, BatchPublisher, Repea
 from celeryfleet.client.bulk.shapes import Shape, Shapes
 from celeryfleet.client.bulk.template import Template
 from celeryfleet.client.publish import publishing, shown_url
+from celeryfleet.client.seam import bind
 from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ class Run:
             if shape.copy is None or shape.template is None:
                 self._build(shape, args, kwargs, task_id)
             else:
-                shape.check(args, kwargs)
+                if shape.task is not None:
+                    bind(shape.task, args, kwargs)
                 shape.copy(shape.template.encode(args, kwargs), task_id, self._tags.block(number)[place], self._now)
                 self._add(shape.template.message.queue, 1)
             return shape

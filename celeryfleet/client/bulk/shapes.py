@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.client import seam
 from celeryfleet.client.bulk import copyable
 from celeryfleet.client.bulk.items import OPTIONS, Args, Kwargs
 from celeryfleet.client.bulk.publishers import BatchPublisher, Copy, Recording
@@ -59,11 +58,6 @@ class Shape:
         if self.task is not None:
             return str(self.task.apply_async(args, kwargs, **given).id)
         return str(app.send_task(self.name, args, kwargs, **given).id)
-
-    def check(self, args: Args, kwargs: Kwargs) -> None:
-        """Raise TypeError for arguments that the task cannot take, as `apply_async` does."""
-        if self.task is not None:
-            seam.bind(self.task, args, kwargs)
 
     def learn(self, app: Celery, publisher: BatchPublisher, built: list[Message]) -> None:
         """Look at what Celery has built, so as to copy it."""
