@@ -1,14 +1,20 @@
 """What the decisions can ask for: each action says why, and its text is what the log shows and tests compare."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 from celeryfleet.plan.values import WorkerSpec
+from celeryfleet.records import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class _Action(Record):
+    """Something to do now."""
+
+    #: what the log shows, with fields in braces
+    text = ""
+
+    def __str__(self) -> str:
+        return self.text.format_map(vars(self))
+
+
+class Spawn(_Action):
     """Start a worker's process."""
 
     spec: WorkerSpec
@@ -17,17 +23,15 @@ class Spawn:
     grace: float
     cause: str
 
+    text = "start {spec.name}: {cause}"
+
     @property
     def name(self) -> str:
         """Name the worker."""
         return self.spec.name
 
-    def __str__(self) -> str:
-        return f"start {self.name}: {self.cause}"
 
-
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(_Action):
     """Ask a worker to stop warmly; it turns cold after `grace` seconds."""
 
     name: str
@@ -35,55 +39,45 @@ class Stop:
     cause: str
     stuck: bool = False
 
-    def __str__(self) -> str:
-        return f"stop {self.name}: {self.cause}"
+    text = "stop {name}: {cause}"
 
 
-@dataclass(frozen=True, slots=True)
-class Cold:
+class Cold(_Action):
     """Tell a worker to stop without finishing its tasks."""
 
     name: str
     cause: str
 
-    def __str__(self) -> str:
-        return f"stop {self.name} cold: {self.cause}"
+    text = "stop {name} cold: {cause}"
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(_Action):
     """SIGKILL a worker's whole process group."""
 
     name: str
     cause: str
 
-    def __str__(self) -> str:
-        return f"kill {self.name}: {self.cause}"
+    text = "kill {name}: {cause}"
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(_Action):
     """Give up on a worker until someone acts."""
 
     name: str
     cause: str
 
-    def __str__(self) -> str:
-        return f"give up on {self.name}: {self.cause}"
+    text = "give up on {name}: {cause}"
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(_Action):
     """Drop a worker that is neither wanted nor alive."""
 
     name: str
 
-    def __str__(self) -> str:
-        return f"forget {self.name}: no longer wanted"
+    text = "forget {name}: no longer wanted"
 
 
-@dataclass(frozen=True, slots=True)
-class Restore:
+class Restore(_Action):
     """Have a live worker bring back the messages of dead nodes."""
 
     name: str
@@ -93,8 +87,7 @@ class Restore:
         return f"{self.name} brings back the messages of {', '.join(self.nodes)}"
 
 
-@dataclass(frozen=True, slots=True)
-class SetPaused:
+class SetPaused(_Action):
     """Tell a worker which of its queues to leave alone."""
 
     name: str
@@ -107,18 +100,15 @@ class SetPaused:
         return f"{self.name}: {'; '.join(parts)}"
 
 
-@dataclass(frozen=True, slots=True)
-class StartBroker:
+class StartBroker(_Action):
     """Start the embedded broker."""
 
     cause: str
 
-    def __str__(self) -> str:
-        return f"start the broker: {self.cause}"
+    text = "start the broker: {cause}"
 
 
-@dataclass(frozen=True, slots=True)
-class StopBroker:
+class StopBroker(_Action):
     """Stop the embedded broker, by SIGKILL if `kill`."""
 
     kill: bool = False
@@ -127,43 +117,35 @@ class StopBroker:
         return "kill the broker: it did not stop" if self.kill else "stop the broker: the fleet stops"
 
 
-@dataclass(frozen=True, slots=True)
-class StartForkServer:
+class StartForkServer(_Action):
     """Start a fork server that imports the app anew."""
 
     generation: int
     cause: str
 
-    def __str__(self) -> str:
-        return f"start the fork server: {self.cause}"
+    text = "start the fork server: {cause}"
 
 
-@dataclass(frozen=True, slots=True)
-class StopForkServer:
+class StopForkServer(_Action):
     """Close the fork server's channel, at which it exits; its workers live on."""
 
     cause: str
 
-    def __str__(self) -> str:
-        return f"stop the fork server: {self.cause}"
+    text = "stop the fork server: {cause}"
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUpBroker:
+class GiveUpBroker(_Action):
     """Leave the embedded broker down until someone acts."""
 
     cause: str
 
-    def __str__(self) -> str:
-        return f"give up on the broker: {self.cause}"
+    text = "give up on the broker: {cause}"
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(_Action):
     """Nothing is left to do: the supervisor may exit."""
 
-    def __str__(self) -> str:
-        return "all stopped"
+    text = "all stopped"
 
 
 Action = (

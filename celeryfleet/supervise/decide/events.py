@@ -1,32 +1,26 @@
 """What can happen to a fleet, as values: everything the decisions ever learn comes through one of these."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 from celeryfleet.protocol import LastExit, Pause, Restart, Stop
+from celeryfleet.records import Record
 from celeryfleet.supervise.decide.actions import Action
 from celeryfleet.worker_protocol import Said
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Record):
     """A worker has said something."""
 
     name: str
     message: Said
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(Record):
     """A worker's process is gone."""
 
     name: str
     last: LastExit
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(Record):
     """A worker of an earlier supervisor still finishes its task."""
 
     name: str
@@ -36,34 +30,29 @@ class Leftover:
     grace: float
 
 
-@dataclass(frozen=True, slots=True)
-class DeadNodes:
+class DeadNodes(Record):
     """Nodes of earlier workers, whose messages nobody may have brought back, are remembered."""
 
     nodes: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerFound:
+class BrokerFound(Record):
     """The embedded broker of an earlier supervisor still runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerUp:
+class BrokerUp(Record):
     """The embedded broker answers."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerExited:
+class BrokerExited(Record):
     """The embedded broker's process is gone."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ForkServerReady:
+class ForkServerReady(Record):
     """The fork server has imported the app; `unfit` says why it must not fork, if so."""
 
     generation: int
@@ -71,34 +60,29 @@ class ForkServerReady:
     tasks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ForkServerBroken:
+class ForkServerBroken(Record):
     """The fork server could not import the app."""
 
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class ForkServerExited:
+class ForkServerExited(Record):
     """The fork server's process is gone."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RetryAsked:
+class RetryAsked(Record):
     """Someone has mended what failed, or thinks so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overslept:
+class Overslept(Record):
     """The machine, or the supervisor, stood still for some seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Did:
+class Did(Record):
     """An action was carried out."""
 
     action: Action
