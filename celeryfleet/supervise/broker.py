@@ -132,7 +132,7 @@ class EmbeddedBroker:
             return
         if answered:
             self._fleet.say("the broker is ready")
-            self._fleet.happen(BrokerUp(pid))
+            self._fleet.happen(BrokerUp())
         else:
             self._fleet.say("the broker does not answer; killing it")
             process.kill_group(pid)

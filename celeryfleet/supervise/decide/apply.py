@@ -28,8 +28,8 @@ def apply(state: FleetState, event: events.Event, now: float) -> FleetState:
             return replace(state, dead_nodes=state.dead_nodes | nodes)
         case events.BrokerFound():
             return replace(state, broker=replace(state.broker, phase=Phase.STARTING))
-        case events.BrokerUp(pid):
-            return replace(state, broker=replace(state.broker, phase=Phase.UP, pid=pid, error=""))
+        case events.BrokerUp():
+            return replace(state, broker=replace(state.broker, phase=Phase.UP, error=""))
         case events.BrokerExited(reason):
             return replace(state, broker=Part(deaths=_deaths(state.broker, now), error=reason))
         case events.ForkServerReady() | events.ForkServerBroken() | events.ForkServerExited():
@@ -114,7 +114,7 @@ def _apply_fork_server(
             return replace(server, phase=Phase.BROKEN, error=error)
         case events.ForkServerExited(reason):
             if server.phase in (Phase.UNFIT, Phase.BROKEN, Phase.DOWN):
-                return replace(server, pid=None)
+                return server
             deaths = _deaths(server, now)
             recent = [at for at in deaths if at > now - PART_RESTART.window]
             phase = Phase.FAILED if len(recent) > PART_RESTART.max_restarts else Phase.DOWN

@@ -62,7 +62,7 @@ def _foreseen(target: Target, state: FleetState, now: float) -> tuple[dict[str, 
 def _coming(state: FleetState) -> Iterator[events.Event]:
     """Tell what happens next where nothing fails."""
     if state.broker.phase is Phase.STARTING:
-        yield events.BrokerUp(0)
+        yield events.BrokerUp()
     if state.fork_server.phase is Phase.STARTING:
         yield events.ForkServerReady(state.fork_server.generation, "")
     for worker in state.workers.values():

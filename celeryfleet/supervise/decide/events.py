@@ -43,8 +43,6 @@ class BrokerFound(Record):
 class BrokerUp(Record):
     """The embedded broker answers."""
 
-    pid: int
-
 
 class BrokerExited(Record):
     """The embedded broker's process is gone."""

@@ -82,7 +82,6 @@ class Part:
     """The embedded broker or the fork server."""
 
     phase: Phase = Phase.DOWN
-    pid: int | None = None
     generation: int = -1
     deaths: tuple[float, ...] = ()
     #: when a polite stop turns to SIGKILL

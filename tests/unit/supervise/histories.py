@@ -153,7 +153,7 @@ class World:
 
     def broker_up(self) -> None:
         """Let the embedded broker answer."""
-        self.happen(BrokerUp(7))
+        self.happen(BrokerUp())
 
     def broker_dies(self) -> None:
         """Let the embedded broker end."""

@@ -36,7 +36,7 @@ def test_what_happens_and_what_is_wanted_lead_to_actions_and_then_to_the_end() -
         assert done == ["start the broker: the fleet starts"]
         assert turns == [1], "asked for twice before it came, it is one turn"
         fleet.aim(fleet.plan.scaled({"web": 2}))
-        fleet.happen(BrokerUp(1))
+        fleet.happen(BrokerUp())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert done[1:] == ["start web-1: it is wanted", "start web-2: it is wanted"]
