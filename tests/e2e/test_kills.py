@@ -266,7 +266,7 @@ def say(**_):
     for entry in os.listdir("/proc/self/fd"):
         try:
             if os.readlink(f"/proc/self/fd/{entry}").startswith("socket:"):
-                os.write(int(entry), b'{"t":"hello","pid":"x"}\\\\n')
+                os.write(int(entry), b'{"t":"hello","pid":"x"}\\n')
         except OSError:
             pass
 
