@@ -89,8 +89,13 @@ def preview(plan: Plan, reload: bool, only: Sequence[str], as_json: bool) -> int
         actions = difference(None, Target.of(plan), FleetState(), 0.0)
     if as_json:
         print(json.dumps({"schema_version": 1, "actions": [public(action) for action in actions]}, indent=2))
-    else:
-        print("\n".join(map(str, actions)) or f"{plan.fleet} has no workers.")
+        return Exit.OK
+    kept = sum(action.do == "keep" for action in actions)
+    for action in actions:
+        if action.do != "keep":
+            print(action)
+    if kept or not actions:
+        print(f"keep {counted(kept, 'worker')}: nothing of {'it' if kept == 1 else 'them'} changes")
     return Exit.OK
 
 

@@ -243,7 +243,8 @@ def test_pools_that_are_named_are_brought_up_and_down_and_the_others_left_alone(
     assert [pool["name"] for pool in home.status()["pools"]] == ["web"]
     web = home.pid("web-1")
     assert (
-        home.run("up", "mail", "--dry-run").stdout == "keep web-1: nothing of it changes\nstart mail-1: it is wanted\n"
+        home.run("up", "mail", "--dry-run").stdout
+        == "start mail-1: it is wanted\nkeep 1 worker: nothing of it changes\n"
     )
     home.up("mail")
     assert home.ready()
