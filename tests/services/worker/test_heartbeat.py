@@ -16,7 +16,7 @@ from celery import Celery
 from celeryfleet.app import apply
 from celeryfleet.protocol import Pause
 from celeryfleet.worker_protocol import Hello, Poke, Ready
-from tests.fakes import eventually, forget_pools
+from tests.fakes import eventually, forget_pools, processes_of
 from tests.servers import redis_server
 from tests.services.worker.children import NODE, forked_worker, settings_of, worker
 
@@ -253,13 +253,8 @@ def test_a_worker_waits_for_a_broker_that_is_away_for_long(folder: Path) -> None
 
 
 def pid_of(server: Path) -> int:
-    found = [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and str(server).encode() in (entry / "cmdline").read_bytes()
-    ]
-    assert len(found) == 1
-    return found[0]
+    (found,) = (pid for pid, command in processes_of(server).items() if "valkey" in command or "redis" in command)
+    return found
 
 
 def test_nothing_of_the_worker_reaches_the_programs_that_a_task_starts(
