@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+#: of a terminal; compiled by who needs it, since that takes a millisecond
+_ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
 #: seconds in each unit, the largest first
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
@@ -118,4 +119,4 @@ def visible(text: str) -> str:
 
 def clean(text: str) -> str:
     """Take the colours out of a line of somebody's output, and make its other control characters visible."""
-    return visible(_ESCAPE.sub("", text).expandtabs(4))
+    return visible(re.sub(_ESCAPE, "", text).expandtabs(4))

@@ -66,8 +66,7 @@ def unreachable(url: str, transport: str, settings: Mapping[str, object]) -> str
     from celeryfleet.redis_client import BrokerError, connect
 
     try:
-        with connect(url) as connection:
-            connection.pipeline([["PING"]])
+        connect(url).close()
     except BrokerError as error:
         return str(error)
     return ""
