@@ -38,8 +38,8 @@ down: $(BIN)/.demo  ## Stop the demo fleet.
 test: $(BIN)/.dev  ## Run the whole test suite, on all processors.
 	$(BIN)/python $(PYTEST)
 
-test-unit: $(BIN)/.dev  ## Run the tests that need no service: seconds.
-	$(BIN)/python $(PYTEST) tests/unit
+test-unit: $(BIN)/.dev  ## Run the tests that need no service, but for the slow ones: seconds.
+	$(BIN)/python $(PYTEST) tests/unit -m "not slow"
 
 test-services: $(BIN)/.dev  ## Run the tests that talk to brokers.
 	$(BIN)/python $(PYTEST) tests/services

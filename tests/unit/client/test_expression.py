@@ -223,6 +223,7 @@ def test_what_is_not_on_the_whitelist_is_never_run(text: str) -> None:
         read(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -287,12 +288,14 @@ for text in texts:
 """
 
 
+@pytest.mark.slow
 def test_what_would_grow_too_large_is_refused_before_it_is_built() -> None:
     command = [sys.executable, "-c", IN_BOUNDS]
     done = subprocess.run(command, input=json.dumps(GROWING), capture_output=True, text=True, check=False)
     assert (done.stdout.split(), done.stderr) == (["refused"] * len(GROWING), "")
 
 
+@pytest.mark.slow
 def test_ten_thousand_tasks_are_not_too_many() -> None:
     assert len(members(read("group(add.s(i, i) for i in range(10000)).set(queue='low')"))) == 10_000
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.load import parse, read
 from celeryfleet.fleetfile.model import Entry, Fleet, Pool, Queue, Route
+
+pytestmark = pytest.mark.slow
 
 _KEYS = sorted(
     {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.importers.document import Ask
 from celeryfleet.importers.formats import convert
+
+pytestmark = pytest.mark.slow
 
 VALUES = (
     *("a", "a,b", "'a , b'", "0", "3", "-1", "1e9", "${V}", "${V:-4}", "$V", "${V:-", "$(nproc)", "%h", "w1@%h", "é"),

@@ -94,6 +94,7 @@ def test_since_leaves_out_what_is_older_and_the_rest_of_its_records(tmp_path: Pa
     assert list(tail(tmp_path, since=1e12)) == []
 
 
+@pytest.mark.slow
 def test_since_reads_little_of_a_huge_file(tmp_path: Path) -> None:
     path = tmp_path / "web-1.log"
     with path.open("w") as file:
@@ -333,6 +334,7 @@ def test_lines_keep_their_order_though_files_move_on_while_they_are_looked_for(t
     assert found == ["2", "3", "4"]
 
 
+@pytest.mark.slow
 def test_a_follower_keeps_up_with_a_writer_that_rotates_at_random(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.touch()
@@ -354,6 +356,7 @@ def test_a_follower_keeps_up_with_a_writer_that_rotates_at_random(tmp_path: Path
     assert found == [str(number) for number in range(3000)]
 
 
+@pytest.mark.slow
 def test_a_follower_sees_every_line_of_four_processes_that_share_a_log(tmp_path: Path) -> None:
     code = """
 import os, sys

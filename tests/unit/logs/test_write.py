@@ -217,6 +217,7 @@ WRITERS = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "max_size"), [(5000, 20_000), (400, 200)])
 def test_four_processes_lose_and_double_no_line_over_many_rotations(tmp_path: Path, count: int, max_size: int) -> None:
     path = tmp_path / "a.log"
@@ -335,6 +336,7 @@ def test_a_fork_leaves_the_parents_unfinished_line_to_the_parent(tmp_path: Path)
     assert sorted(text(tmp_path / "a.log").splitlines()) == ["child", "parent ends"]
 
 
+@pytest.mark.slow
 def test_greenlets_write_whole_lines(tmp_path: Path) -> None:
     pytest.importorskip("gevent")
     run(

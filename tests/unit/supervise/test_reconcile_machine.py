@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -14,6 +15,8 @@ from celeryfleet.supervise.decide.actions import Action, Spawn
 from celeryfleet.supervise.decide.events import ForkServerBroken, RetryAsked
 from celeryfleet.supervise.decide.state import Phase, Status
 from tests.unit.supervise.histories import World, plan, pool
+
+pytestmark = pytest.mark.slow
 
 #: starts of one worker within one second that nobody asked for: the first restart is immediate, the next waits
 _HOT = 3

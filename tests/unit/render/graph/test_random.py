@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ from celeryfleet.render.graph.topology import EdgeKind, SourceKind, Topology
 from celeryfleet.routing.resolve import resolve
 from tests.unit.plan.fleets import FACTS, fleet_of
 from tests.unit.render.graph.test_formats import dot_parts, mermaid_parts, svg_lines
+
+pytestmark = pytest.mark.slow
 
 EXCHANGES = {"t": "topic", "d": "direct", "f": "fanout"}
 KEYS = ("a", "a.b", "b", "c.a")
