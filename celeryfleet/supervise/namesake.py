@@ -1,7 +1,7 @@
 """Keeps two fleets of one name from one broker: on one machine their workers would take each other for dead.
 
 Node names are made of the fleet's name and the machine's. A worker that starts brings back what the node of its name
-had taken (worker/redis_channel.py), and must not find there what a live worker of another folder is at work on.
+had taken (worker/redis_restore.py), and must not find there what a live worker of another folder is at work on.
 On RabbitMQ the second of two nodes of one name ends in RESOURCE_LOCKED: Celery's mailbox of a node is
 exclusive (seen in 5.7).
 """

@@ -189,7 +189,7 @@ class Heartbeat:
                 self._last, self._last_at = self.beat(), time.monotonic()
                 self.send(self._last.but(poke=number))
             case Restore(nodes):
-                from celeryfleet.worker.redis_channel import bring_back
+                from celeryfleet.worker.redis_restore import bring_back
 
                 self.send(Restored(tuple(bring_back(self.app, nodes))))
             case Pause(queues):

@@ -51,6 +51,7 @@ _WARM = (
     "celeryfleet.worker.heartbeat",
     "celeryfleet.worker.jsonlog",
     "celeryfleet.worker.redis_channel",
+    "celeryfleet.worker.redis_restore",
     "celeryfleet.worker.seam",
     "billiard.heap",
     "billiard.popen_fork",

@@ -1,7 +1,7 @@
 """What is changed of Celery's own worker, by subclasses of its Worker, Consumer, Request and Beat.
 
 No other module of this room leans on private names of Celery's. What is so leaned on was seen in Celery 5.7.0;
-tests/unit/worker/test_seam.py fails when it changes. kombu's part of it is redis_channel.py.
+tests/unit/worker/test_seam.py fails when it changes. kombu's part of it is redis_channel.py and redis_restore.py.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     def _bring_back(self, connection: Any) -> None:
         """Put back what was taken by a lost connection, or by who was killed, and does not run any more."""
-        from celeryfleet.worker.redis_channel import bring_back
+        from celeryfleet.worker.redis_restore import bring_back
 
         with contextlib.suppress(*connection.connection_errors):
             self._channel = connection.default_channel
@@ -172,7 +172,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             self._settle_all()
 
     def _settle_all(self) -> None:
-        from celeryfleet.worker.redis_channel import settle
+        from celeryfleet.worker.redis_restore import settle
 
         mine = set(self.app.amqp.queues.consume_from)
         for tag, requeue in tuple(self._unsettled.items()):

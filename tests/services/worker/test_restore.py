@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 
 from celeryfleet.app import apply
-from celeryfleet.worker.redis_channel import KEY_OPTIONS, bring_back
+from celeryfleet.worker.redis_restore import KEY_OPTIONS, bring_back
 from tests.fakes import forget_pools
 from tests.servers import redis_server
 from tests.services.worker.children import settings_of
