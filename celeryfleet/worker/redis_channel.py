@@ -7,7 +7,6 @@ tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from kombu.transport import redis
 
