@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
     from celeryfleet.supervise.reconciler import Reconciler
 
+#: lines of its log that are told of a server that dies while it imports the app
+_LAST_WORDS = 8
+
 
 class ServerProcess:
     """One fork server process and the channel to it."""
@@ -25,6 +28,8 @@ class ServerProcess:
     def __init__(self, pid: int, channel: socket.socket) -> None:
         self.pid = pid
         self.channel = channel
+        #: its log, and how much was in it before
+        self.log: tuple[Path, int] | None = None
         self._waiting: deque[tuple[Record, list[int]]] = deque()
 
     @classmethod
@@ -77,12 +82,13 @@ class ServerProcess:
 
 
 class ForkServer:
-    """Whichever fork server process the fleet has now."""
+    """Whichever fork server process the fleet has now, and the one before it for as long as it may be needed."""
 
     def __init__(self, fleet: Reconciler, lifeline: int, prepared: ServerProcess | None) -> None:
         self._fleet = fleet
         self._lifeline = lifeline
         self._process = prepared
+        self._former: ServerProcess | None = None
         #: it imports Celery already, and has not been told the app
         self._fresh = prepared is not None
         if prepared is not None:
@@ -93,13 +99,21 @@ class ForkServer:
         """The server's pid."""
         return None if self._process is None else self._process.pid
 
-    def start(self, generation: int) -> None:
-        """Have a server import the app; the one before, if any, is closed."""
+    def owns(self, pid: int) -> bool:
+        """Tell whether this is a fork server."""
+        return pid in (self.pid, self._former and self._former.pid)
+
+    def start(self, keep: bool = False) -> None:
+        """Have a server import the app; the one before, if any, is closed or kept."""
         from celeryfleet.supervise.decide.events import ForkServerExited
 
         plan, log = self._fleet.plan, log_file(self._fleet.plan, "preload")
         if not self._fresh or self._process is None:
-            self.drop()
+            if keep:
+                self.drop(former=True)
+                self._former, self._process = self._process, None
+            else:
+                self.drop()
             try:
                 self._process = ServerProcess.start(log.path)
             except OSError as error:
@@ -107,35 +121,44 @@ class ForkServer:
                 return
             self._listen(self._process)
         self._fresh = False
+        self._process.log = (Path(log.path), _size(log.path))
         self._send(self._process, Preload(app_of(plan), plan.env, log), [os.dup(self._lifeline)])
 
-    def fork(self, start: Start, heartbeat: int) -> None:
-        """Ask for a worker; `heartbeat` is its end of the line, and is closed here."""
-        if self._process is None:
+    def fork(self, start: Start, heartbeat: int, former: bool = False) -> None:
+        """Ask a server for a worker; `heartbeat` is its end of the line, and is closed here."""
+        server = self._former if former else self._process
+        if server is None:
             os.close(heartbeat)  # at which the worker counts as ended
         else:
-            self._send(self._process, start, [heartbeat])
+            self._send(server, start, [heartbeat])
 
-    def drop(self) -> None:
-        """Close the server; its workers live on."""
-        self._fresh = False
-        if self._process is not None:
+    def drop(self, former: bool = False) -> None:
+        """Close a server; its workers live on."""
+        if former:
+            server, self._former = self._former, None
+        else:
+            server, self._process = self._process, None
+            self._fresh = False
+        if server is not None:
             loop = asyncio.get_running_loop()
-            loop.remove_reader(self._process.channel)
-            loop.remove_writer(self._process.channel)
-            self._process.close()
-            process.tell(self._process.pid, signal.SIGKILL)  # it may be in the middle of a long import
-            self._process = None
+            loop.remove_reader(server.channel)
+            loop.remove_writer(server.channel)
+            server.close()
+            process.tell(server.pid, signal.SIGKILL)  # it may be in the middle of a long import
 
     def ended(self, pid: int, code: int) -> bool:
-        """Take note of a child's exit, if it was the server; tell whether it was."""
+        """Take note of a child's exit, if it was a server; tell whether it was."""
         from celeryfleet.supervise.decide.events import ForkServerExited
+        from celeryfleet.supervise.decide.state import Phase
 
-        if pid != self.pid:
+        if not self.owns(pid):
             return False
-        self.drop()
-        self._fleet.say(f"the fork server has ended: {process.explain(code)}")
-        self._fleet.happen(ForkServerExited(process.explain(code)))
+        reason, server, former = process.explain(code), self._process, pid != self.pid
+        self.drop(former)
+        if not former and server is not None and self._fleet.state.fork_server.phase is Phase.STARTING:
+            reason = "\n".join([f"importing the app ends the fork server: {reason}", *_told(server)])
+        self._fleet.say(f"{'the fork server of the code before' if former else 'the fork server'} has ended: {reason}")
+        self._fleet.happen(ForkServerExited(reason, former))
         return True
 
     def _listen(self, server: ServerProcess) -> None:
@@ -164,6 +187,24 @@ class ForkServer:
                 self._fleet.happen(ForkServerBroken(error))
             case None:
                 asyncio.get_running_loop().remove_reader(server.channel)  # its exit will be reaped
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _told(server: ServerProcess) -> list[str]:
+    """Return what a server has last written to its log, if anything: where it crashed, or else its last lines."""
+    from celeryfleet.logs.read import last_lines
+
+    if server.log is None or _size(str(server.log[0])) == server.log[1]:
+        return []
+    lines = last_lines(server.log[0], 10 * _LAST_WORDS)
+    crash = [number for number, line in enumerate(lines) if line.startswith("Fatal Python error")]
+    return lines[crash[-1] :][:_LAST_WORDS] if crash else lines[-_LAST_WORDS:]
 
 
 def app_of(plan: Plan) -> App:

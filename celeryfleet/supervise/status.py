@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from celeryfleet.plan.values import PoolPlan
 from celeryfleet.protocol import Backlog, BrokerStatus, PoolStatus, QueueStatus, Status, SupervisorStatus, WorkerStatus
-from celeryfleet.supervise.decide.readiness import readiness
-from celeryfleet.supervise.decide.state import FleetState, Phase, Worker
+from celeryfleet.supervise.decide.readiness import on_older_code, readiness
+from celeryfleet.supervise.decide.state import STILLBORN, FleetState, Phase, Worker
 from celeryfleet.supervise.decide.state import Status as State
 from celeryfleet.supervise.decide.target import Target
 
@@ -80,8 +80,10 @@ def backlog(target: Target, state: FleetState) -> Backlog:
 def notes(target: Target, state: FleetState, now: float) -> Iterator[str]:
     """Say what a user should know beside the numbers."""
     server, broker = state.fork_server, state.broker
-    if server.phase is Phase.BROKEN:
-        yield f"The app does not import: {server.error}\nMend it, then: celeryfleet reload"
+    if server.phase is Phase.BROKEN or server.stillborn >= STILLBORN:
+        go_on = " Workers go on with older code." if on_older_code(target, state) else ""
+        yield f"The app does not import: {server.error}\nSee `celeryfleet logs preload`.{go_on}"
+        yield "Mend it, then: celeryfleet reload"
     elif server.phase in (Phase.UP, Phase.UNFIT) and server.error:
         yield f"Workers are started one by one, not forked: {server.error}."
     elif server.phase is Phase.FAILED:

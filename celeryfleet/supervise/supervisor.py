@@ -112,8 +112,8 @@ class Supervisor:
 
     def _execute(self, action: actions.Action) -> None:
         match action:
-            case actions.Spawn(spec, fork):
-                self._workers.spawn(spec, fork)
+            case actions.Spawn(spec, fork, _, _, former):
+                self._workers.spawn(spec, fork, former)
             case actions.Stop(name):
                 self._workers.signal(name, signal.SIGTERM)
             case actions.Cold(name):
@@ -128,10 +128,10 @@ class Supervisor:
                 self._broker.start()
             case actions.StopBroker(kill):
                 self._broker.stop(kill)
-            case actions.StartForkServer(generation):
-                self._fork_server.start(generation)
-            case actions.StopForkServer():
-                self._fork_server.drop()
+            case actions.StartForkServer(_, _, keep):
+                self._fork_server.start(keep)
+            case actions.StopForkServer(_, former):
+                self._fork_server.drop(former)
             case actions.Fail() | actions.Forget() | actions.GiveUpBroker() | actions.Finish():
                 pass  # only the state changes
 
@@ -141,7 +141,7 @@ class Supervisor:
                 self._workers.ended(pid, code)
 
     def _owns(self, pid: int) -> bool:
-        return pid in (self._broker.pid, self._fork_server.pid) or self._workers.owns(pid)
+        return pid == self._broker.pid or self._fork_server.owns(pid) or self._workers.owns(pid)
 
     # --- The plan -----------------------------------------------------------------------------------------
 

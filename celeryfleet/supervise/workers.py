@@ -68,8 +68,8 @@ class Workers:
 
     # --- Starting -----------------------------------------------------------------------------------------
 
-    def spawn(self, spec: WorkerSpec, fork: bool) -> None:
-        """Start a worker; what becomes of it is told by events."""
+    def spawn(self, spec: WorkerSpec, fork: bool, former: bool = False) -> None:
+        """Start a worker, by the fork server of the code before if `former`; what becomes of it is told by events."""
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
@@ -80,7 +80,7 @@ class Workers:
         start = self._start_message(spec)
         with theirs:
             if fork:
-                self._fork_server.fork(start, theirs.detach())
+                self._fork_server.fork(start, theirs.detach(), former)
                 return
             try:
                 line.pid = self._exec(spec, start, theirs)
@@ -172,7 +172,7 @@ class Workers:
     def _may_be(self, pid: int, line: _Line) -> bool:
         """Tell whether a worker can have this pid: of a child of ours, and of no other worker."""
         others = [other.pid for other in self._lines.values() if other is not line]
-        return pid not in (*others, self._fork_server.pid) and process.is_child(pid)
+        return pid not in others and not self._fork_server.owns(pid) and process.is_child(pid)
 
     async def poke(self) -> None:
         """Have every worker that can answer say how it is now, so that what `status` shows is exact."""

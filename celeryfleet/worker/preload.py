@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
 import functools
 import gc
 import importlib
@@ -84,11 +85,13 @@ def serve(channel_fd: int, supervisor: int) -> None:
     if message is None:
         return
     write.install(Path(message.log.path), message.log.max_size, message.log.max_files)
+    faulthandler.enable(2)  # a crash in C tells where, here and in what is forked from here
     os.environ.update(message.env)
     started = time.monotonic()
     try:
         app = _preload(message.app)
     except BaseException as error:
+        traceback.print_exc()
         send_with_fds(channel, Broken(_explain(error)), [])
         return
     unsafe = _unsafe(channel_fd)
@@ -127,7 +130,8 @@ def _explain(error: BaseException) -> str:
 
     if isinstance(error, FleetError):
         return str(error)
-    return "".join(traceback.format_exception(error)[-4:]).strip()
+    *lines, last = traceback.format_exception(error)
+    return f"the app fails to import: {last}{''.join(lines[-3:])}".strip()
 
 
 def _unsafe(channel_fd: int) -> str:

@@ -184,16 +184,47 @@ def test_term_hup_and_quit_to_the_supervisor(home: Home) -> None:
     eventually(lambda: not home.processes())
 
 
-def test_reload_with_broken_code_leaves_the_old_workers_at_work(home: Home) -> None:
+def test_after_a_reload_of_broken_code_a_killed_worker_comes_back_on_the_old_code(home: Home) -> None:
     home.write().up()
     (home.path / "shop.py").write_text("import nothing_like_this\n")
     done = home.run("reload", check=False)
     assert done.returncode == 3
     assert "nothing_like_this" in done.stderr
-    assert home.status()["pools"][0]["workers"][0]["state"] == "ready"
+    for _ in range(2):
+        before = home.pid("web-1")
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda before=before: home.pid("web-1") != before)  # type: ignore[misc]
+        eventually(lambda: home.worker("web-1")["state"] == "ready")
+    assert home.status()["state"] == "degraded"
+    told = home.run("status").stdout
+    assert "ModuleNotFoundError: No module named 'nothing_like_this'" in told
+    assert "See `celeryfleet logs preload`. Workers go on with older code." in told
+    assert "celeryfleet logs preload" in home.run("health", check=False).stderr
+    assert "nothing_like_this" in home.log("preload")
     home.write()
     home.run("reload")
     assert home.send("add", "1", "1") == 2
+    assert home.ready()
+
+
+@pytest.mark.parametrize(
+    ("code", "ends"),
+    [
+        ("import ctypes; ctypes.string_at(0)", "killed by SIGSEGV"),
+        ("import os; os._exit(7)", "exited with code 7"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+    ],
+)
+def test_a_fork_server_that_dies_in_its_own_imports_says_why(home: Home, code: str, ends: str) -> None:
+    done = home.write(app=code).run("up", "-d", check=False)
+    assert done.returncode == 3
+    why = f"importing the app ends the fork server: it {'was ' if 'killed' in ends else ''}{ends}"
+    assert why in done.stderr
+    assert why in home.run("status").stdout
+    assert why in home.run("health", check=False).stderr
+    if "SEGV" in ends:
+        assert 'shop.py", line 1 in <module>' in done.stderr
+    home.write().up()
 
 
 def test_beat_sends_what_is_due(home: Home) -> None:

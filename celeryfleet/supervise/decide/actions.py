@@ -22,8 +22,13 @@ class Spawn(_Action):
     #: seconds of warm stop this worker may take later
     grace: float
     cause: str
+    #: from the fork server that has the code before
+    former: bool = False
 
     text = "start {spec.name}: {cause}"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; on the code before" if self.former else super().__str__()
 
     @property
     def name(self) -> str:
@@ -122,16 +127,21 @@ class StartForkServer(_Action):
 
     generation: int
     cause: str
+    #: leave the one that there is until this one has imported the app
+    keep: bool = False
 
     text = "start the fork server: {cause}"
 
 
 class StopForkServer(_Action):
-    """Close the fork server's channel, at which it exits; its workers live on."""
+    """Close a fork server's channel, at which it exits; its workers live on."""
 
     cause: str
+    #: the one that has the code before
+    former: bool = False
 
-    text = "stop the fork server: {cause}"
+    def __str__(self) -> str:
+        return f"stop the {'fork server of the code before' if self.former else 'fork server'}: {self.cause}"
 
 
 class GiveUpBroker(_Action):

@@ -32,6 +32,8 @@ def apply(state: FleetState, event: events.Event, now: float) -> FleetState:
             return replace(state, broker=replace(state.broker, phase=Phase.UP, error=""))
         case events.BrokerExited(reason):
             return replace(state, broker=Part(deaths=_deaths(state.broker, now), error=reason))
+        case events.ForkServerExited(_, True):
+            return replace(state, former_server=Part())
         case events.ForkServerReady() | events.ForkServerBroken() | events.ForkServerExited():
             tasks = event.tasks if isinstance(event, events.ForkServerReady) else state.tasks
             return replace(state, fork_server=_apply_fork_server(state.fork_server, event, now), tasks=tasks)
@@ -109,16 +111,17 @@ def _apply_fork_server(
         case events.ForkServerReady(generation, unfit):
             if generation != server.generation:
                 return server
-            return replace(server, phase=Phase.UP, error=unfit)
+            return replace(server, phase=Phase.UP, error=unfit, stillborn=0)
         case events.ForkServerBroken(error):
-            return replace(server, phase=Phase.BROKEN, error=error)
+            return replace(server, phase=Phase.BROKEN, error=error, stillborn=0)
         case events.ForkServerExited(reason):
             if server.phase in (Phase.UNFIT, Phase.BROKEN, Phase.DOWN):
                 return server
             deaths = _deaths(server, now)
             recent = [at for at in deaths if at > now - PART_RESTART.window]
             phase = Phase.FAILED if len(recent) > PART_RESTART.max_restarts else Phase.DOWN
-            return Part(phase=phase, generation=server.generation, deaths=deaths, error=reason)
+            stillborn = server.stillborn + 1 if server.phase is Phase.STARTING else 0
+            return Part(phase, server.generation, deaths, error=reason, stillborn=stillborn)
 
 
 def _deaths(part: Part, now: float) -> tuple[float, ...]:
@@ -158,7 +161,7 @@ def _apply_retry(state: FleetState) -> FleetState:
         broker = Part()
     if server.phase in (Phase.FAILED, Phase.DOWN, Phase.BROKEN, Phase.UNFIT):
         server = Part()
-    return replace(state, broker=broker, fork_server=server)
+    return replace(state, broker=broker, fork_server=replace(server, stillborn=0))
 
 
 def _apply_action(state: FleetState, action: actions.Action, now: float) -> FleetState:
@@ -189,15 +192,22 @@ def _apply_action(state: FleetState, action: actions.Action, now: float) -> Flee
             return replace(state, broker=replace(state.broker, deadline=now + PART_SECONDS))
         case actions.GiveUpBroker(cause):
             return replace(state, broker=replace(state.broker, phase=Phase.FAILED, error=cause))
-        case actions.StartForkServer(generation):
-            return replace(
-                state, fork_server=Part(Phase.STARTING, generation=generation, deaths=state.fork_server.deaths)
-            )
+        case actions.StartForkServer(generation, _, keep):
+            return _apply_start_of_server(state, generation, keep)
+        case actions.StopForkServer(_, True):
+            return replace(state, former_server=Part())
         case actions.StopForkServer():
             unfit = Phase.UNFIT if state.fork_server.error and not state.stopping else Phase.DOWN
             return replace(state, fork_server=replace(state.fork_server, phase=unfit))
         case actions.Finish():
             return state
+
+
+def _apply_start_of_server(state: FleetState, generation: int, keep: bool) -> FleetState:
+    old = state.fork_server
+    again = old if old.generation == generation else Part()
+    fresh = Part(Phase.STARTING, generation, old.deaths, error=again.error, stillborn=again.stillborn)
+    return replace(state, fork_server=fresh, former_server=old if keep else state.former_server)
 
 
 def _apply_spawn(state: FleetState, spec: WorkerSpec, grace: float, cause: str, now: float) -> FleetState:

@@ -60,13 +60,17 @@ def _decide_broker(target: Target, state: FleetState, now: float, draft: _Draft)
 
 def _decide_fork_server(target: Target, state: FleetState, now: float, draft: _Draft) -> None:
     server, generation = state.fork_server, target.plan.generation
+    imported = server.phase in (Phase.UP, Phase.UNFIT) and server.generation == generation
+    if state.former_server.phase is Phase.UP and (imported or not target.forks):
+        draft.actions.append(actions.StopForkServer("there is a newer one", former=True))
     if not target.forks:
         if server.phase in (Phase.STARTING, Phase.UP):
             draft.actions.append(actions.StopForkServer("no worker is forked"))
     elif server.phase is Phase.UP and server.error and target.plan.preload != "true":
         draft.actions.append(actions.StopForkServer(server.error))
     elif server.phase is not Phase.DOWN and server.generation != generation:
-        draft.actions.append(actions.StartForkServer(generation, "the app is to be read anew"))
+        keep = server.phase is Phase.UP
+        draft.actions.append(actions.StartForkServer(generation, "the app is to be read anew", keep))
     elif server.phase is Phase.DOWN:
         due = _comes_back("server", server, now)
         if due is not None and due <= now:
@@ -99,7 +103,8 @@ def _decide_worker(target: Target, state: FleetState, spec: WorkerSpec, now: flo
         case Status.BACKOFF:
             _come_back(target, state, worker, spec, now, draft)
         case Status.FAILED:
-            if worker.digest != spec.digest:
+            former = target.former_spec(spec)
+            if worker.digest not in (spec.digest, former and former.digest):
                 _start(target, state, spec, "its definition changed after it had failed", draft)
         case Status.STARTING | Status.READY:
             _keep(target, state, worker, spec, pool, now, draft)
@@ -107,8 +112,11 @@ def _decide_worker(target: Target, state: FleetState, spec: WorkerSpec, now: flo
             _enforce_deadline(worker, now, draft)
 
 
-def _start(target: Target, state: FleetState, spec: WorkerSpec, cause: str, draft: _Draft) -> None:
-    """Spawn the worker if what it needs is there; otherwise an event will bring us here again."""
+def _start(target: Target, state: FleetState, spec: WorkerSpec, cause: str, draft: _Draft, died: bool = False) -> None:
+    """Spawn the worker if what it needs is there; otherwise an event will bring us here again.
+
+    One that died does not wait for newer code to be imported, and none does for code that does not import.
+    """
     if target.embeds and state.broker.phase is not Phase.UP:
         return
     grace = target.pools[spec.pool].grace
@@ -122,6 +130,12 @@ def _start(target: Target, state: FleetState, spec: WorkerSpec, cause: str, draf
         draft.actions.append(actions.Spawn(spec, True, grace, cause))
     elif server.phase is Phase.UNFIT:
         draft.actions.append(actions.Spawn(spec, False, grace, cause))
+    elif (
+        (died or server.cannot_import)
+        and state.former_server.phase is Phase.UP
+        and (former := target.former_spec(spec)) is not None
+    ):
+        draft.actions.append(actions.Spawn(former, True, grace, cause, former=True))
     elif server.phase in (Phase.BROKEN, Phase.FAILED):
         worker = state.workers.get(spec.name)
         if worker is None or worker.status is not Status.FAILED:
@@ -139,7 +153,7 @@ def _come_back(target: Target, state: FleetState, worker: Worker, spec: WorkerSp
     if due > now:
         draft.wake(due)
     else:
-        _start(target, state, spec, worker.last_exit.reason if worker.last_exit else "it died", draft)
+        _start(target, state, spec, worker.last_exit.reason if worker.last_exit else "it died", draft, died=True)
 
 
 def _keep(
@@ -254,6 +268,8 @@ def _wind_down(state: FleetState, now: float, draft: _Draft) -> None:
     """Stop every worker in parallel, then the broker that they needed to finish."""
     if state.fork_server.phase in (Phase.STARTING, Phase.UP):
         draft.actions.append(actions.StopForkServer("the fleet stops"))
+    if state.former_server.phase is Phase.UP:
+        draft.actions.append(actions.StopForkServer("the fleet stops", former=True))
     live = [worker for worker in state.workers.values() if worker.live]
     for worker in live:
         if state.cold and not worker.cold:

@@ -65,9 +65,11 @@ class ForkServerBroken(Record):
 
 
 class ForkServerExited(Record):
-    """The fork server's process is gone."""
+    """A fork server's process is gone."""
 
     reason: str
+    #: the one that has the code before
+    former: bool = False
 
 
 class RetryAsked(Record):

@@ -40,7 +40,7 @@ def readiness(target: Target, state: FleetState, pool: str = "") -> Readiness:
         surplus = any(worker.live for worker in state.workers.values() if worker.name not in target.specs)
         return Readiness("ready", "", True if follows and not surplus else None)
     failed = any(worker is not None and worker.status is Status.FAILED for worker in wanted)
-    stays = failed or state.broker.phase is Phase.FAILED or _cannot_follow(target, state)
+    stays = failed or state.broker.phase is Phase.FAILED or _cannot_import(target, state)
     begins = all(worker is None or worker.status is Status.READY or _is_fresh(worker) for worker in wanted)
     starting = begins and not stays and not all(worker and worker.status is Status.READY for worker in wanted)
     return Readiness("starting" if starting else "degraded", "; ".join(reasons), False if stays else None)
@@ -53,7 +53,9 @@ def imported(target: Target, state: FleetState) -> bool | None:
         return True
     if server.generation != target.plan.generation:
         return None
-    return {Phase.UP: True, Phase.UNFIT: True, Phase.BROKEN: False, Phase.FAILED: False}.get(server.phase)
+    if server.cannot_import:
+        return False
+    return True if server.phase in (Phase.UP, Phase.UNFIT) else None
 
 
 def _is_fresh(worker: Worker) -> bool:
@@ -68,17 +70,22 @@ def _broker(target: Target, state: FleetState) -> Iterator[str]:
 
 
 def _code(target: Target, state: FleetState) -> Iterator[str]:
-    if _cannot_follow(target, state):
-        yield f"workers go on with older code: {state.fork_server.error.partition(chr(10))[0]}"
+    if not _cannot_import(target, state):
+        return
+    why = state.fork_server.error.partition("\n")[0].removesuffix(" It fails here:")
+    go_on = "workers go on with older code: " if on_older_code(target, state) else ""
+    yield f"{go_on}{why} (see `celeryfleet logs preload`)"
 
 
-def _cannot_follow(target: Target, state: FleetState) -> bool:
-    """Tell whether workers of older code go on because the newer does not import."""
-    server = state.fork_server
-    if server.phase not in (Phase.BROKEN, Phase.FAILED) or server.generation != target.plan.generation:
-        return False
+def on_older_code(target: Target, state: FleetState) -> bool:
+    """Tell whether workers of older code are still at work."""
     found = [(state.workers.get(name), spec) for name, spec in target.specs.items() if spec.fork]
     return any(worker is not None and worker.live and worker.digest != spec.digest for worker, spec in found)
+
+
+def _cannot_import(target: Target, state: FleetState) -> bool:
+    server = state.fork_server
+    return target.forks and server.cannot_import and server.generation == target.plan.generation
 
 
 def _lack(target: Target, state: FleetState, pool: PoolPlan) -> Iterator[str]:

@@ -9,6 +9,9 @@ from typing import Any
 from celeryfleet.protocol import LastExit
 from celeryfleet.worker_protocol import Beat
 
+#: fork servers that die in a row while they import the app, after which it is the code that is held to be broken
+STILLBORN = 2
+
 
 class Status(StrEnum):
     """What a worker is doing, as its user sees it."""
@@ -86,8 +89,15 @@ class Part:
     deaths: tuple[float, ...] = ()
     #: when a polite stop turns to SIGKILL
     deadline: float | None = None
-    #: why it is UNFIT, BROKEN or FAILED
+    #: why it is UNFIT, BROKEN or FAILED, or what ended the one before it
     error: str = ""
+    #: fork servers that have died in a row before they had imported the app
+    stillborn: int = 0
+
+    @property
+    def cannot_import(self) -> bool:
+        """Tell whether the app's code is known to be at fault, as far as anyone can tell."""
+        return self.phase in (Phase.BROKEN, Phase.FAILED) or self.stillborn >= STILLBORN
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,8 @@ class FleetState:
     workers: dict[str, Worker] = field(default_factory=dict)
     broker: Part = Part()
     fork_server: Part = Part()
+    #: the fork server before it, kept until the newer has imported the app: a worker that dies comes back from it
+    former_server: Part = Part()
     #: names of the tasks that the app has registered
     tasks: tuple[str, ...] = ()
     stopping: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from celeryfleet.plan.values import BeatPlan, Plan, PoolPlan, WorkerSpec
 
@@ -15,13 +15,27 @@ class Target:
     plan: Plan
     specs: Mapping[str, WorkerSpec]
     pools: Mapping[str, PoolPlan]
+    #: the latest one of other code that was imported
+    former: Target | None = None
 
     @classmethod
-    def of(cls, plan: Plan) -> Target:
+    def of(cls, plan: Plan, former: Target | None = None) -> Target:
         """Spell out a plan."""
         pools = plan.pools if plan.beat is None else (*plan.pools, _beat_pool(plan, plan.beat))
         specs = [plan.worker(pool, n) for pool in pools for n in range(1, pool.replicas + 1)]
-        return cls(plan, {spec.name: spec for spec in specs}, {pool.name: pool for pool in pools})
+        return cls(plan, {spec.name: spec for spec in specs}, {pool.name: pool for pool in pools}, former)
+
+    def followed_by(self, plan: Plan, imported: bool) -> Target:
+        """Spell out the plan to follow after this one, whose code is imported or not."""
+        newer = plan.generation != self.plan.generation
+        return Target.of(plan, replace(self, former=None) if newer and imported else self.former)
+
+    def former_spec(self, spec: WorkerSpec) -> WorkerSpec | None:
+        """Say what a worker would be on the code before; None if its pool was not there."""
+        pool = self.former.pools.get(spec.pool) if self.former else None
+        if self.former is None or pool is None:
+            return None
+        return self.former.plan.worker(pool, int(spec.name.rpartition("-")[2]))
 
     @property
     def forks(self) -> bool:

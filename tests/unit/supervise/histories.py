@@ -19,7 +19,7 @@ from celeryfleet.supervise.decide.events import (
     ForkServerReady,
     Heard,
 )
-from celeryfleet.supervise.decide.state import FleetState, Status, Worker
+from celeryfleet.supervise.decide.state import FleetState, Phase, Status, Worker
 from celeryfleet.supervise.decide.target import Target
 from celeryfleet.worker_protocol import Beat, Hello, Ready
 
@@ -80,7 +80,9 @@ class World:
 
     def want(self, wanted: Plan) -> None:
         """Change what is wanted."""
-        self.target = Target.of(wanted)
+        server = self.state.fork_server
+        imported = server.phase is Phase.UP and server.generation == self.target.plan.generation
+        self.target = self.target.followed_by(wanted, imported)
         self.settle()
 
     def settle(self) -> None:
@@ -163,6 +165,6 @@ class World:
         """Let the fork server report that the app is imported."""
         self.happen(ForkServerReady(self.target.plan.generation, unfit))
 
-    def server_dies(self) -> None:
-        """Let the fork server end."""
-        self.happen(ForkServerExited("it was killed by SIGKILL"))
+    def server_dies(self, former: bool = False) -> None:
+        """Let the fork server, or the one before it, end."""
+        self.happen(ForkServerExited("it was killed by SIGKILL", former))

@@ -69,7 +69,7 @@ def act(tmp_path: Path, scene: Callable[[Stage], Awaitable[None]]) -> None:
 
 def test_the_one_that_was_started_ahead_is_told_the_app_and_reports(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
-        stage.server.start(0)
+        stage.server.start()
         assert stage.server.pid == stage.pid
         message, fds = receive_with_fds(stage.theirs, Preload)
         assert message == Preload(
@@ -102,7 +102,8 @@ def test_what_it_cannot_have_said_and_its_silence_are_waited_out_until_its_exit(
         assert not stage.server.ended(1, 0)
         assert stage.server.ended(stage.pid, -9)
         assert stage.server.pid is None
-        assert stage.fleet.state.fork_server.error == "it was killed by SIGKILL"
+        why = "importing the app ends the fork server: it was killed by SIGKILL"
+        assert stage.fleet.state.fork_server.error == why
 
     act(tmp_path, scene)
 

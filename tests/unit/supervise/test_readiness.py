@@ -12,6 +12,7 @@ from celeryfleet.supervise.decide.timing import PART_RESTART
 from tests.unit.supervise.histories import World, plan, pool
 
 READY = Readiness("ready", "", True)
+LOG = "(see `celeryfleet logs preload`)"
 
 
 def of(world: World, pool: str = "") -> Readiness:
@@ -87,7 +88,21 @@ def test_workers_that_go_on_with_older_code_are_told_of() -> None:
     assert of(world) == READY
     world.want(plan(pool(fork=True), generation=1))
     world.happen(ForkServerBroken("SyntaxError: x\n  in shop.py"))
-    assert of(world) == Readiness("degraded", "workers go on with older code: SyntaxError: x", False)
+    assert of(world) == Readiness("degraded", f"workers go on with older code: SyntaxError: x {LOG}", False)
+
+
+def test_an_app_whose_import_ends_the_fork_server_again_and_again_is_told_of_while_it_is_still_tried() -> None:
+    world = World(plan(pool(fork=True)))
+    world.server_dies()
+    assert of(world).state == "starting"
+    world.server_dies()
+    reason = f"it was killed by SIGKILL {LOG}; web: 0 of 1 ready (web-1 starting)"
+    assert of(world) == Readiness("degraded", reason, False)
+    assert imported(world.target, world.state) is False
+    world.after(1.0)
+    world.server_up()
+    world.ready()
+    assert of(world) == READY
 
 
 def test_a_fleet_that_stops_is_never_ready_and_nothing_wanted_always() -> None:

@@ -274,7 +274,10 @@ def test_a_reload_replaces_the_workers_once_the_new_code_is_imported() -> None:
     world.want(replace(plan(pool(fork=True)), generation=1))
     world.told()
     world.server_up()
-    assert world.told() == ["stop web-1: its definition changed"]
+    assert world.told() == [
+        "stop the fork server of the code before: there is a newer one",
+        "stop web-1: its definition changed",
+    ]
 
 
 # --- Health -----------------------------------------------------------------------------------------------

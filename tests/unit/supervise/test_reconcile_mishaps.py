@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from celeryfleet.plan.values import PoolPlan
 from celeryfleet.protocol import Stop
-from celeryfleet.supervise.decide.events import Heard, Overslept
+from celeryfleet.supervise.decide.events import ForkServerBroken, Heard, Overslept, RetryAsked
 from celeryfleet.supervise.decide.state import Status
 from celeryfleet.supervise.decide.timing import START_SECONDS
 from celeryfleet.supervise.status import backlog
@@ -78,3 +79,81 @@ def test_messages_whose_helper_dies_before_it_brought_them_back_are_given_to_ano
     world.die("web-2")
     assert not [line for line in world.told() if "mail-2" in line]
     assert world.status("mail-1") is Status.READY
+
+
+def reloaded(*pools: PoolPlan) -> World:
+    """Return a fleet whose workers have the code before, while the newer is imported."""
+    world = World(plan(*pools))
+    world.server_up()
+    world.ready()
+    world.want(plan(*pools, generation=1))
+    world.told()
+    return world
+
+
+def test_a_worker_that_dies_after_a_reload_of_code_that_does_not_import_comes_back_on_the_code_before() -> None:
+    world = reloaded(pool(fork=True))
+    world.happen(ForkServerBroken("SyntaxError"))
+    world.die()
+    assert world.told() == ["start web-1: it was killed by SIGKILL; on the code before"]
+    world.ready()
+    world.want(plan(pool(fork=True), generation=2))
+    world.server_up()
+    assert world.told() == [
+        "start the fork server: the app is to be read anew",
+        "stop the fork server of the code before: there is a newer one",
+        "stop web-1: its definition changed",
+    ]
+    world.die(code=0)
+    assert world.told() == ["start web-1: its definition changed"]
+    assert world.worker().digest == world.target.specs["web-1"].digest
+
+
+def test_a_worker_that_dies_while_newer_code_is_imported_does_not_wait_for_it() -> None:
+    world = reloaded(pool(fork=True))
+    world.die()
+    assert world.told() == ["start web-1: it was killed by SIGKILL; on the code before"]
+
+
+def test_a_pool_is_scaled_on_the_code_before_while_the_newer_does_not_import() -> None:
+    world = reloaded(pool(fork=True))
+    world.happen(ForkServerBroken("SyntaxError"))
+    world.want(plan(pool(replicas=2, fork=True), generation=1))
+    assert world.told() == ["start web-2: it is wanted; on the code before"]
+
+
+def test_a_pool_that_is_new_with_code_that_does_not_import_has_failed() -> None:
+    world = reloaded(pool(fork=True))
+    world.want(plan(pool(fork=True), pool("mail", fork=True), generation=1))
+    world.happen(ForkServerBroken("SyntaxError"))
+    assert world.told() == ["give up on mail-1: SyntaxError"]
+
+
+def test_a_worker_that_dies_too_often_on_the_code_before_has_failed_like_any_other() -> None:
+    world = reloaded(pool(fork=True))
+    world.happen(ForkServerBroken("SyntaxError"))
+    for _ in range(6):
+        world.die()
+        world.after(20)
+    assert world.told()[-1] == "give up on web-1: it was killed by SIGKILL, 6 times in 300 s"
+    world.happen(RetryAsked())
+    world.happen(ForkServerBroken("SyntaxError"))
+    assert world.told()[-1] == "start web-1: another try was asked for; on the code before"
+
+
+def test_a_newer_fork_server_that_dies_as_it_imports_does_not_take_the_one_before_with_it() -> None:
+    world = reloaded(pool(fork=True))
+    world.server_dies()
+    world.server_dies()
+    world.die()
+    assert world.told()[-1] == "start web-1: it was killed by SIGKILL; on the code before"
+    world.ready()
+    world.server_dies(former=True)
+    world.die()
+    assert world.status() is Status.BACKOFF, "nobody has any code for it"
+
+
+def test_both_fork_servers_are_stopped_with_the_fleet() -> None:
+    world = reloaded(pool(fork=True))
+    world.happen(Stop())
+    assert "stop the fork server of the code before: the fleet stops" in world.told()
