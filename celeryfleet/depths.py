@@ -24,7 +24,7 @@ def measure(backlog: Backlog, now: float, timeout: float = 2.0) -> dict[str, Dep
 
     `now` is unix seconds, `timeout` seconds for each step of the connection.
     """
-    with connect(backlog.url, timeout) as connection:
+    with connect(backlog.url, timeout, backlog.settings) as connection:
         return depths(connection, vars(backlog), backlog.queues, backlog.unacked, now)
 
 

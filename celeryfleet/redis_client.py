@@ -6,16 +6,20 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
+from celeryfleet.endpoint import BrokerError as BrokerError
+from celeryfleet.endpoint import Endpoint, Refusal, explained_tls, secured
+
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     Word: TypeAlias = str | bytes | int | float
     Reply: TypeAlias = "bytes | int | ReplyError | list[Reply] | None"
 
 #: bytes asked for at a time
 _CHUNK = 65536
-_BAD_PORT = "the port in its URL is not a number up to 65535; a password with # / ? or % in it must be quoted"
+_CLUSTER = "it is a node of a Redis Cluster, which Celery cannot work with: use one Redis, or one behind sentinels"
+_NAMELESS = "which master the sentinels are to be asked for is not said: broker_transport_options: {master_name: …}"
 #: what an error reply of the handshake means
 _REFUSALS = {
     "NOAUTH": "it asks for a password, and the URL has none",
@@ -26,20 +30,17 @@ _REFUSALS = {
     "ERR DB index": "it has no database of that number",
     "LOADING": "it is still loading its data",
     "DENIED": "it is in protected mode and takes connections from its own machine only",
-    "NOPERM": "its access list does not let this user in",
+    "ERR SELECT is not allowed in cluster": _CLUSTER,
+    "MOVED": _CLUSTER,
+    "CROSSSLOT": _CLUSTER,
+    "CLUSTERDOWN": _CLUSTER,
     "ERR max number of clients": "it takes no more clients (maxclients)",
 }
 
 
-class BrokerError(ConnectionError):
-    """The broker cannot be reached or does not do as asked; carries no credentials."""
-
-    def __init__(self, where: str, reason: str) -> None:
-        #: `host:port` or the path of the socket
-        self.where = where
-        #: the rest of a sentence that begins with "the broker at …:"
-        self.reason = reason
-        super().__init__(f"{where}: {reason}")
+_CLOSED = "it closed the connection"
+#: error replies that go away by waiting
+_PASSING = ("LOADING", "MASTERDOWN", "ERR max number of clients")
 
 
 class ReplyError(str):
@@ -149,19 +150,21 @@ class Connection:
         return reply
 
 
-def connect(url: str, timeout: float = 2.0) -> Connection:
+def connect(url: str, timeout: float = 2.0, settings: Mapping[str, Any] | None = None) -> Connection:
     """Connect to a Celery broker URL, log in, choose the database and see it answer PING.
 
-    `timeout` is seconds for each step. Of the `;`-separated URLs of a failover list the first that answers is
-    taken. Raises BrokerError.
+    `settings` are Celery's that say how (TLS, sentinels), as a Plan has them; `timeout` is seconds for each step. Of
+    the `;`-separated URLs of a failover list the first that answers is taken; of sentinels, the master that they
+    name. Raises BrokerError.
     """
-    *first, last = [part for part in url.split(";") if part] or [url]
-    for part in first:
+    troubles = []
+    for part in [part for part in url.split(";") if part] or [url]:
         try:
-            return _connect(part, timeout)
-        except BrokerError:
-            continue
-    return _connect(last, timeout)
+            return _reached(part, timeout, settings or {})
+        except BrokerError as error:
+            troubles.append(error)
+    # who answers and refuses tells more than who is away
+    raise next((error for error in troubles if isinstance(error.reason, Refusal)), troubles[-1])
 
 
 def encode(command: Sequence[Word]) -> bytes:
@@ -172,60 +175,71 @@ def encode(command: Sequence[Word]) -> bytes:
 
 def explain(error: ReplyError) -> str:
     """Say what an error reply means, in the words of a person where it is one of the handshake's."""
+    if error.startswith("NOPERM"):
+        return f"its access list does not let this user do that: {error.removeprefix('NOPERM ')}"
     return next((text for start, text in _REFUSALS.items() if error.startswith(start)), f"it says: {error}")
 
 
-class _Target:
-    """Where a broker URL points, in the forms that kombu and redis-py read."""
-
-    def __init__(self, url: str) -> None:
-        from urllib.parse import parse_qsl, unquote, urlsplit
-
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query))
-        self.user = unquote(parts.username or "")
-        self.password = unquote(parts.password or "")
-        self.path = ""
-        self.tls: Mapping[str, str] | None = None
-        if parts.scheme in ("redis+socket", "unix", "socket"):
-            self.where = self.path = unquote(parts.path)
-            database = query.get("virtual_host") or query.get("db") or ""
-        elif parts.scheme in ("redis", "rediss"):
-            self.host = parts.hostname or "127.0.0.1"
-            try:
-                self.port = parts.port or 6379
-            except ValueError:
-                raise BrokerError(self.host, _BAD_PORT) from None
-            self.where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-            self.tls = query if parts.scheme == "rediss" else None
-            database = query.get("virtual_host") or query.get("db") or unquote(parts.path)
-        else:
-            raise BrokerError(f"{parts.scheme or 'broker'}://…", "this is not a Redis URL")
-        database = database.strip("/") or "0"
-        if not database.isdecimal():
-            raise BrokerError(self.where, "the database in its URL is not a number")
-        self.database = int(database)
-
-
-def _connect(url: str, timeout: float) -> Connection:
+def _reached(url: str, timeout: float, settings: Mapping[str, Any]) -> Connection:
     try:
-        target = _Target(url)
+        endpoint = Endpoint(url, settings)
     except ValueError as error:
         raise BrokerError("broker", f"its URL cannot be read: {error}") from None
+    if url.startswith("sentinel:"):
+        endpoint = _master(endpoint, settings.get("broker_transport_options") or {}, timeout)
+    connection = _connect(endpoint, timeout)
+    if endpoint.path:
+        return connection
+    kind, role = connection.pipeline([["INFO", "cluster"], ["ROLE"] if endpoint.named else ["PING"]])
+    refused = ""
+    if isinstance(kind, bytes) and b"cluster_enabled:1" in kind:
+        refused = Refusal(_CLUSTER)
+    elif isinstance(role, list) and role[:1] != [b"master"]:
+        refused = "the sentinel names it as the master, but it is a replica"
+    if refused:
+        connection.close()
+        raise BrokerError(endpoint.where, refused)
+    return connection
+
+
+def _master(endpoint: Endpoint, options: Mapping[str, Any], timeout: float) -> Endpoint:
+    """Ask a sentinel for the master."""
+    name = options.get("master_name")
+    if not name:
+        raise BrokerError(endpoint.where, Refusal(_NAMELESS))
+    with _connect(endpoint.sentinel(options.get("sentinel_kwargs") or {}), timeout) as sentinel:
+        found = sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+    match found:
+        case [bytes(host), bytes(port)]:
+            return endpoint.leader(host.decode(), int(port))
+    raise BrokerError(
+        endpoint.where, Refusal(f'this sentinel knows no master "{name}"; broker_transport_options names it')
+    )
+
+
+def _connect(endpoint: Endpoint, timeout: float) -> Connection:
+    """Connect to one server, and log in."""
     try:
-        sock = _open(target, timeout)
+        sock = _open(endpoint, timeout)
     except (OSError, ValueError) as error:
-        raise BrokerError(target.where, _reason(error, timeout)) from error
-    connection = Connection(sock, target.where)
+        raise BrokerError(endpoint.where, _reason(error, timeout)) from error
+    connection = Connection(sock, endpoint.where)
     words: list[list[Word]] = []
-    if target.password:
-        words.append(["AUTH", target.user, target.password] if target.user else ["AUTH", target.password])
-    if target.database:
-        words.append(["SELECT", target.database])
-    for reply in connection.pipeline([*words, ["PING"]]):
+    if endpoint.password:
+        words.append(["AUTH", *filter(None, [endpoint.user]), endpoint.password])
+    if endpoint.database:
+        words.append(["SELECT", endpoint.database])
+    try:
+        replies = connection.pipeline([*words, ["PING"]])
+    except BrokerError as error:
+        if endpoint.tls is None or error.reason != _CLOSED:
+            raise
+        raise BrokerError(endpoint.where, explained_tls("ALERT_HANDSHAKE_FAILURE") or _CLOSED) from error
+    for reply in replies:
         if isinstance(reply, ReplyError):
             connection.close()
-            raise BrokerError(target.where, _masked(explain(reply), target.password))
+            told = _masked(explain(reply), endpoint.password)
+            raise BrokerError(endpoint.where, told if reply.startswith(_PASSING) else Refusal(told))
     return connection
 
 
@@ -234,11 +248,11 @@ def _masked(text: str, password: str) -> str:
     return text.replace(password, "***") if password else text
 
 
-def _open(target: _Target, timeout: float) -> socket.socket:
+def _open(target: Endpoint, timeout: float) -> socket.socket:
     if not target.path:
         sock = socket.create_connection((target.host, target.port), timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock if target.tls is None else _secured(sock, target.host, target.tls)
+        return sock if target.tls is None else secured(sock, target.host, target.tls)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
@@ -249,28 +263,14 @@ def _open(target: _Target, timeout: float) -> socket.socket:
     return sock
 
 
-def _secured(sock: socket.socket, host: str, options: Mapping[str, str]) -> socket.socket:
-    import ssl
-
-    try:
-        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-        if options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_") != "required":
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if certificate := options.get("ssl_certfile"):
-            context.load_cert_chain(certificate, options.get("ssl_keyfile"))
-        return context.wrap_socket(sock, server_hostname=host)
-    except OSError:
-        sock.close()
-        raise
-
-
 def _reason(error: Exception, timeout: float | None) -> str:
     match error:
+        case ValueError(args=[Refusal() as told]):
+            return told
         case _ProtocolError():
             return "what answers there is not Redis"
         case EOFError() | ConnectionResetError() | BrokenPipeError():
-            return "it closed the connection"
+            return _CLOSED
         case TimeoutError():
             return f"no answer within {timeout:g} s"
         case ConnectionRefusedError():
@@ -282,5 +282,5 @@ def _reason(error: Exception, timeout: float | None) -> str:
         case socket.gaierror():
             return "this host name is unknown"
         case OSError() if type(error).__module__ == "ssl":
-            return f"TLS: {error.strerror or error}"
+            return explained_tls(str(error)) or Refusal(f"TLS: {error.strerror or error}")
     return str(getattr(error, "strerror", "") or error)

@@ -9,10 +9,17 @@ from typing import Any
 
 from celeryfleet.routing.routes import travelling, whole
 
+#: how a sentinel is asked: redis-py would try one that is down for seconds, at each connection, before the next (8.1)
+_ASKING = {"retry": None, "socket_timeout": 2.0, "socket_connect_timeout": 1.0}
+
 
 def celery_objects(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings with Celery's own objects where JSON has none: queues, patterns, routers, crontabs."""
     values = dict(settings)
+    for key in ("broker_transport_options", "result_backend_transport_options"):
+        options = values.get(key) or {}
+        if "master_name" in options:
+            values[key] = {**options, "sentinel_kwargs": _ASKING | (options.get("sentinel_kwargs") or {})}
     if "task_queues" in values:
         values["task_queues"] = tuple(_queue(queue) for queue in values["task_queues"])
     if "task_routes" in values:

@@ -140,7 +140,7 @@ def server_facts(plan: Plan) -> tuple[Server | None, str]:
     if plan.broker.transport != "redis" or plan.broker.url.startswith("sentinel"):
         return None, ""
     try:
-        with connect(plan.broker.url) as connection:
+        with connect(plan.broker.url, settings=plan.settings) as connection:
             clients, memory, configured = connection.pipeline(
                 [["INFO", "clients"], ["INFO", "memory"], ["CONFIG", "GET", "maxclients"]]
             )

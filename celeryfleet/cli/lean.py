@@ -69,7 +69,7 @@ def unreachable(url: str, transport: str, settings: Mapping[str, object]) -> str
     from celeryfleet.redis_client import BrokerError, connect
 
     try:
-        connect(url).close()
+        connect(url, settings=settings).close()
     except BrokerError as error:
         return str(error)
     return ""

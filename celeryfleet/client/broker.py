@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet.app.objects import celery_objects
+from celeryfleet.endpoint import Refusal, explained_tls
 from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
@@ -15,20 +18,23 @@ from celeryfleet.protocol import Backlog
 
 #: seconds for a connection
 TIMEOUT = 3.0
+#: settings that say how to connect, and kombu's words for them
+_CONNECTING = {
+    "broker_use_ssl": "ssl",
+    "broker_login_method": "login_method",
+    "broker_transport": "transport",
+    "broker_transport_options": "transport_options",
+    "broker_failover_strategy": "failover_strategy",
+}
 
 
 def opened(url: str, settings: Mapping[str, Any] | None = None) -> Any:
     """Return a connection that gives up soon; `settings` are the fleet's, for TLS and its like."""
     from kombu import Connection
 
-    given = settings or {}
-    ours = {
-        "ssl": given.get("broker_use_ssl"),
-        "login_method": given.get("broker_login_method"),
-        "transport": given.get("broker_transport"),
-        "transport_options": given.get("broker_transport_options"),
-    }
-    return Connection(url, connect_timeout=TIMEOUT, **{key: value for key, value in ours.items() if value is not None})
+    ours = {key: value for key, value in (settings or {}).items() if key in _CONNECTING and value is not None}
+    given = deepcopy(celery_objects(ours))  # kombu writes into the options of TLS
+    return Connection(url, connect_timeout=TIMEOUT, **{_CONNECTING[key]: value for key, value in given.items()})
 
 
 def reach(url: str, settings: Mapping[str, Any] | None = None) -> str:
@@ -54,26 +60,22 @@ def _told(connection: Any, error: BaseException) -> str:
     """Say where there is no connection, if that is a host, and why."""
     where = connection.info()
     place = f"{where['hostname']}:{where['port']}: " if where["hostname"] and where["port"] else ""
-    return f"{place}{_reason(error)}"
+    reason = _reason(error)
+    return type(reason)(f"{place}{reason}")
 
 
 def _reason(error: BaseException) -> str:
     """Say in a user's words why there is no connection."""
     text = str(error) or type(error).__name__
     if "ACCESS_REFUSED" in text:
-        return "it refuses the user or the password"
+        return Refusal("it refuses the user or the password")
     vhost = re.search(r"vhost '?(.+?)'? not found|access to vhost '(.+?)' refused", text)
     if vhost:
-        return (
-            f'it has no virtual host "{vhost[1]}"'
-            if vhost[1]
-            else f'the user may not use its virtual host "{vhost[2]}"'
-        )
+        lacks, denies = f'it has no virtual host "{vhost[1]}"', f'the user may not use its virtual host "{vhost[2]}"'
+        return Refusal(lacks if vhost[1] else denies)
     if text == "timed out":
         return f"it does not answer within {TIMEOUT:g} s"
-    if "WRONG_VERSION_NUMBER" in text:
-        return "it does not speak TLS on this port"
-    return re.sub(r"^\[Errno -?\d+\] ", "", text)
+    return explained_tls(text) or re.sub(r"^\[Errno -?\d+\] ", "", text)
 
 
 def measure_by_declaring(backlog: Backlog) -> tuple[dict[str, dict[str, Any]] | None, str]:

@@ -22,9 +22,6 @@ STEPS = tuple(range(10))
 SERVER = "valkey-server"
 SEP = "\x06\x16"
 
-#: of broker_transport_options, what a result backend on the same sentinels needs too
-_SENTINEL_OPTIONS = ("master_name", "sentinel_kwargs")
-
 
 def socket_url(path: str) -> str:
     """Return the URL of a Redis on a unix socket; a raw `#`, `?` or `%` in the path would end it early."""
@@ -70,13 +67,6 @@ def transport_options(fleet: Fleet, url: str) -> dict[str, Any]:
     if timeout is not None:
         options["visibility_timeout"] = int(timeout) if timeout == int(timeout) else timeout
     return options
-
-
-def result_options(url: str, results: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `result_backend_transport_options` that are ours: how sentinels name the master."""
-    if results != url or not url.startswith("sentinel://"):
-        return {}
-    return {key: options[key] for key in _SENTINEL_OPTIONS if key in options}
 
 
 def broker(fleet: Fleet, paths: Paths, settings: Mapping[str, Any], server: str) -> BrokerPlan:

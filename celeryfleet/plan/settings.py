@@ -9,9 +9,11 @@ which route.
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.plan import broker
+from celeryfleet.plan.connecting import agreed
 from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.routes import routes
 from celeryfleet.routing.table import transport_of
@@ -94,10 +96,7 @@ def settings(fleet: Fleet, paths: Paths) -> dict[str, Any]:
     merged = with_user_settings(ours, fleet.celery)
     if merged["broker_transport_options"].get("confirm_publish") and "task_routes" not in fleet.celery:
         merged["task_routes"] = [_mandatory(item) for item in merged["task_routes"]]
-    result_options = broker.result_options(url, results, merged["broker_transport_options"])
-    if result_options:
-        given = merged.get("result_backend_transport_options", {})
-        merged["result_backend_transport_options"] = result_options | given
+    merged |= agreed(merged, str(PurePath(fleet.file).parent))
     return {key: value for key, value in merged.items() if key not in MERGED or value}
 
 

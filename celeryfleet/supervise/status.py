@@ -12,7 +12,10 @@ from celeryfleet.supervise.decide.state import Status as State
 from celeryfleet.supervise.decide.target import Target
 
 #: settings that say how the broker is connected to
-_CONNECTING = ("broker_use_ssl", "broker_login_method", "broker_transport", "broker_transport_options")
+_CONNECTING = (
+    *("broker_use_ssl", "broker_login_method", "broker_transport", "broker_transport_options"),
+    "broker_failover_strategy",
+)
 #: seconds without the broker that are worth telling
 CUT_OFF_SECONDS = 1.5
 

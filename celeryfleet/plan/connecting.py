@@ -1,0 +1,132 @@
+"""How a broker and a result backend are connected to, said once for all who connect.
+
+kombu, Celery's result backends and our own client read different spellings, and take what is not said otherwise:
+`rediss://` alone is unverified to kombu and an error to the result backend; `ssl_…` in an `amqps://` URL, a text as
+`cert_reqs` on RabbitMQ and `broker_use_ssl: true` on Redis do not work at all (seen in kombu and Celery 5.7). Here
+all of it becomes one `broker_use_ssl` in the spelling of its transport, verified unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from celeryfleet.routing.table import transport_of
+
+#: of broker_transport_options, what a result backend on sentinels needs too
+_SENTINEL_OPTIONS = ("master_name", "sentinel_kwargs")
+#: schemes that mean TLS by themselves
+_SECURE = ("rediss://", "amqps://")
+#: options that name files, which fleet.yaml may write relative to itself
+_FILES = ("ca_certs", "ca_path", "certfile", "keyfile")
+#: how strictly a certificate is looked at, by the numbers of Python's ssl
+_STRICTNESS = ("none", "optional", "required")
+#: scheme, credentials, host and port, and the rest
+_URL = re.compile(r"([a-z+]+://)([^/?#]*@)?([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def agreed(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Return what of these settings is to be said otherwise, for all to connect alike; `folder` is fleet.yaml's."""
+    url, results = settings["broker_url"], settings["result_backend"]
+    broker, backend = transport_of(url), transport_of(results)
+    found: dict[str, Any] = {}
+    tls = None
+    if broker != "other":
+        complete = _completed(url, settings.get("broker_user"), settings.get("broker_password"))
+        found["broker_url"], tls = _without_tls(complete, settings.get("broker_use_ssl"), folder)
+        if tls is not None:
+            found["broker_use_ssl"] = _for_redis(tls) if broker == "redis" else _for_amqp(tls, url)
+    if backend == "redis":
+        given = settings.get("redis_backend_use_ssl")
+        found["result_backend"], own = _without_tls(_completed(results), given, folder)
+        if results == url:
+            found["result_backend"] = found["broker_url"]
+        own = tls if _hosts(results) == _hosts(url) and not given else own
+        if own is not None:
+            found["redis_backend_use_ssl"] = _for_redis(own)
+    if url.startswith("sentinel://"):
+        options = _of_sentinels(settings.get("broker_transport_options", {}), folder)
+        found["broker_transport_options"] = options
+        if results.startswith("sentinel://"):
+            shared = {key: options[key] for key in _SENTINEL_OPTIONS if key in options}
+            found["result_backend_transport_options"] = shared | settings.get("result_backend_transport_options", {})
+    return {key: value for key, value in found.items() if value != settings.get(key)}
+
+
+def _of_sentinels(options: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Return transport options whose `sentinel_kwargs` spell TLS as redis-py does."""
+    own = options.get("sentinel_kwargs") or {}
+    if not own.get("ssl"):
+        return dict(options)
+    tls = {key: value for key, value in own.items() if key.startswith("ssl_")}
+    return {**options, "sentinel_kwargs": own | _for_redis(_canonical(tls, folder))}
+
+
+def _without_tls(url: str, setting: Any, folder: str) -> tuple[str, dict[str, Any] | None]:
+    """Take `ssl_…` out of an URL, or several; return it, and these options with those of a setting; None: no TLS."""
+    options = dict(setting) if isinstance(setting, Mapping) else {}
+    secure, urls = bool(setting), []
+    for one in url.split(";"):
+        place, mark, query = one.partition("?")
+        taken = [pair for pair in query.split("&") if pair.startswith("ssl_")]
+        left = [pair for pair in query.split("&") if pair and pair not in taken]
+        options |= parse_qsl("&".join(taken))
+        secure = secure or bool(taken) or one.lower().startswith(_SECURE)
+        urls.append(f"{place}{mark if left else ''}{'&'.join(left)}" if taken else one)
+    return ";".join(urls), _canonical(options, folder) if secure else None
+
+
+def _canonical(options: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Return options of TLS without `ssl_` before their names, with whole paths, and strict where nothing is said."""
+    found = {key.removeprefix("ssl_"): value for key, value in options.items()}
+    strictness = found.get("cert_reqs", "required")
+    if strictness in range(len(_STRICTNESS)):
+        strictness = _STRICTNESS[strictness]
+    found["cert_reqs"] = str(strictness).lower().removeprefix("cert_")
+    if "check_hostname" in found:
+        found["check_hostname"] = str(found["check_hostname"]).lower() not in ("false", "no", "off", "0")
+    return found | {key: str(PurePath(folder, found[key])) for key in _FILES if found.get(key)}
+
+
+def _for_redis(tls: Mapping[str, Any]) -> dict[str, Any]:
+    """Spell options as redis-py does."""
+    return {f"ssl_{key}": value for key, value in tls.items()}
+
+
+def _for_amqp(tls: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """Spell options as py-amqp does, which looks at a server's name only if it is told one; None: that of the URL.
+
+    Of several hosts kombu would ask each for the name of the first, so there it is not told.
+    """
+    found = dict(tls)
+    strictness = found.pop("cert_reqs")
+    if "context" in found:  # which has its own words for all of it
+        return found
+    if found.pop("check_hostname", True) and strictness != "none" and len(_hosts(url)) == 1:
+        found.setdefault("server_hostname", None)
+    return found | {"cert_reqs": _STRICTNESS.index(strictness) if strictness in _STRICTNESS else strictness}
+
+
+def _hosts(url: str) -> set[str]:
+    return {match[3] for one in url.split(";") if (match := _URL.match(one))}
+
+
+def _completed(url: str, user: str | None = None, password: str | None = None) -> str:
+    """Return URLs with the credentials that settings have; and sentinels with the credentials and database of one.
+
+    kombu takes both from whichever sentinel's URL it comes to.
+    """
+    parts = [match.groups(default="") for one in url.split(";") if (match := _URL.match(one))]
+    login = f"{quote(user or '', safe='')}:{quote(password or '', safe='')}@" if user or password else ""
+    rest = ""
+    if url.startswith("sentinel://"):
+        login = next((own for _, own, _, _ in parts if own), login)
+        rest = next((own for *_, own in parts if own.strip("/")), "")
+    if not login and not rest:
+        return url
+    return ";".join(
+        f"{scheme}{own or login}{host}{(after.strip('/') and after) or rest}" for scheme, own, host, after in parts
+    )
