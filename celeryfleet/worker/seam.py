@@ -34,6 +34,7 @@ def use_redis_channel() -> None:
     """Have kombu open our Redis channels; to be called before anything asks kombu for its own."""
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = "celeryfleet.worker.redis_channel:Transport"
+    TRANSPORT_ALIASES["sentinel"] = "celeryfleet.worker.sentinel_channel:Transport"
 
 
 def worker_class(app: Any, heartbeat: Heartbeat, restore: Sequence[str], set_title: Callable[[], None]) -> Any:
