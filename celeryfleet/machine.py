@@ -24,7 +24,7 @@ def facts(fleet: Fleet, server: str = "") -> Facts:
         cpus=processors(),
         can_fork=sys.platform == "linux",
         folder=str(Path(fleet.file).parent.resolve()),
-        uid=os.getuid(),
+        uid=os.geteuid(),
         server=server,
     )
 

@@ -112,23 +112,54 @@ def _member(kind: UnionType, value: "Any") -> "Any":
     return found[0]
 
 
+class Room:
+    """The bytes that several streams may hold together of messages that are not whole yet."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, size: int) -> None:
+        """Take some, or give back what is less than nothing. Raises ValueError where there are none left."""
+        self.left -= size
+        if size > 0 and self.left < 0:
+            raise ValueError("too many messages are half said")
+
+
 class Lines:
     """Cut a stream of bytes into messages."""
 
-    def __init__(self, kind: object, limit: int = LIMIT) -> None:
+    def __init__(self, kind: object, limit: int = LIMIT, room: Room | None = None) -> None:
         self._kind = kind
         self._limit = limit
-        self._buffer = b""
+        self._room = room or Room(1 << 62)
+        self._buffer = bytearray()
+
+    @property
+    def begun(self) -> bool:
+        """Tell whether a message has begun that is not whole yet."""
+        return bool(self._buffer)
 
     def feed(self, data: bytes) -> "Iterator[Any]":
         """Take bytes as they come; yield the messages they complete. Raises ValueError on what is not one."""
         self._buffer += data
+        self._room.take(len(data))
         if len(self._buffer) > self._limit:
             raise ValueError("a message is too long")
-        *lines, self._buffer = self._buffer.split(b"\n")
+        if b"\n" not in data:
+            return
+        whole = bytes(self._buffer)
+        self.drop()
+        *lines, rest = whole.split(b"\n")
+        self._buffer += rest
+        self._room.take(len(rest))
         for line in lines:
             if line:
                 yield parse(self._kind, line)
+
+    def drop(self) -> None:
+        """Forget what is not whole."""
+        self._room.take(-len(self._buffer))
+        self._buffer.clear()
 
 
 def parse(kind: object, line: bytes) -> "Any":

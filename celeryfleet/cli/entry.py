@@ -27,7 +27,7 @@ def main() -> None:
         file, plain, words = _split(sys.argv[1:])
         code = _lean(file, words) if plain else None
         if code is None:
-            if words[:1] == ["up"] and not _SHOWS & set(words) and not os.path.exists(_link(file) or ""):
+            if words[:1] == ["up"] and not _SHOWS & set(words) and not os.path.exists(_link(_find(file))):
                 from celeryfleet.cli import prestart
 
                 prestart.prepare()
@@ -95,13 +95,15 @@ def _lean(file: str, words: list[str]) -> int | None:
         understood = len(rest) == 0 or (len(rest) == 1 and rest[0][:1] != "-")
     else:
         understood = command in ("status", "ps") and rest in ([], ["--json"])
-    link = _link(file) if understood else None
-    if link is None:
+    file = _find(file) if understood else ""
+    if not file:
         return None
+    from celeryfleet import trust
     from celeryfleet.supervise.control_client import Client, NotRunningError
 
+    trust.vet(file)
     try:
-        client = Client(os.readlink(link), timeout=5.0)
+        client = Client(os.readlink(_link(file)), timeout=5.0)
     except (OSError, NotRunningError):
         return None  # it is down, which main can say with the names from fleet.yaml
     from celeryfleet.cli.lean import answer
@@ -110,16 +112,20 @@ def _lean(file: str, words: list[str]) -> int | None:
         return answer(client, command, rest[0] if rest else "")
 
 
-def _link(file: str) -> str | None:
-    """Find the link to the control socket beside fleet.yaml, here or in a folder above."""
+def _find(file: str) -> str:
+    """Return the absolute path of fleet.yaml: the one named, or one here or in a folder above; empty: there is none."""
     if file:
-        folder, name = os.path.split(os.path.abspath(file))
-        return f"{folder}/.celeryfleet/{name}.sock"
+        return os.path.abspath(file)
     folder = os.getcwd()
-    while True:
-        if os.path.exists(f"{folder}/fleet.yaml"):
-            return f"{folder}/.celeryfleet/fleet.yaml.sock"
+    while not os.path.exists(f"{folder}/fleet.yaml"):
         above = os.path.dirname(folder)
         if above == folder:
-            return None
+            return ""
         folder = above
+    return f"{folder}/fleet.yaml"
+
+
+def _link(file: str) -> str:
+    """Name the link to the control socket beside fleet.yaml."""
+    folder, name = os.path.split(file)
+    return f"{folder}/.celeryfleet/{name}.sock"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celeryfleet import trust
 from celeryfleet.cli.lean import unreachable
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import GetPlan, Running
@@ -32,10 +34,12 @@ class Session:
 
     @cached_property
     def path(self) -> Path:
-        """The fleet.yaml in question."""
+        """The fleet.yaml in question. Raises FleetError where it or a folder of it is a stranger's."""
         from celeryfleet.fleetfile.load import find
 
-        return self.file if self.file is not None else find(Path.cwd())
+        found = self.file if self.file is not None else find(Path.cwd())
+        trust.vet(str(found))
+        return found
 
     @cached_property
     def fleet(self) -> Fleet:
@@ -50,7 +54,9 @@ class Session:
         from celeryfleet import machine
         from celeryfleet.plan.build import build
 
-        return build(self.fleet, machine.facts(self.fleet), self.profiles)
+        plan = build(self.fleet, machine.facts(self.fleet), self.profiles)
+        _vet_sockets(plan)
+        return plan
 
     @cached_property
     def followed(self) -> Plan:
@@ -124,6 +130,22 @@ class Session:
     def require_broker(self) -> None:
         """Make sure that the broker answers: publishing to one that does not blocks for 19 seconds."""
         reach_broker(self.plan)
+
+
+def _vet_sockets(plan: Plan) -> None:
+    """Raise FleetError where a folder of the plan's sockets is a link or a stranger's."""
+    sockets = Path(plan.control).parent
+    for folder in (sockets.parent, sockets):
+        try:
+            found = folder.lstat()
+        except OSError:  # it is not there, or not ours to enter, as whoever tries will say
+            return
+        if stat.S_ISLNK(found.st_mode) or not trust.believed(found.st_uid):
+            owner = "a symbolic link" if stat.S_ISLNK(found.st_mode) else f"of {trust.named(found.st_uid)}"
+            raise FleetError(
+                f"{folder} is {owner}: what listens there is not believed.",
+                hint="A fleet keeps its sockets and its broker's data there: remove it, or have it removed.",
+            )
 
 
 def reach_broker(plan: Plan) -> None:

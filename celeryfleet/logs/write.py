@@ -18,10 +18,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from celeryfleet import private
+
 #: bytes without a line end that are written as they are
 _LONGEST_PARTIAL = 8192
 #: what the kernel is asked for
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_FLAGS = os.O_WRONLY | os.O_APPEND
 
 _installed: LogFile | None = None
 
@@ -40,7 +42,7 @@ class LogFile:
 
     def redirect(self, path: Path, max_size: int, max_files: int) -> None:
         """Go on in another file, e.g. in a forked worker; `max_size` is bytes, `max_files` counts the current one."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = path.absolute()  # a task may change the working folder
         self.max_size = max_size
         self.max_files = max_files
@@ -94,7 +96,7 @@ class LogFile:
                 self._busy.release()
 
     def _reopen(self) -> None:
-        fd = os.open(self.path, _FLAGS, 0o600)
+        fd = private.opened(str(self.path), _FLAGS)
         try:
             for target in self._fds:
                 os.dup2(fd, target)

@@ -132,7 +132,7 @@ def server_command(server: str, socket: str, data: str) -> tuple[str, ...]:
     flags = {
         "port": "0",
         "unixsocket": socket,
-        "unixsocketperm": "700",
+        "unixsocketperm": "600",
         "dir": data,
         "save": "",
         "appendonly": "yes",

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from celeryfleet import private
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.logs import write
 from celeryfleet.plan.values import Plan
@@ -50,12 +51,12 @@ def boot(parent: socket.socket, server: ServerProcess | None) -> None:
 
 def _prepare(plan: Plan) -> int:
     """Make the fleet's folders, and open its lock. Raises OSError."""
-    home = Path(plan.state_dir)
-    (home / "logs").mkdir(parents=True, exist_ok=True)
-    home.chmod(0o700)
+    home, sockets = Path(plan.state_dir), Path(plan.control).parent
+    private.folder(str(home.parent.parent), home.parent.name, home.name, "logs")
     _unversioned(home.parent)
-    _private(Path(plan.control).parent)
-    return os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    if sockets != home:
+        private.folder(str(sockets.parent.parent), sockets.parent.name, sockets.name)
+    return private.opened(str(home / "lock"), os.O_RDWR)
 
 
 def _locked(lock: int, control: str) -> bool:
@@ -110,16 +111,8 @@ def _receive(parent: socket.socket) -> Plan | None:
 def _unversioned(folder: Path) -> None:
     """Keep what lies here out of the user's commits."""
     ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
-
-
-def _private(folder: Path) -> None:
-    """Make the folder of the sockets, ours alone. Raises OSError if it is somebody else's."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if folder.stat().st_uid != os.geteuid():
-        raise PermissionError(1, "it belongs to another user", str(folder))
-    folder.chmod(0o700)
+    if not os.path.lexists(ignore):
+        private.write(str(ignore), b"*\n")
 
 
 def pointer(file: Path) -> Path:

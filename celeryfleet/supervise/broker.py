@@ -14,6 +14,7 @@ import socket
 from functools import partial
 from pathlib import Path
 
+from celeryfleet import private
 from celeryfleet.logs.read import last_lines
 from celeryfleet.logs.write import shift
 from celeryfleet.plan.values import BrokerPlan, LogPlan
@@ -35,13 +36,14 @@ _KEEPER = 'while read -r _; do :; done; kill -TERM "$1" 2>/dev/null'
 def start(plan: BrokerPlan, log: Path, limits: LogPlan) -> int:
     """Start the server on its own socket and data; return its pid. Raises OSError."""
     data = Path(plan.data)
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private.folder(str(data.parent), data.name)
     Path(plan.socket).unlink(missing_ok=True)
     if log.exists() and log.stat().st_size >= limits.max_size:
         shift(log, limits.max_files)
-    out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    out = private.opened(str(log), os.O_WRONLY | os.O_APPEND)
     try:
-        return process.spawn(plan.argv, os.environ, out=out)
+        with private.umask():
+            return process.spawn(plan.argv, os.environ, out=out)
     finally:
         os.close(out)
 

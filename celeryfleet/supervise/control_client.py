@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from celeryfleet import trust
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import Done, Refused
 from celeryfleet.records import Lines, Record, encode
@@ -36,6 +37,14 @@ class Client:
         except OSError as error:
             self._socket.close()
             raise FleetError(f"cannot open the control socket {path}: {error.strerror}", code=Exit.NOT_READY) from error
+        uid = trust.peer(self._socket)
+        if not trust.believed(uid):
+            self._socket.close()
+            raise FleetError(
+                f"what answers on {path} is a process of {trust.named(uid)}, and is not believed.",
+                hint=f"If that fleet is to be believed, name its folder in {trust.VARIABLE}.",
+                code=Exit.NOT_READY,
+            )
 
     def do(self, request: Record) -> None:
         """Have something done. Raises FleetError where it is refused."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from celeryfleet import private
 from celeryfleet.supervise import process
 from celeryfleet.supervise.decide.state import FleetState
 
@@ -55,9 +56,8 @@ class Leftovers:
             name: asdict(Remembered(pid, self._births[pid], pool, node, grace))
             for name, (pid, pool, node, grace) in running.items()
         }
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps({"boot": process.boot_id(), "processes": entries, "nodes": sorted(nodes)}))
-        fresh.replace(self._file)
+        whole = {"boot": process.boot_id(), "processes": entries, "nodes": sorted(nodes)}
+        private.write(str(self._file), json.dumps(whole).encode())
         self._written = known
 
 

@@ -13,6 +13,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from celeryfleet import private
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.facts import RUNTIME_DIR
 from celeryfleet.plan.values import Plan
@@ -54,10 +55,8 @@ def _path(plan: Plan) -> str:
 def _lock(path: str, plan: Plan) -> int:
     """Lock the file of a name, and write into it who has it."""
     folder = Path(path).parent
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.geteuid():
-        raise PermissionError(1, "it belongs to another user", str(folder))
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    private.folder(str(folder.parent), folder.name)
+    lock = private.opened(path, os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -45,7 +45,7 @@ def spawn(
     else:
         actions.append((os.POSIX_SPAWN_DUP2, stdin, 0))
     if isinstance(out, str):
-        actions.append((os.POSIX_SPAWN_OPEN, 1, out, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+        actions.append((os.POSIX_SPAWN_OPEN, 1, out, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600))
         actions.append((os.POSIX_SPAWN_DUP2, 1, 2))
     elif out is not None:
         actions += [(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from celeryfleet import private
 from celeryfleet.logs import write
 from celeryfleet.plan.values import Plan
 from celeryfleet.protocol import Pause, Request, Stop
@@ -55,7 +56,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGINT, self.fleet.happen, Stop())
         loop.add_signal_handler(signal.SIGQUIT, self.fleet.happen, Stop(cold=True))
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        self._listener = await self._callers.listen(self.fleet.plan.control)
+        self._callers.listen(self.fleet.plan.control)
 
     async def run(self) -> None:
         """Supervise until everything is stopped."""
@@ -69,10 +70,9 @@ class Supervisor:
         self.fleet.schedule()
         self._autoscaler.start()
         await self.fleet.finished.wait()
-        self._listener.close()
         # Before the callers hear of the end: by the socket that stays they tell a supervisor that was killed.
         Path(self.fleet.plan.control).unlink(missing_ok=True)
-        await self._callers.hang_up()
+        await self._callers.close()
 
     # --- Taking over --------------------------------------------------------------------------------------
 
@@ -155,10 +155,7 @@ class Supervisor:
 
     def _write_settings(self, plan: Plan) -> None:
         """Leave the settings where `celeryfleet.install` finds them in the fleet's own processes."""
-        fresh = self.fleet.home / "settings.new"
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(plan.settings))
-        fresh.replace(self.fleet.home / "settings.json")
+        private.write(str(self.fleet.home / "settings.json"), json.dumps(plan.settings).encode())
 
     def _reload(self) -> None:
         """On SIGHUP let a command read fleet.yaml and send the new plan, as anyone could."""

@@ -159,9 +159,11 @@ def test_a_redirected_log_leaves_the_other_file_alone(tmp_path: Path, fds: tuple
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_costs_lines_but_no_exception_and_is_reported(tmp_path: Path, fds: tuple[int, int]) -> None:
     path = tmp_path / "a.log"
-    path.symlink_to("/dev/full")
     log = LogFile(path, 1000, 3, fds)
     out = LogStream(log, fds[0], "<stdout>")
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, fds[0])
+    os.close(full)
     out.write("lost 1\nlost 2\n")
     out.write("lost 3\n")
     assert log.dropped == 3

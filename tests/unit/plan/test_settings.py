@@ -178,7 +178,7 @@ class TestBroker:
         assert broker.url == broker.shown == broker.results == SOCKET
         assert broker.argv[0] == "/opt/valkey-server"
         assert " ".join(broker.argv[1:]) == (
-            "--port 0 --unixsocket /srv/shop/.celeryfleet/shop/broker.sock --unixsocketperm 700 "
+            "--port 0 --unixsocket /srv/shop/.celeryfleet/shop/broker.sock --unixsocketperm 600 "
             "--dir /srv/shop/.celeryfleet/shop/broker --save  --appendonly yes --appendfsync everysec "
             "--aof-use-rdb-preamble no --maxmemory-policy noeviction --daemonize no"
         )

@@ -85,7 +85,7 @@ def test_files_that_cannot_be_written_are_named(folder: Path) -> None:
     (folder / ".celeryfleet").write_text("in the way")
     plan = plan_in(folder)
     assert answer(plan) == Refused(
-        f"the fleet's files cannot be written: {plan.state_dir}/logs: Not a directory.", code=3
+        f"the fleet's files cannot be written: {folder}/.celeryfleet: Not a directory.", code=3
     )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import resource
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,12 +18,14 @@ from typing import Any
 
 import pytest
 
+from celeryfleet import trust
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import Attach, Done, GetTasks, Restart, Scale, Stop, Tasks, Wait
-from celeryfleet.records import Record
+from celeryfleet.records import LIMIT, Record
 from celeryfleet.supervise.control_client import Client, NotRunningError
-from celeryfleet.supervise.control_server import ControlServer
+from celeryfleet.supervise.control_server import _CALLERS, ControlServer
 from tests.fakes import eventually
+from tests.strangers import STRANGER, needs_root
 
 Asked = Restart | Stop | Scale | Attach | Wait
 
@@ -56,11 +61,10 @@ class Service:
         return Done()
 
     async def _run(self) -> None:
-        listener = await self._server.listen(str(self.path))
+        self._server.listen(str(self.path))
         self._listening.set()
         await self._stop.wait()
-        listener.close()
-        await self._server.hang_up()
+        await self._server.close()
         rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in rest:
             task.cancel()
@@ -146,12 +150,12 @@ def test_a_client_of_another_version_is_told_what_to_do(service: Service) -> Non
         client.ask(GetTasks(), Tasks)
 
 
-@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\xff\xfe\n", b"[1]\n", b"[" * 100_000 + b"\n", b"\n"])
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\xff\xfe\n", b"[1]\n", b"[" * 100_000 + b"\n"])
 def test_garbage_ends_its_own_connection_only(service: Service, garbage: bytes) -> None:
     with plain(service) as sock, Client(str(service.path)) as client:
         sock.sendall(garbage)
         with contextlib.suppress(ConnectionResetError):
-            assert sock.recv(4096) == b"" or garbage == b"\n"
+            assert sock.recv(4096) == b""
         assert echo(client, "one") == "one"
     assert service.troubles == []
 
@@ -160,7 +164,7 @@ def test_callers_that_hang_up_are_forgotten(service: Service) -> None:
     for half in (b"", b'{"t": "re', b'{"t":"restart","pools":["x"]}\n' * 50):
         with plain(service) as sock:
             sock.sendall(half)
-    eventually(lambda: not service._server._writers)
+    eventually(lambda: not service._server._calls)
     with Client(str(service.path)) as client:
         assert echo(client, "one") == "one"
 
@@ -217,3 +221,55 @@ def test_something_else_on_the_socket_is_an_error_not_a_traceback(tmp_path: Path
                 other.sendall(b"-ERR unknown command\r\n")
                 with pytest.raises(FleetError, match="no supervisor"):
                     client.ask(GetTasks(), Tasks)
+
+
+# --- What callers may hold ----------------------------------------------------------------------------------
+
+
+def test_half_said_requests_are_bounded_in_total(service: Service) -> None:
+    """30 callers that had each sent 15 MB of a request held 519 MB of the supervisor."""
+    callers = [plain(service) for _ in range(30)]
+    turned_away = 0
+    for sock in callers:
+        try:
+            sock.sendall(b'{"t":"restart","pools":["' + b"x" * 15_000_000)
+        except OSError:
+            turned_away += 1
+    assert turned_away == 28
+    assert 0 <= service._server._room.left < LIMIT
+    with Client(str(service.path)) as client:
+        assert echo(client, "small") == "small"
+    for sock in callers:
+        sock.close()
+    eventually(lambda: service._server._room.left == 2 * LIMIT)
+
+
+def test_a_burst_of_callers_waits_to_be_let_in(service: Service) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    burst = [socket.socket(socket.AF_UNIX) for _ in range(1024)]
+    for sock in burst:
+        sock.setblocking(False)
+        sock.connect(str(service.path))  # a full backlog would raise BlockingIOError
+    eventually(lambda: len(service._server._calls) == _CALLERS)
+    for sock in burst:
+        sock.close()
+    with Client(str(service.path)) as client:
+        assert echo(client, "one") == "one"
+
+
+@needs_root
+def test_a_stranger_is_turned_away(service: Service) -> None:
+    for path in (service.path.parent.parent, service.path.parent, service.path):
+        path.chmod(0o777)  # as if the folder had been opened by mistake
+    program = """if True:
+        import os, socket, sys
+        os.setgid(65534); os.setuid(65534)
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(sys.argv[1])
+        print(sock.recv(4096).decode(), end="")
+    """
+    argv = [sys.executable, "-c", program, str(service.path)]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20).stdout
+    assert json.loads(said)["what"] == f"this fleet is not {trust.named(STRANGER)}'s."
+    assert service.asked == []
