@@ -38,7 +38,7 @@ def give(path: Path) -> Path:
 def supervisor_of_a_stranger(socket: Path) -> Iterator[None]:
     """Have the stranger's process answer every request on a socket as a supervisor that is content."""
     program = """
-        import os, socket, sys, threading
+        import os, socket, sys
         os.setgid(65534); os.setuid(65534)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(sys.argv[1])
@@ -47,8 +47,11 @@ def supervisor_of_a_stranger(socket: Path) -> Iterator[None]:
         print("listening", flush=True)
         while True:
             caller, _ = listener.accept()
-            caller.recv(65536)
-            caller.sendall(b'{"t":"refused","what":"words of a stranger"}\\n')
+            try:
+                caller.recv(65536)
+                caller.sendall(b'{"t":"refused","what":"words of a stranger"}\\n')
+            except OSError:
+                pass  # the caller has hung up
     """
     argv = [sys.executable, "-c", textwrap.dedent(program), str(socket)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
