@@ -30,6 +30,13 @@ def pids_in(folder: Path) -> frozenset[int]:
     return frozenset(found)
 
 
+def title(pid: int) -> str:
+    """Return a process's command; empty if it is gone."""
+    with contextlib.suppress(OSError):
+        return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    return ""
+
+
 def parent(pid: int) -> int:
     """Return the pid of a process's parent; 0 if it is gone."""
     fields = _stat(pid)

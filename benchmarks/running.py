@@ -56,7 +56,7 @@ def folder() -> Iterator[Path]:
     try:
         yield made
     finally:
-        _clear(made)
+        clear(made)
         shutil.rmtree(made, ignore_errors=True)
 
 
@@ -71,7 +71,7 @@ def running(recipe: Recipe, count: int, url: str) -> Iterator[Running]:
         with Crowd(url) as crowd:
             crowd.call("FLUSHALL")
         log = stack.enter_context((home / "out.log").open("wb"))
-        stack.callback(_clear, home)
+        stack.callback(clear, home)
         begun = time.perf_counter()
         processes = [
             subprocess.Popen(
@@ -115,7 +115,7 @@ def _reap(processes: list[subprocess.Popen[bytes]]) -> None:
         process.wait()
 
 
-def _clear(home: Path) -> None:
+def clear(home: Path) -> None:
     """Kill all that works in a folder, again and again until no supervisor is left to start something anew."""
     deadline = time.monotonic() + _GONE_WITHIN
     while pids := measure.pids_in(home) - {os.getpid()}:
