@@ -9,7 +9,7 @@ PYTEST := -m pytest -n auto
 # what test-newest and test-lowest run
 TESTS ?= tests
 
-.PHONY: help demo up down test test-unit test-services test-e2e test-newest test-lowest lint format bench lock clean
+.PHONY: help demo up down test test-unit test-services test-e2e test-newest test-lowest lint format bench chaos lock clean
 
 help:  ## Show the goals.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -70,6 +70,9 @@ format: $(BIN)/.dev  ## Mend style where that can be done.
 
 bench: $(BIN)/.bench  ## Measure side by side with the peers; writes benchmarks/RESULTS.md.
 	$(BIN)/python -m benchmarks
+
+chaos: $(BIN)/.bench  ## Break fleets under load and count lost tasks; SECONDS=60 SEED=7 BROKER=redis, all three by default.
+	$(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(BROKER),--broker $(BROKER))
 
 # One resolution holds all: the locks of the demo and of development are parts of that of the benchmarks.
 COMPILE := .venv-lock/bin/uv pip compile pyproject.toml --group build --quiet --universal --python-version 3.11 \
