@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
     from celeryfleet.redis_client import Reply
 
+_DENIED = "the access list of the broker {} does not let the fleet's user do all that it needs: {}."
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -42,8 +44,11 @@ def examine(session: Session) -> Verdict:
     """Look at all there is. What is wrong with fleet.yaml or the app is a finding here like any other."""
     from celeryfleet.app.router_check import check_routers
     from celeryfleet.app.routers import askers
+    from celeryfleet.endpoint import Refusal
+    from celeryfleet.errors import Problem
     from celeryfleet.lint import in_order, judged, lint
     from celeryfleet.lint.ignores import silence
+    from celeryfleet.lint.registry import REFUSED
 
     try:
         fleet, plan = session.fleet, session.plan
@@ -68,6 +73,9 @@ def examine(session: Session) -> Verdict:
         errors += _errors(problems)
     else:
         server, note = server_facts(plan)
+    if isinstance(note, Refusal):
+        errors += _errors([Problem(note, fleet.where("broker"), "Nothing can run until it does.", REFUSED.code)])
+        note = ""
     found = lint(fleet, plan, app, machine, server, routers)
     told, silenced = silence(found, files(session), judged(app, machine, server, routers))
     tasks = len(app.tasks) if app is not None else None
@@ -135,20 +143,33 @@ def machine_facts(plan: Plan, loaded: bool) -> Machine:
 
 def server_facts(plan: Plan) -> tuple[Server | None, str]:
     """Ask a Redis for its limits; return them, or why not. A RabbitMQ does not tell its limits to its clients."""
+    from celeryfleet.cli.access import forbidden
+    from celeryfleet.endpoint import Refusal
     from celeryfleet.redis_client import BrokerError, connect
 
-    if plan.broker.transport != "redis" or plan.broker.url.startswith("sentinel"):
+    if plan.broker.transport != "redis":
         return None, ""
     try:
         with connect(plan.broker.url, settings=plan.settings) as connection:
             clients, memory, configured = connection.pipeline(
                 [["INFO", "clients"], ["INFO", "memory"], ["CONFIG", "GET", "maxclients"]]
             )
+            missing = forbidden(connection, plan)
     except BrokerError as error:
         if plan.broker.argv:  # the fleet's own, which is not running
             return None, ""
-        return None, f"the broker {plan.broker.shown} was not asked for its limits: {error.reason}."
-    return server_of({**_told(clients), **_told(memory)}, configured), ""
+        return None, _untold(plan, "limits", error.reason)
+    denied = Refusal(_DENIED.format(plan.broker.shown, ", ".join(missing))) if missing else ""
+    return server_of({**_told(clients), **_told(memory)}, configured), denied
+
+
+def _untold(plan: Plan, asked: str, reason: str) -> str:
+    """Say that a broker was not asked, or does not let us in."""
+    from celeryfleet.endpoint import Refusal
+
+    if isinstance(reason, Refusal):
+        return Refusal(f"the broker {plan.broker.shown} does not let the fleet in: {reason}.")
+    return f"the broker {plan.broker.shown} was not asked for its {asked}: {reason}."
 
 
 def definition_problems(plan: Plan, fleet: Fleet) -> tuple[Sequence[Problem], str]:
@@ -159,7 +180,7 @@ def definition_problems(plan: Plan, fleet: Fleet) -> tuple[Sequence[Problem], st
 
     reason = reach(plan.broker.url, plan.settings)
     if reason:
-        return (), f"the broker {plan.broker.shown} was not asked for its queues: {reason}."
+        return (), _untold(plan, "queues", reason)
     return [problem(conflict, fleet.where) for conflict in conflicts_of(plan)], ""
 
 

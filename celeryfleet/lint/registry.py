@@ -8,6 +8,7 @@ from celeryfleet.lint.values import Level, Rule
 #: whatever else is wrong with a fleet.yaml or an app
 INVALID = Rule("CF000", "invalid", "A file or an app that cannot be used as it is", Level.ERROR)
 UNUSED_IGNORE = Rule("CF009", "unused-ignore", "A comment that silences nothing", Level.INFO)
+REFUSED = Rule("CF046", "broker-refuses", "A broker that does not let the fleet in", Level.ERROR)
 CANVAS = Rule("CF072", "canvas-invalid", "A named canvas that cannot be run", Level.ERROR)
 #: found where fleet.yaml is read, or by `check` itself
 _FOUND_ELSEWHERE = (
@@ -19,6 +20,7 @@ _FOUND_ELSEWHERE = (
     Rule("CF005", "unknown-key", "A key that fleet.yaml does not have", Level.ERROR),
     Rule("CF006", "unknown-exchange", "An exchange that no queue declares", Level.ERROR),
     Rule("CF045", "definition-differs", "A definition that RabbitMQ has otherwise", Level.ERROR),
+    REFUSED,
     CANVAS,
     UNUSED_IGNORE,
 )

@@ -9,11 +9,13 @@ all of it becomes one `broker_use_ssl` in the spelling of its transport, verifie
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+from celeryfleet.errors import FleetError
+from celeryfleet.fleetfile.suggest import did_you_mean
 from celeryfleet.routing.table import transport_of
 
 #: of broker_transport_options, what a result backend on sentinels needs too
@@ -22,14 +24,27 @@ _SENTINEL_OPTIONS = ("master_name", "sentinel_kwargs")
 _SECURE = ("rediss://", "amqps://")
 #: options that name files, which fleet.yaml may write relative to itself
 _FILES = ("ca_certs", "ca_path", "certfile", "keyfile")
+#: what TLS can be told on either transport, and on one alone: of redis-py's SSLConnection and py-amqp's SSLTransport
+_OPTIONS = ("ca_certs", "certfile", "keyfile", "cert_reqs", "check_hostname", "ciphers")
+_OPTIONS_OF = {
+    "redis": (
+        *("ca_path", "ca_data", "password", "min_version", "include_verify_flags", "exclude_verify_flags"),
+        *("validate_ocsp", "validate_ocsp_stapled", "ocsp_context", "ocsp_expected_cert"),
+    ),
+    "amqp": ("server_hostname", "context", "ssl_version", "tls_minimum_version", "tls_maximum_version"),
+}
 #: how strictly a certificate is looked at, by the numbers of Python's ssl
 _STRICTNESS = ("none", "optional", "required")
 #: scheme, credentials, host and port, and the rest
 _URL = re.compile(r"([a-z+]+://)([^/?#]*@)?([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
-def agreed(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """Return what of these settings is to be said otherwise, for all to connect alike; `folder` is fleet.yaml's."""
+def agreed(settings: Mapping[str, Any], folder: str, where: Callable[..., str]) -> dict[str, Any]:
+    """Return what of these settings is to be said otherwise, for all to connect alike.
+
+    `folder` is fleet.yaml's, `where` says where a setting stands in it. Raises FleetError for an option of TLS that
+    there is not: workers would end in a TypeError.
+    """
     url, results = settings["broker_url"], settings["result_backend"]
     broker, backend = transport_of(url), transport_of(results)
     found: dict[str, Any] = {}
@@ -38,6 +53,7 @@ def agreed(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
         complete = _completed(url, settings.get("broker_user"), settings.get("broker_password"))
         found["broker_url"], tls = _without_tls(complete, settings.get("broker_use_ssl"), folder)
         if tls is not None:
+            _check(tls, broker, where("celery", "broker_use_ssl"))
             found["broker_use_ssl"] = _for_redis(tls) if broker == "redis" else _for_amqp(tls, url)
     if backend == "redis":
         given = settings.get("redis_backend_use_ssl")
@@ -46,6 +62,7 @@ def agreed(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
             found["result_backend"] = found["broker_url"]
         own = tls if _hosts(results) == _hosts(url) and not given else own
         if own is not None:
+            _check(own, backend, where("celery", "redis_backend_use_ssl"))
             found["redis_backend_use_ssl"] = _for_redis(own)
     if url.startswith("sentinel://"):
         options = _of_sentinels(settings.get("broker_transport_options", {}), folder)
@@ -91,6 +108,17 @@ def _canonical(options: Mapping[str, Any], folder: str) -> dict[str, Any]:
     return found | {key: str(PurePath(folder, found[key])) for key in _FILES if found.get(key)}
 
 
+def _check(tls: Mapping[str, Any], transport: str, where: str) -> None:
+    known = (*_OPTIONS, *_OPTIONS_OF[transport])
+    for name in tls:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"The options are {', '.join(known)}."
+            raise FleetError(f'there is no option "{name}" of TLS.', where, hint)
+    if tls["cert_reqs"] not in _STRICTNESS:
+        hint = f"Write {', '.join(_STRICTNESS[:-1])} or {_STRICTNESS[-1]}."
+        raise FleetError(f'cert_reqs is "{tls["cert_reqs"]}".', where, hint)
+
+
 def _for_redis(tls: Mapping[str, Any]) -> dict[str, Any]:
     """Spell options as redis-py does."""
     return {f"ssl_{key}": value for key, value in tls.items()}
@@ -107,7 +135,7 @@ def _for_amqp(tls: Mapping[str, Any], url: str) -> dict[str, Any]:
         return found
     if found.pop("check_hostname", True) and strictness != "none" and len(_hosts(url)) == 1:
         found.setdefault("server_hostname", None)
-    return found | {"cert_reqs": _STRICTNESS.index(strictness) if strictness in _STRICTNESS else strictness}
+    return found | {"cert_reqs": _STRICTNESS.index(strictness)}
 
 
 def _hosts(url: str) -> set[str]:

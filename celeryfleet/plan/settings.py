@@ -96,7 +96,7 @@ def settings(fleet: Fleet, paths: Paths) -> dict[str, Any]:
     merged = with_user_settings(ours, fleet.celery)
     if merged["broker_transport_options"].get("confirm_publish") and "task_routes" not in fleet.celery:
         merged["task_routes"] = [_mandatory(item) for item in merged["task_routes"]]
-    merged |= agreed(merged, str(PurePath(fleet.file).parent))
+    merged |= agreed(merged, str(PurePath(fleet.file).parent), fleet.where)
     return {key: value for key, value in merged.items() if key not in MERGED or value}
 
 

@@ -22,6 +22,7 @@ def snippets(document: str) -> list[str]:
 #: documents whose yaml is whole fleets; the pages of `check` and of `graph` have tests of their own
 WHOLE = [
     "README.md",
+    "docs/brokers.md",
     "docs/django.md",
     "docs/existing-app.md",
     "docs/fleet.md",

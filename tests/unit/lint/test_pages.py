@@ -40,8 +40,8 @@ MACHINES = {
 }
 #: what the router of a page's example says, before and after it is mended
 ROUTERS = {"CF028": ("mial", "mail")}
-#: found by asking: a broker (CF045), or the canvas command's own reader (CF072; see tests/services/cli/test_check.py)
-_ASKED = ("CF045", "CF072")
+#: found by asking: a broker (CF045, CF046), or the canvas command's own reader (CF072)
+_ASKED = ("CF045", "CF046", "CF072")
 SERVERS = {"CF043": Server(max_clients=20), "CF044": Server(max_memory=GB, policy="allkeys-lru")}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from celeryfleet.errors import FleetError
 from tests.unit.plan.fleets import fleet_text, plan_of
 
 REQUIRED = {"ssl_cert_reqs": "required"}
@@ -108,3 +109,19 @@ def test_what_sentinels_are_asked_by_is_spelled_alike_too() -> None:
 def test_other_brokers_are_left_alone() -> None:
     settings = plan_of(fleet_text(broker="sqs://", celery={"broker_use_ssl": True})).settings
     assert (settings["broker_url"], settings["broker_use_ssl"]) == ("sqs://", True)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"ssl_ca_cert": "x"}, 'there is no option "ca_cert" of TLS. Did you mean "ca_certs"?'),
+        ({"server_hostname": "x"}, 'there is no option "server_hostname" of TLS. Did you mean "check_hostname"?'),
+        ({"x": "x"}, 'there is no option "x" of TLS. The options are ca_certs, certfile, keyfile, cert_reqs, '),
+        ({"cert_reqs": "yes"}, 'cert_reqs is "yes". Write none, optional or required.'),
+    ],
+)
+def test_an_option_that_there_is_not_is_an_error_and_no_traceback_of_a_worker(options: Any, expected: str) -> None:
+    with pytest.raises(FleetError) as caught:
+        told("rediss://h", broker_use_ssl=options)
+    assert str(caught.value).startswith("/srv/shop/fleet.yaml:1:")
+    assert expected in str(caught.value)

@@ -1,0 +1,99 @@
+"""A fleet on a Redis that takes TLS alone, wants a certificate and gives its user the rights that the docs name."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from celeryfleet.redis_client import Connection, connect
+from tests.e2e.conftest import FLEET, Home
+from tests.e2e.test_kills import busy, release
+from tests.fakes import eventually
+from tests.tls_servers import Authority, free_port, redis_with
+
+DOCS = Path(__file__).parents[2] / "docs" / "brokers.md"
+
+
+@dataclass
+class Secured:
+    """A Redis with TLS."""
+
+    port: int
+    tls: dict[str, str]
+
+    def connect(self) -> Connection:
+        """Connect as its administrator."""
+        return connect(f"rediss://localhost:{self.port}", settings={"broker_use_ssl": self.tls})
+
+    def allow(self, line: str) -> None:
+        """Set a user's rights, and forget whom it has refused so far."""
+        with self.connect() as connection:
+            connection.call(*line.split())
+            connection.call("ACL", "LOG", "RESET")
+
+    def refused(self) -> list[str]:
+        """Return what it has refused to users."""
+        with self.connect() as connection:
+            entries = connection.call("ACL", "LOG")
+        assert isinstance(entries, list)
+        return [str(entry) for entry in entries if "config|get" not in str(entry)]  # `check` can do without
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[Secured]:
+    authority, port = Authority(tmp_path / "tls"), free_port()
+    client = authority.issue("client")
+    tls = {"ssl_ca_certs": str(authority.file), "ssl_certfile": str(client.file), "ssl_keyfile": str(client.key)}
+    with redis_with(tmp_path, authority.of_redis(authority.issue("server", "DNS:localhost"), port)):
+        yield Secured(port, tls)
+
+
+def fleet_on(secured: Secured) -> str:
+    broker = f"broker: rediss://shop:secret@localhost:{secured.port}/0\n"
+    return FLEET.replace("celery: {", f"{broker}celery: {{broker_use_ssl: {json.dumps(secured.tls)}, ")
+
+
+def documented() -> str:
+    """Return the ACL line of the docs."""
+    found = re.search(r"^ACL SETUSER shop .*", DOCS.read_text(), re.MULTILINE)
+    assert found is not None
+    return found[0]
+
+
+def test_all_that_a_fleet_does_works_with_tls_and_the_documented_rights(home: Home, secured: Secured) -> None:
+    secured.allow(documented())
+    home.write(fleet_on(secured)).up()
+    assert home.send("add", "1", "2") == 3
+    assert (
+        json.loads(home.run("canvas", "chord([add.s(1, 1), add.s(2, 2)], add.si(3, 4))", "--json").stdout)["result"]
+        == 7
+    )
+    busy(home)
+    os.kill(home.pid("mail-1"), signal.SIGKILL)
+    eventually(lambda: home.worker("mail-1")["restarts"] == 1)
+    release(home)
+    assert json.loads(home.run("send", "add", "1", "2", "--count", "50", "--no-wait", "--json").stdout)["sent"] == 50
+    eventually(lambda: sum(queue["ready"] + queue["unacked"] for queue in home.status()["queues"]) == 0)
+    assert home.run("check").returncode == 0
+    home.run("pause", "default")
+    home.post("add", "3", "4")
+    assert "dropped 1 message" in home.run("down", "--purge").stderr
+    assert secured.refused() == []
+
+
+def test_a_broker_that_refuses_is_an_error_of_check_and_ends_up_with_the_reason(home: Home, secured: Secured) -> None:
+    ours = secured.tls["ssl_ca_certs"]
+    (home.path / "ca.pem").symlink_to(ours)
+    home.write(fleet_on(secured).replace(ours, "ca.pem").replace("localhost", "127.0.0.1"))
+    for words, code in ((("check",), 2), (("up", "-d"), 69), (("send", "add", "1", "2"), 69)):
+        done = home.run(*words, check=False)
+        assert done.returncode == code
+        assert "TLS: its certificate does not have its IP address" in done.stderr
+        assert ("[CF046]" in done.stderr) == (words == ("check",))
