@@ -51,6 +51,7 @@ _WARM = (
     "celery.worker.strategy",
     "celeryfleet.worker.heartbeat",
     "celeryfleet.worker.jsonlog",
+    "celeryfleet.worker.prefork",
     "celeryfleet.worker.redis_channel",
     "celeryfleet.worker.redis_restore",
     "celeryfleet.worker.seam",

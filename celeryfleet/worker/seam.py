@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery import signals
 from celery.exceptions import Ignore, Reject, Retry
+from celery.utils.functional import noop
 from celery.utils.imports import symbol_by_name
 from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.request import Request as CeleryRequest
+from kombu.asynchronous import get_event_loop
 from kombu.transport import TRANSPORT_ALIASES
 
 from celeryfleet.routing.conflicts import explained
@@ -46,18 +50,30 @@ def worker_class(app: Any, heartbeat: Heartbeat, restore: Sequence[str], set_tit
     consumer = type("FleetConsumer", (Consumer, theirs), {"heartbeat": heartbeat, "restore": restore})
 
     class FleetWorker(app.Worker):  # type: ignore[misc]
+        pool_cls: Any
+
         def setup_defaults(self, **options: Any) -> None:
             super().setup_defaults(**options, consumer_cls=consumer)
+            if self.pool_cls == "prefork":
+                self.pool_cls = "celeryfleet.worker.prefork:TaskPool"
 
         def set_process_status(self, info: str) -> None:
             set_title()
 
         def install_platform_tweaks(self, worker: Any) -> None:
             super().install_platform_tweaks(worker)
+            signals.worker_shutting_down.connect(_end_the_wait, weak=False)
             # Celery would exec sys.argv again on SIGHUP, which is not a worker's command line here.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     return FleetWorker
+
+
+def _end_the_wait(**_: Any) -> None:
+    """Have the event loop look at once whether it is to end: Python goes on with a wait that a signal interrupts."""
+    hub = get_event_loop()
+    if hub is not None:
+        threading.Thread(target=hub.call_soon, args=(noop,)).start()  # what another thread asks for wakes it
 
 
 def beat_class(app: Any) -> Any:

@@ -11,13 +11,15 @@ from amqp.exceptions import ChannelError
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import Celery
 from celery.app.task import Task
+from celery.concurrency import asynpool
+from celery.concurrency import prefork as celery_prefork
 from celery.exceptions import Ignore, Reject, Retry
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.request import Request as CeleryRequest
 from kombu.transport import redis
 from kombu.utils.scheduling import cycle_by_name
 
-from celeryfleet.worker import redis_channel, seam
+from celeryfleet.worker import prefork, redis_channel, seam
 
 
 class Heartbeat:
@@ -65,6 +67,9 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
             },
         ),
         (seam.Request, CeleryRequest, {"on_failure", "on_timeout"}),
+        (prefork.Child, asynpool.Worker, {"_do_exit"}),
+        (prefork.Pool, asynpool.AsynPool, {"Worker", "flush"}),
+        (prefork.TaskPool, celery_prefork.TaskPool, {"Pool", "on_stop"}),
         (
             redis_channel.Channel,
             redis.Channel,
