@@ -34,7 +34,7 @@ class WorkerStatus(Record):
     failed: int = 0
     rss_bytes: int | None = None
     last_exit: LastExit | None = None
-    #: why it is in this state
+    #: why it is in this state; of a ready one, what keeps it from its work
     cause: str = ""
 
 
@@ -166,7 +166,7 @@ class Restart(Record):
 
 
 class Pause(Record):
-    """Leave these queues alone, and no others: to a worker, or to the fleet."""
+    """Leave these queues alone, and no others."""
 
     queues: tuple[str, ...]
 

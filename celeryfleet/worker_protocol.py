@@ -1,6 +1,5 @@
 """The messages between a supervisor, its fork server and its workers."""
 
-from celeryfleet.protocol import Pause
 from celeryfleet.records import Record
 
 #: bytes of what a worker says at once, at most: a task may have written it
@@ -34,8 +33,8 @@ class Beat(Record):
     connecting: bool = False
     #: a task runs in the worker's own loop (solo): silence is no sign of death
     loop_busy: bool = False
-    #: queues it was told not to consume
-    paused: tuple[str, ...] = ()
+    #: the queues it really reads, in the alphabet's order, whoever told it so
+    queues: tuple[str, ...] = ()
     #: the number of the poke that this answers
     poke: int | None = None
 
@@ -70,7 +69,13 @@ class Restore(Record):
     nodes: tuple[str, ...]
 
 
-Told = Poke | Restore | Pause
+class Read(Record):
+    """Read these queues, and no others."""
+
+    queues: tuple[str, ...]
+
+
+Told = Poke | Restore | Read
 
 
 class App(Record):

@@ -130,6 +130,8 @@ def _workers(report: Status, now: float, color: bool, width: int) -> Iterator[li
         yield across([(pool.name, BOLD), counts, (", ".join(pool.queues), ""), kind], color, width)
         for worker in pool.workers:
             sign, style = _STATES[worker.state]
+            if worker.state == "ready" and worker.cause:
+                style = AMBER
             yield [
                 (f"  {sign} {worker.name}", style),
                 (worker.state, style),
@@ -148,6 +150,8 @@ def _workers(report: Status, now: float, color: bool, width: int) -> Iterator[li
 def _trouble(worker: WorkerStatus, now: float) -> Iterator[Span]:
     """Say why a worker is not ready, and what a failed one said last."""
     if worker.state == "ready":
+        if worker.cause:
+            yield clean(worker.cause), AMBER
         return
     last, cause = worker.last_exit, worker.cause
     if cause:

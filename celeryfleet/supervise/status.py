@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from celeryfleet.plan.values import PoolPlan
 from celeryfleet.protocol import Backlog, BrokerStatus, PoolStatus, QueueStatus, Status, SupervisorStatus, WorkerStatus
-from celeryfleet.supervise.decide.readiness import on_older_code, readiness
+from celeryfleet.supervise.decide.readiness import lack, on_older_code, readiness
 from celeryfleet.supervise.decide.state import STILLBORN, FleetState, Phase, Worker
 from celeryfleet.supervise.decide.state import Status as State
 from celeryfleet.supervise.decide.target import Target
@@ -36,7 +36,7 @@ def describe(
         broker=BrokerStatus(plan.broker.shown, embedded=target.embeds),
         pools=tuple(_pool(target, state, pool, now, resident) for pool in target.pools.values()),
         queues=tuple(
-            QueueStatus(queue.name, consumers=_consumers(state, target, queue.name), max_age=queue.max_age)
+            QueueStatus(queue.name, consumers=_consumers(state, queue.name), max_age=queue.max_age)
             for queue in plan.queues
         ),
         reason=found.reason,
@@ -109,12 +109,13 @@ def _pool(target: Target, state: FleetState, pool: PoolPlan, now: float, residen
     known = {worker.name: worker for worker in state.workers.values() if worker.pool == pool.name}
     planned = {s.name: WorkerStatus(s.name, s.node, None, str(State.STARTING)) for s in target.specs.values()
                if s.pool == pool.name}  # fmt: skip
-    shown = planned | {name: _worker(worker, now, resident) for name, worker in known.items()}
+    lacks = {name: lack(worker, pool, state.paused) for name, worker in known.items()}
+    shown = planned | {name: _worker(worker, lacks[name], now, resident) for name, worker in known.items()}
     return PoolStatus(
         name=pool.name,
         queues=pool.queues,
         want=pool.replicas,
-        ready=sum(worker.status is State.READY for worker in known.values()),
+        ready=sum(not text for text in lacks.values()),
         workers=tuple(sorted(shown.values(), key=lambda worker: int(worker.name.rpartition("-")[2]))),
         implementation=pool.implementation,
         concurrency=pool.concurrency,
@@ -122,7 +123,7 @@ def _pool(target: Target, state: FleetState, pool: PoolPlan, now: float, residen
     )
 
 
-def _worker(worker: Worker, now: float, resident: Mapping[int, int]) -> WorkerStatus:
+def _worker(worker: Worker, lack: str, now: float, resident: Mapping[int, int]) -> WorkerStatus:
     return WorkerStatus(
         name=worker.name,
         node=worker.node,
@@ -135,15 +136,13 @@ def _worker(worker: Worker, now: float, resident: Mapping[int, int]) -> WorkerSt
         failed=worker.failed_before + worker.beat.failed,
         rss_bytes=resident.get(worker.pid or 0),
         last_exit=worker.last_exit,
-        cause=worker.cause,
+        cause=lack if worker.status is State.READY else worker.cause,
     )
 
 
-def _consumers(state: FleetState, target: Target, queue: str) -> int:
-    if queue in state.paused:
-        return 0
-    ready = [w for w in state.workers.values() if w.status is State.READY and w.beat.consuming]
-    return sum(queue in _queues(target, worker.pool) for worker in ready)
+def _consumers(state: FleetState, queue: str) -> int:
+    ready = [worker for worker in state.workers.values() if worker.status is State.READY]
+    return sum(queue in worker.beat.queues for worker in ready)
 
 
 def _queues(target: Target, pool: str) -> tuple[str, ...]:

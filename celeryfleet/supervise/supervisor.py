@@ -14,7 +14,7 @@ from typing import Any
 from celeryfleet import private
 from celeryfleet.logs import write
 from celeryfleet.plan.values import Plan
-from celeryfleet.protocol import Pause, Request, Stop
+from celeryfleet.protocol import Request, Stop
 from celeryfleet.supervise import process
 from celeryfleet.supervise.autoscaler import Autoscaler
 from celeryfleet.supervise.broker import EmbeddedBroker
@@ -28,7 +28,7 @@ from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.supervise.status import notes
 from celeryfleet.supervise.workers import Workers
-from celeryfleet.worker_protocol import Restore
+from celeryfleet.worker_protocol import Read, Restore
 
 
 class Supervisor:
@@ -122,8 +122,8 @@ class Supervisor:
                 self._workers.kill(name)
             case actions.Restore(name, nodes):
                 self._workers.tell(name, Restore(nodes))
-            case actions.SetPaused(name):
-                self._workers.tell(name, Pause(self.fleet.state.workers[name].beat.paused))
+            case actions.SetQueues(name, queues):
+                self._workers.tell(name, Read(queues))
             case actions.StartBroker():
                 self._broker.start()
             case actions.StopBroker(kill):

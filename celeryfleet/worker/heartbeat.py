@@ -11,16 +11,15 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state
 
-from celeryfleet.protocol import Pause
 from celeryfleet.records import Lines, Record, encode
-from celeryfleet.worker_protocol import Beat, Poke, Ready, Restore, Restored, Revoked, Told
+from celeryfleet.worker_protocol import Beat, Poke, Read, Ready, Restore, Restored, Revoked, Told
 
 logger = get_logger(__name__)
 
@@ -51,7 +50,6 @@ class Heartbeat:
         #: timers and pools of threads beat too
         self._sending = threading.RLock()
         self.failed = 0
-        self.paused: set[str] = set()
         self.connecting = True
         self.stopping = False
         self._listening = False
@@ -66,14 +64,15 @@ class Heartbeat:
     def beat(self) -> Beat:
         """Describe the worker now."""
         active = len(state.active_requests)  # to go through it would fail while another thread adds to it
+        queues = self._queues()
         return Beat(
             active=active,
             reserved=len(state.reserved_requests),
             processed=sum(state.total_count.values()) - active,
             failed=self.failed,
-            consuming=self._consumes(),
+            consuming=bool(queues) or self._reads_nothing(),
             connecting=self.connecting,
-            paused=tuple(sorted(self.paused)),
+            queues=queues,
         )
 
     def send(self, message: Record) -> None:
@@ -192,21 +191,25 @@ class Heartbeat:
                 from celeryfleet.worker.redis_restore import bring_back
 
                 self.send(Restored(tuple(bring_back(self.app, nodes))))
-            case Pause(queues):
-                for queue in self.paused.symmetric_difference(queues):
-                    change = "add" if queue in self.paused else "cancel"
-                    self.consumer.call_soon(getattr(self.consumer, f"{change}_task_queue"), queue)
-                self.paused = set(queues)
+            case Read(queues):
+                self.consumer.call_soon(self.consumer.read, queues)
 
-    def _consumes(self) -> bool:
-        task_consumer = getattr(self.consumer, "task_consumer", None)
-        return task_consumer is not None and not self.connecting
+    def _queues(self) -> tuple[str, ...]:
+        """Name the queues that are read now: none while the worker connects or stops."""
+        consumer = getattr(self.consumer, "task_consumer", None)
+        if consumer is None or self.connecting:
+            return ()
+        return tuple(sorted(queue.name for queue in consumer.queues if consumer.consuming_from(queue)))
+
+    def _reads_nothing(self) -> bool:
+        """Tell whether no queue is left for it to read, and that is all that keeps it from reading."""
+        connected = getattr(self.consumer, "task_consumer", None) is not None and not self.connecting
+        return connected and not self.app.amqp.queues.consume_from
 
 
-def install(app: Any, channel: socket.socket, keepalive: float, paused: Sequence[str] = ()) -> Heartbeat:
+def install(app: Any, channel: socket.socket, keepalive: float) -> Heartbeat:
     """Make the app's worker tell the supervisor how it is, over this socket, at least every `keepalive` seconds."""
     heartbeat = Heartbeat(app, channel, keepalive)
-    heartbeat.paused = set(paused)
 
     class FleetHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
         """Beats from the consumer's loop; started anew with each connection, whose loss empties the loop."""
@@ -226,8 +229,8 @@ def install(app: Any, channel: socket.socket, keepalive: float, paused: Sequence
     app.steps["consumer"].add(FleetHeartbeat)
 
     def on_ready(**_: Any) -> None:
-        heartbeat.send(Ready(tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))))
         heartbeat.beat_if_changed()
+        heartbeat.send(Ready(tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))))
 
     signals.worker_ready.connect(on_ready, weak=False)
     if heartbeat.pool_blocks:

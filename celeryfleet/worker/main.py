@@ -119,10 +119,11 @@ def _work(app: Any, options: dict[str, Any], start: Start, channel: socket.socke
     if app.conf.broker_transport_options.get("queue_order_strategy") == "priority":  # on Redis
         apply(app, {"broker_transport_options": {"reading_order": options["queues"]}})
     state.revoked.update(start.revoked)
-    heartbeat = install(app, channel, start.keepalive, start.paused)
+    heartbeat = install(app, channel, start.keepalive)
     if start.log_format == "json":
         jsonlog.log_as_json()
     worker = seam.worker_class(app, heartbeat, start.restore, partial(title, start.argv))(**options)
+    app.amqp.queues.deselect(start.paused)
     worker.start()
     shutil.rmtree(start.scratch, ignore_errors=True)  # we may have outlived the supervisor
     sys.stdout.flush()
@@ -136,9 +137,9 @@ def _send_what_is_due(app: Any, options: dict[str, Any], channel: socket.socket)
     from celeryfleet.worker.seam import beat_class
 
     def on_ready(**_: Any) -> None:
-        channel.sendall(encode(Ready(())))
         # Beat sleeps until the next task is due and has no loop to beat from: silence is what it does.
         channel.sendall(encode(Beat(consuming=True, loop_busy=True)))
+        channel.sendall(encode(Ready(())))
 
     def stop_when_closed() -> None:
         with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
+from celery.bootsteps import RUN
 from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.functional import noop
 from celery.utils.imports import symbol_by_name
@@ -92,6 +93,8 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     heartbeat: Heartbeat
     #: the nodes whose messages are brought back, this one first; none on RabbitMQ, which does so by itself
     restore: Sequence[str]
+    #: kombu's, while there is a connection
+    task_consumer: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
         #: weak references to the tasks that go on though their connection was lost
@@ -124,6 +127,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def connect(self) -> Any:
         """Connect, settle what tasks of a lost connection owe, and put back what does not run."""
         self.heartbeat.connecting = True
+        self.task_consumer = None  # that of a lost connection goes on naming its queues
         self.heartbeat.beat_if_changed()
         if not self.first_connection_attempt:
             self._try_quickly()
@@ -132,8 +136,28 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         self.heartbeat.beat_if_changed()
         if self.restore:
             self._bring_back(connection)
-        self.app.amqp.queues.deselect(self.heartbeat.paused)
         return connection
+
+    def read(self, queues: Sequence[str]) -> None:
+        """Read these queues and no others, from now on and over lost connections."""
+        if self.blueprint.state != RUN:
+            return  # it has lost its connection, or stops; once there is another one it is told again
+        reads = {queue.name for queue in self.task_consumer.queues}
+        for queue in reads.difference(queues):
+            super().cancel_task_queue(queue)
+        for queue in queues:
+            super().add_task_queue(queue)
+        self.heartbeat.beat_if_changed()
+
+    def add_task_queue(self, *args: Any, **options: Any) -> None:
+        """Say at once what somebody else has us read."""
+        super().add_task_queue(*args, **options)
+        self.heartbeat.beat_if_changed()
+
+    def cancel_task_queue(self, queue: str) -> None:
+        """Say at once what somebody else has us not read."""
+        super().cancel_task_queue(queue)
+        self.heartbeat.beat_if_changed()
 
     def ensure_connected(self, conn: Any) -> Any:
         """Beat while Celery tries to reach the broker, when its event loop does not run."""

@@ -115,8 +115,7 @@ def test_every_listing_has_json(home: Home) -> None:
     found = json.loads(home.run("queues", "--json").stdout)
     assert found == {"schema_version": 1, "fleet": "shop", "queues": status["queues"]}
     home.run("pause", "mail")
-    eventually(lambda: next(queue for queue in home.status()["queues"] if queue["name"] == "mail")["consumers"] == 0)
-    eventually(lambda: "pause mail" in home.log())
+    eventually(lambda: consumers(home)["mail"] == 0)
     home.post("until", "x")
     assert json.loads(home.run("queues", "purge", "mail", "--json").stdout) == {"schema_version": 1, "dropped": 1}
     lines = [json.loads(line) for line in home.run("logs", "web", "--json").stdout.splitlines()]
@@ -210,13 +209,32 @@ def test_queues_of_a_fleet_that_is_down_are_no_table_of_dashes(home: Home) -> No
 def test_pause_leaves_messages_in_the_queue_and_resume_has_them_done(home: Home) -> None:
     home.write().up()
     home.run("pause", "mail")
-    eventually(lambda: next(q for q in home.status()["queues"] if q["name"] == "mail")["consumers"] == 0)
-    eventually(lambda: "pause mail" in home.log())
+    eventually(lambda: consumers(home)["mail"] == 0)
     (home.path / "flag").touch()
     home.post("until", "flag")
     assert home.send("add", "1", "1") == 2
     home.run("resume")
     eventually(lambda: "end flag" in home.trace())
+
+
+def test_a_queue_whose_consumer_is_cancelled_by_celery_control_is_read_again_and_a_paused_one_stays_so(
+    home: Home,
+) -> None:
+    home.write().up()
+    broker = json.loads(next((home.path / ".celeryfleet").glob("*/settings.json")).read_text())["broker_url"]
+    celery = [sys.executable, "-m", "celery", "-b", broker, "control"]
+    subprocess.run([*celery, "cancel_consumer", "mail"], env=home.env, cwd=home.path, check=True, capture_output=True)
+    eventually(lambda: "mail-1: resume mail, which somebody else has cancelled" in home.log())
+    eventually(lambda: consumers(home) == {"default": 1, "mail": 1})
+    eventually(home.ready)
+    home.run("pause", "mail")
+    subprocess.run([*celery, "add_consumer", "mail"], env=home.env, cwd=home.path, check=True, capture_output=True)
+    eventually(lambda: "web-1: pause mail, which somebody else has added" in home.log())
+    eventually(lambda: consumers(home) == {"default": 1, "mail": 0})
+
+
+def consumers(home: Home) -> dict[str, int]:
+    return {queue["name"]: queue["consumers"] for queue in home.status()["queues"]}
 
 
 def test_credentials_are_shown_as_the_variable_they_came_from(home: Home) -> None:

@@ -21,9 +21,9 @@ DEAD = WorkerStatus(
 
 
 def test_a_record_is_frozen_and_equal_to_its_like_only() -> None:
-    beat = Beat(1, paused=("mail",))
-    assert beat == Beat(active=1, paused=("mail",))
-    assert hash(beat) == hash(Beat(active=1, paused=("mail",)))
+    beat = Beat(1, queues=("mail",))
+    assert beat == Beat(active=1, queues=("mail",))
+    assert hash(beat) == hash(Beat(active=1, queues=("mail",)))
     assert beat != beat.but(poke=1)
     assert beat != Hello(1)
     assert repr(Hello(1)) == "Hello(pid=1)"
@@ -33,7 +33,7 @@ def test_a_record_is_frozen_and_equal_to_its_like_only() -> None:
         Hello(1, 2)  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("message", [Beat(2, consuming=True, paused=("mail",)), Scale({"web": 3}), DEAD])
+@pytest.mark.parametrize("message", [Beat(2, consuming=True, queues=("mail",)), Scale({"web": 3}), DEAD])
 def test_what_is_written_is_read_again(message: object) -> None:
     assert parse(type(message), encode(message)) == message  # type: ignore[arg-type]
 

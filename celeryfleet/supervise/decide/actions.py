@@ -92,16 +92,22 @@ class Restore(_Action):
         return f"{self.name} brings back the messages of {', '.join(self.nodes)}"
 
 
-class SetPaused(_Action):
-    """Tell a worker which of its queues to leave alone."""
+class SetQueues(_Action):
+    """Tell a worker which queues to read."""
 
     name: str
-    pause: tuple[str, ...]
-    resume: tuple[str, ...]
+    queues: tuple[str, ...]
+    #: those of them that it does not read, and those that it reads beside them
+    missing: tuple[str, ...]
+    surplus: tuple[str, ...]
+    #: it has been told so before: somebody else has told it otherwise
+    again: bool
 
     def __str__(self) -> str:
-        parts = [f"pause {', '.join(self.pause)}"] if self.pause else []
-        parts += [f"resume {', '.join(self.resume)}"] if self.resume else []
+        whose = ", which somebody else has cancelled", ", which somebody else has added"
+        cancelled, added = whose if self.again else ("", "")
+        parts = [f"pause {', '.join(self.surplus)}{added}"] if self.surplus else []
+        parts += [f"resume {', '.join(self.missing)}{cancelled}"] if self.missing else []
         return f"{self.name}: {'; '.join(parts)}"
 
 
@@ -159,6 +165,6 @@ class Finish(_Action):
 
 
 Action = (
-    Spawn | Stop | Cold | Kill | Fail | Forget | Restore | SetPaused
+    Spawn | Stop | Cold | Kill | Fail | Forget | Restore | SetQueues
     | StartBroker | StopBroker | GiveUpBroker | StartForkServer | StopForkServer | Finish
 )  # fmt: skip

@@ -67,8 +67,7 @@ def _apply_heard(state: FleetState, name: str, message: worker_protocol.Said, no
         case worker_protocol.Ready(tasks):
             state = replace(state, tasks=tasks or state.tasks)
             status = Status.READY if worker.status is Status.STARTING else worker.status
-            beat = worker.beat.but(consuming=True)
-            return state.change(name, status=status, seen_at=now, consuming_at=now, beat=beat)
+            return state.change(name, status=status, seen_at=now, consuming_at=now)
         case worker_protocol.Beat():
             consuming_at = now if message.consuming or message.connecting else worker.consuming_at
             cut_off_at = (worker.cut_off_at or now) if message.connecting else None
@@ -182,10 +181,8 @@ def _apply_action(state: FleetState, action: actions.Action, now: float) -> Flee
         case actions.Restore(name, nodes):
             restoring = state.workers[name].restoring | set(nodes)
             return replace(state.change(name, restoring=restoring), dead_nodes=state.dead_nodes - set(nodes))
-        case actions.SetPaused(name, pause, resume):
-            beat = state.workers[name].beat
-            paused = tuple(sorted((set(beat.paused) | set(pause)) - set(resume)))
-            return state.change(name, beat=beat.but(paused=paused))
+        case actions.SetQueues(name, queues):
+            return state.change(name, told=queues, told_at=now)
         case actions.StartBroker():
             return replace(state, broker=replace(state.broker, phase=Phase.STARTING, error=""))
         case actions.StopBroker():
@@ -213,7 +210,8 @@ def _apply_start_of_server(state: FleetState, generation: int, keep: bool) -> Fl
 def _apply_spawn(state: FleetState, spec: WorkerSpec, grace: float, cause: str, now: float) -> FleetState:
     old = state.workers.get(spec.name)
     worker = Worker(spec.name, spec.pool, spec.node, Status.STARTING, spec.digest, grace=grace)
-    worker = replace(worker, started_at=now, seen_at=now, consuming_at=now, cause=cause)
+    told = tuple(queue for queue in spec.options.get("queues", ()) if queue not in state.paused)
+    worker = replace(worker, started_at=now, seen_at=now, consuming_at=now, told=told, told_at=now, cause=cause)
     if old is not None:
         started_before = old.last_exit is not None
         worker = replace(

@@ -8,7 +8,14 @@ from celeryfleet.plan.values import PoolPlan, WorkerSpec
 from celeryfleet.supervise.decide import actions
 from celeryfleet.supervise.decide.state import FleetState, Part, Phase, Status, Worker
 from celeryfleet.supervise.decide.target import Target
-from celeryfleet.supervise.decide.timing import COLD_SECONDS, PART_RESTART, START_SECONDS, STUCK_SECONDS, delay
+from celeryfleet.supervise.decide.timing import (
+    COLD_SECONDS,
+    PART_RESTART,
+    START_SECONDS,
+    STUCK_SECONDS,
+    TOLD_SECONDS,
+    delay,
+)
 
 
 @dataclass(slots=True)
@@ -175,7 +182,7 @@ def _keep(
         _check_start(worker, now, draft)
     else:
         _check_health(worker, pool, now, draft)
-        _set_paused(state, worker, pool, draft)
+        _set_queues(state, worker, pool, now, draft)
 
 
 def _may_replace(target: Target, state: FleetState, worker: Worker, spec: WorkerSpec, draft: _Draft) -> bool:
@@ -218,12 +225,18 @@ def _check_health(worker: Worker, pool: PoolPlan, now: float, draft: _Draft) -> 
     draft.actions.append(actions.Stop(worker.name, grace, cause, stuck=True))
 
 
-def _set_paused(state: FleetState, worker: Worker, pool: PoolPlan, draft: _Draft) -> None:
-    wanted = state.paused & set(pool.queues)
-    actual = set(worker.beat.paused)
-    if worker.beat.consuming and wanted != actual:
-        pause, resume = tuple(sorted(wanted - actual)), tuple(sorted(actual - wanted))
-        draft.actions.append(actions.SetPaused(worker.name, pause, resume))
+def _set_queues(state: FleetState, worker: Worker, pool: PoolPlan, now: float, draft: _Draft) -> None:
+    """Have a worker read its pool's queues that are not paused, whatever `celery control` has told it meanwhile."""
+    beat, wanted = worker.beat, tuple(queue for queue in pool.queues if queue not in state.paused)
+    again = worker.told == wanted
+    reads = set(beat.queues if again else worker.told)
+    missing, surplus = sorted(set(wanted) - reads), sorted(reads.difference(wanted))
+    if not beat.consuming or (again and (beat.loop_busy or not (missing or surplus))):
+        return
+    if again and now < worker.told_at + TOLD_SECONDS:
+        draft.wake(worker.told_at + TOLD_SECONDS)
+    else:
+        draft.actions.append(actions.SetQueues(worker.name, wanted, tuple(missing), tuple(surplus), again))
 
 
 def _decide_unwanted(worker: Worker, now: float, draft: _Draft) -> None:

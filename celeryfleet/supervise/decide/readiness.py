@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from celeryfleet.plan.values import PoolPlan
 from celeryfleet.supervise.decide.state import FleetState, Phase, Status, Worker
 from celeryfleet.supervise.decide.target import Target
+from celeryfleet.text import listed
 
 #: workers that a reason names
 _NAMED = 3
@@ -88,14 +89,24 @@ def _cannot_import(target: Target, state: FleetState) -> bool:
     return target.forks and server.cannot_import and server.generation == target.plan.generation
 
 
+def lack(worker: Worker | None, pool: PoolPlan, paused: Collection[str]) -> str:
+    """Say what keeps a worker from doing what it is for; empty if nothing does."""
+    if worker is None or worker.status is not Status.READY:
+        return str(worker.status if worker else Status.STARTING)
+    beat = worker.beat
+    if beat.connecting:
+        return "cannot reach the broker"
+    if not beat.consuming:
+        return "takes no messages"
+    missing = [queue for queue in pool.queues if queue not in paused and queue not in beat.queues]
+    return f"does not read {listed(missing)}" if missing else ""
+
+
 def _lack(target: Target, state: FleetState, pool: PoolPlan) -> Iterator[str]:
-    """Say how many workers of a pool are not ready, and which."""
+    """Say how many workers of a pool are not ready, or do not do what they are for, and which."""
     names = [spec.name for spec in target.specs.values() if spec.pool == pool.name]
-    others = [
-        f"{name} {worker.status if worker else Status.STARTING}"
-        for name in names
-        if (worker := state.workers.get(name)) is None or worker.status is not Status.READY
-    ]
+    lacks = [(name, lack(state.workers.get(name), pool, state.paused)) for name in names]
+    others = [f"{name} {text}" for name, text in lacks if text]
     if others:
         more = f", and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         yield f"{pool.name}: {len(names) - len(others)} of {len(names)} ready ({', '.join(others[:_NAMED])}{more})"

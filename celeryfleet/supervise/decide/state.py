@@ -66,6 +66,9 @@ class Worker:
     outdated: bool = False
     #: dead nodes whose messages it was told to bring back, and has not said that it did
     restoring: frozenset[str] = frozenset()
+    #: the queues it was told to read, and when
+    told: tuple[str, ...] = ()
+    told_at: float = 0.0
     #: why it is in this status
     cause: str = ""
     last_exit: LastExit | None = None

@@ -12,6 +12,8 @@ COLD_SECONDS = 5.0
 STUCK_SECONDS = 3.0
 #: seconds that a worker may take to start without any sign of life; importing a large app is slow
 START_SECONDS = 300.0
+#: seconds before a worker that does not read what it was told to read is told again
+TOLD_SECONDS = 5.0
 #: seconds that the broker or the fork server has to stop before SIGKILL
 PART_SECONDS = 10.0
 #: when the broker or the fork server that died comes back

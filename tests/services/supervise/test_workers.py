@@ -166,7 +166,7 @@ NOT_UNDERSTOOD = [
     b'{"t": "hello", "pid": 1e400}\n',
     b'{"t": "hello", "pid": %d}\n' % 10**30,
     b'{"t": "beat", "active": "x"}\n',
-    b'{"t": "beat", "paused": "mail"}\n',
+    b'{"t": "beat", "queues": "mail"}\n',
     b'{"t": "beat", "processed": true}\n',
     b'{"t": "ready", "tasks": [{}]}\n',
     b'{"t": "restored", "nodes": [1]}\n',

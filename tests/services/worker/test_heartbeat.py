@@ -14,8 +14,7 @@ import pytest
 from celery import Celery
 
 from celeryfleet.app import apply
-from celeryfleet.protocol import Pause
-from celeryfleet.worker_protocol import Hello, Poke, Ready
+from celeryfleet.worker_protocol import Hello, Poke, Read, Ready
 from tests.fakes import eventually, forget_pools, processes_of
 from tests.servers import redis_server
 from tests.services.worker.children import NODE, forked_worker, settings_of, worker
@@ -168,14 +167,13 @@ def test_a_paused_queue_stays_paused_over_a_lost_connection_and_resumed_ones_com
 ) -> None:
     with worker(folder, settings_of(server, "web", "mail")) as (line, _):
         line.first(Ready)
-        line.tell(Pause(("mail",)))
-        line.tell(Poke(1))
-        assert line.beat(poke=1).paused == ("mail",)
+        line.tell(Read(("web",)))
+        line.beat(queues=("web",))
         cut(producer, line)
         waiting = send(producer, "add", 1, 1, queue="mail")
         assert send(producer, "add", 2, 2, queue="web").get(timeout=20) == 4
         assert depth(producer, "mail") == 1
-        line.tell(Pause(()))
+        line.tell(Read(("web", "mail")))
         assert waiting.get(timeout=20) == 2
         cut(producer, line)
         assert send(producer, "add", 3, 3, queue="mail").get(timeout=20) == 6
@@ -203,7 +201,28 @@ def test_a_worker_starts_without_the_queues_that_are_paused(server: Path, folder
         line.first(Ready)
         assert send(producer, "add", 2, 2, queue="web").get(timeout=20) == 4
         assert depth(producer, "mail") == 1
-        assert line.beat(consuming=True).paused == ("mail",)
+        assert line.beat(consuming=True).queues == ("web",)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_worker_says_which_queues_it_reads_whoever_told_it_so(
+    server: Path, folder: Path, producer: Celery, pool: str
+) -> None:
+    with worker(folder, settings_of(server, "web", "mail"), pool) as (line, _):
+        line.first(Ready)
+        assert line.beat(consuming=True).queues == ("mail", "web")
+        for command, queue, reads in (
+            ("cancel_consumer", "mail", ("web",)),
+            ("add_consumer", "other", ("other", "web")),
+            ("cancel_consumer", "other", ("web",)),
+            ("cancel_consumer", "web", ()),
+        ):
+            producer.control.broadcast(command, {"queue": queue})
+            assert line.beat(queues=reads).consuming
+        cut(producer, line)
+        line.tell(Read(("mail", "web")))
+        line.beat(queues=("mail", "web"))
+        assert send(producer, "add", 1, 1, queue="mail").get(timeout=20) == 2
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])

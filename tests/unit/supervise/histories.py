@@ -41,7 +41,8 @@ def pool(name: str = "web", replicas: int = 1, fork: bool = False, **changes: ob
         restart=RestartPolicy(backoff=1.0, max_backoff=60.0, max_restarts=5, window=300.0),
         health=Health(heartbeat_within=30.0, consuming_within=60.0),
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    made: PoolPlan = replace(base, **changes)  # type: ignore[arg-type]
+    return replace(made, options={**made.options, "queues": list(made.queues)})
 
 
 def plan(*pools: PoolPlan, embedded: bool = False, preload: str = "auto", generation: int = 0) -> Plan:
@@ -143,11 +144,13 @@ class World:
         """Let these workers, or all that start, become ready."""
         starting = [w.name for w in self.state.workers.values() if w.status is Status.STARTING]
         for name in names or starting:
-            self.happen(Heard(name, Ready(())), Heard(name, Beat(consuming=True)))
+            self.beat(name)
+            self.happen(Heard(name, Ready(())))
 
     def beat(self, name: str = "web-1", **fields: object) -> None:
-        """Let a worker give a sign of life."""
-        self.happen(Heard(name, Beat(**{"consuming": True, **fields})))  # type: ignore[arg-type]
+        """Let a worker give a sign of life; it reads what it was told to read."""
+        told = tuple(sorted(self.worker(name).told))
+        self.happen(Heard(name, Beat(**{"consuming": True, "queues": told, **fields})))  # type: ignore[arg-type]
 
     def die(self, name: str = "web-1", code: int = -9) -> None:
         """Let a worker's process end."""

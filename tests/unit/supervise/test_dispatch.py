@@ -50,7 +50,7 @@ class Fleet:
         await asyncio.sleep(0.01)
         for name in names or self.loop.target.specs:
             self.loop.happen(Heard(name, Ready(("shop.add",))))
-            self.loop.happen(Heard(name, Beat(consuming=True)))
+            self.loop.happen(Heard(name, Beat(consuming=True, queues=self.loop.state.workers[name].told)))
 
 
 def live(scene: Callable[[Fleet], Awaitable[None]], *pools: PoolPlan, **more: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from celeryfleet.plan.values import RestartPolicy
-from celeryfleet.protocol import Restart, Stop
+from celeryfleet.protocol import Pause, Restart, Stop
 from celeryfleet.supervise.decide.events import ForkServerBroken
 from celeryfleet.supervise.decide.readiness import Readiness, imported, readiness
 from celeryfleet.supervise.decide.timing import PART_RESTART
@@ -52,6 +52,29 @@ def test_a_fleet_is_ready_while_surplus_workers_stop_but_not_settled() -> None:
     assert of(world) == Readiness("ready", "", None)
     world.die("web-2", 0)
     assert of(world) == READY
+
+
+def test_a_fleet_is_not_ready_while_a_queue_is_not_read_that_should_be() -> None:
+    world = World(plan(pool("web", 2, queues=("web", "mail")), pool("low")))
+    world.ready()
+    world.beat("web-1", queues=("web",))
+    world.beat("web-2", queues=("mail",))
+    reason = "web: 0 of 2 ready (web-1 does not read mail, web-2 does not read web)"
+    assert of(world) == Readiness("degraded", reason, None)
+    assert of(world, "low") == READY
+    world.happen(Pause(("web", "mail")))
+    for name in ("web-1", "web-2"):
+        world.beat(name)
+    assert of(world) == READY
+
+
+def test_a_fleet_is_not_ready_while_workers_take_no_messages() -> None:
+    world = World(plan(pool("web", 2)))
+    world.ready()
+    world.beat("web-1", connecting=True, consuming=False, queues=())
+    world.beat("web-2", consuming=False, queues=())
+    reason = "web: 0 of 2 ready (web-1 cannot reach the broker, web-2 takes no messages)"
+    assert of(world) == Readiness("degraded", reason, None)
 
 
 def test_workers_that_are_still_to_be_replaced_are_ready_and_not_settled() -> None:

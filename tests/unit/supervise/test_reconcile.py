@@ -8,11 +8,10 @@ import pytest
 
 from celeryfleet.plan.values import RestartPolicy
 from celeryfleet.protocol import Pause, Restart, Stop
-from celeryfleet.supervise.decide.events import ForkServerBroken, Heard, Leftover, RetryAsked
+from celeryfleet.supervise.decide.events import ForkServerBroken, Leftover, RetryAsked
 from celeryfleet.supervise.decide.readiness import readiness
 from celeryfleet.supervise.decide.state import Status
-from celeryfleet.supervise.decide.timing import delay
-from celeryfleet.worker_protocol import Ready
+from celeryfleet.supervise.decide.timing import TOLD_SECONDS, delay
 from tests.unit.supervise.histories import World, plan, pool
 
 
@@ -399,8 +398,35 @@ def test_a_replaced_worker_of_a_paused_queue_is_paused_too() -> None:
     world.happen(Pause(("web",)))
     world.die()
     world.told()
-    world.happen(Heard("web-1", Ready(())))
-    assert world.told() == ["web-1: pause web"]
+    world.ready()
+    assert world.worker().told == ()
+    assert world.told() == []
+    world.after(TOLD_SECONDS)
+    world.beat(queues=("web",))
+    assert world.told() == ["web-1: pause web, which somebody else has added"]
+
+
+def test_a_worker_that_celery_control_tells_otherwise_is_told_again_what_to_read() -> None:
+    world = ready_world(pool(queues=("mail", "web")))
+    world.after(TOLD_SECONDS)
+    world.beat(queues=("low", "web"))
+    assert world.told() == [
+        "web-1: pause low, which somebody else has added; resume mail, which somebody else has cancelled"
+    ]
+    world.beat(queues=("web",))
+    assert world.told() == [], "it has no time to do it"
+    world.after(TOLD_SECONDS)
+    assert world.told() == ["web-1: resume mail, which somebody else has cancelled"]
+    world.beat(queues=("mail", "web"))
+    world.after(2 * TOLD_SECONDS)
+    assert world.told() == []
+
+
+def test_a_pause_that_is_taken_back_before_the_worker_has_heard_of_it_is_taken_back_there_too() -> None:
+    world = ready_world()
+    world.happen(Pause(("web",)))
+    world.happen(Pause(()))
+    assert world.told() == ["web-1: pause web", "web-1: resume web"]
 
 
 # --- After a killed supervisor ----------------------------------------------------------------------------

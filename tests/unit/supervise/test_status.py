@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from celeryfleet.protocol import Pause, SupervisorStatus, WorkerStatus
+from celeryfleet.render import tables
 from celeryfleet.routing.queue import Queue
 from celeryfleet.supervise.decide.events import ForkServerReady, Heard
 from celeryfleet.supervise.decide.target import Target
@@ -38,9 +39,7 @@ def test_a_pool_shows_its_workers_in_order_also_those_that_are_still_to_start() 
     assert (web.want, web.ready, web.reason) == (2, 1, "web: 1 of 2 ready (web-1 starting)")
     assert web.workers == (
         WorkerStatus("web-1", "web-1@fleet.host", 101, "starting", uptime_s=2.0, cause="it is wanted"),
-        WorkerStatus(
-            "web-2", "web-2@fleet.host", 102, "ready", 2.0, active=1, processed=5, rss_bytes=5000, cause="it is wanted"
-        ),
+        WorkerStatus("web-2", "web-2@fleet.host", 102, "ready", 2.0, active=1, processed=5, rss_bytes=5000),
     )
     assert low.workers == (WorkerStatus("low-1", "low-1@fleet.host", None, "starting"),)
 
@@ -62,8 +61,21 @@ def test_a_queue_has_the_ready_workers_that_read_it_as_consumers_unless_it_is_pa
     found = world()
     found.ready("web-1")
     found.happen(Pause(("low",)))
+    found.beat("web-1")
     mail, low = describe(found.target, found.state, found.now, SUPERVISOR, {}).queues
     assert (mail.consumers, mail.max_age, low.consumers) == (1, 30.0, 0)
+
+
+def test_a_queue_whose_consumer_somebody_cancelled_has_none_and_its_worker_is_not_ready() -> None:
+    found = world()
+    found.ready()
+    found.beat("web-1", queues=("low",))
+    found.beat("web-2", connecting=True, consuming=False, queues=())
+    shown = describe(found.target, found.state, found.now, SUPERVISOR, {})
+    assert [queue.consumers for queue in shown.queues] == [0, 1]
+    assert (shown.pools[0].want, shown.pools[0].ready) == (2, 0)
+    assert [worker.cause for worker in shown.pools[0].workers] == ["does not read mail", "cannot reach the broker"]
+    assert "\n      does not read mail\n" in tables.status(shown, 0.0, False, 0)
 
 
 def test_a_fleet_that_does_not_run_has_the_same_shape() -> None:

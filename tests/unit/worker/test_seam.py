@@ -63,7 +63,7 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
             CeleryConsumer,
             {
                 *("start", "update_strategies", "connect", "ensure_connected"),
-                *("on_connection_error_after_connected", "on_close"),
+                *("on_connection_error_after_connected", "on_close", "add_task_queue", "cancel_task_queue"),
             },
         ),
         (seam.Request, CeleryRequest, {"on_failure", "on_timeout"}),
