@@ -16,7 +16,7 @@ from pathlib import Path
 from celeryfleet.logs.read import last_lines
 from celeryfleet.plan.values import WorkerSpec
 from celeryfleet.protocol import LastExit
-from celeryfleet.records import Lines, encode
+from celeryfleet.records import Lines, Room, encode
 from celeryfleet.supervise import process
 from celeryfleet.supervise.decide.events import Exited, Heard
 from celeryfleet.supervise.decide.state import Status
@@ -30,6 +30,8 @@ _REVOKED = 2000
 _KEEPALIVE = 10.0
 #: seconds that `poke` waits for the workers' answers
 _POKE = 0.05
+#: bytes that all workers together may have said of messages that are not whole
+_ROOM = 16 * WORKER_LIMIT
 #: lines of its log kept when a worker ends unexpectedly
 _LAST_WORDS = 12
 
@@ -37,11 +39,12 @@ _LAST_WORDS = 12
 class _Line:
     """The socket to one worker's heartbeat."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, room: Room) -> None:
         sock.setblocking(False)
         self.socket = sock
-        self.messages = Lines(Said, WORKER_LIMIT)
+        self.messages = Lines(Said, WORKER_LIMIT, room)
         self.pid: int | None = None
+        self.greeted = False
 
     @property
     def open(self) -> bool:
@@ -51,6 +54,7 @@ class _Line:
         if self.open:
             asyncio.get_running_loop().remove_reader(self.socket)
             self.socket.close()
+            self.messages.drop()
 
 
 class Workers:
@@ -61,6 +65,7 @@ class Workers:
         self._fork_server = fork_server
         self._lifeline = lifeline
         self._lines: dict[str, _Line] = {}
+        self._room = Room(_ROOM)
         #: ids of revoked tasks, oldest first: a worker that starts must know them
         self._revoked: dict[str, None] = {}
         self._pokes: dict[int, tuple[set[str], asyncio.Event]] = {}
@@ -75,7 +80,7 @@ class Workers:
         except OSError as error:
             self.gone(spec.name, 1, f"it could not be started: {error.strerror}")
             return
-        line = self._lines[spec.name] = _Line(ours)
+        line = self._lines[spec.name] = _Line(ours, self._room)
         asyncio.get_running_loop().add_reader(ours, self._hear, spec.name, line)
         start = self._start_message(spec)
         with theirs:
@@ -150,9 +155,9 @@ class Workers:
     def _take(self, name: str, line: _Line, message: Said) -> None:
         match message:
             case Hello(pid):
-                if line.pid not in (None, pid) or not self._may_be(pid, line):
-                    raise ValueError(f"{pid} is not its pid")
-                line.pid = pid
+                if line.greeted or line.pid not in (None, pid) or not self._may_be(pid, line):
+                    raise ValueError(f"{pid} is not its pid, or it was said before")
+                line.pid, line.greeted = pid, True
             case Ready():
                 self._fleet.say(f"{name} is ready")
             case Revoked(ids):

@@ -120,6 +120,8 @@ def _work(app: Any, options: dict[str, Any], start: Start, channel: socket.socke
         apply(app, {"broker_transport_options": {"reading_order": options["queues"]}})
     state.revoked.update(start.revoked)
     heartbeat = install(app, channel, start.keepalive)
+    if app.conf.worker_pool not in ("gevent", "eventlet"):  # whose sockets are tied to a loop, and which fork nothing
+        os.register_at_fork(after_in_child=channel.close)  # what a task runs in must not speak for the worker
     if start.log_format == "json":
         jsonlog.log_as_json()
     worker = seam.worker_class(app, heartbeat, start.restore, partial(title, start.argv))(**options)

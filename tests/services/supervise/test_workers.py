@@ -38,9 +38,13 @@ class Forks:
 
     pid = None
 
-    def fork(self, start: Start, heartbeat: int) -> None:
+    def fork(self, start: Start, heartbeat: int, former: bool) -> None:
         """Keep a line."""
         self.lines.append(socket.socket(fileno=heartbeat))
+
+    def owns(self, pid: int) -> bool:
+        """Say no: there is no server."""
+        return False
 
 
 class Stage:
@@ -214,6 +218,31 @@ def test_a_worker_cannot_take_the_pid_of_another_process(act: Act) -> None:
         for pid in pids[:2]:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+
+    act(scene)
+
+
+def test_a_second_hello_is_not_understood(act: Act) -> None:
+    async def scene(stage: Stage) -> None:
+        pid = sleeper()
+        line = stage.spawn()
+        line.sendall(encode(Hello(pid)) * 2)
+        await stage.until(lambda: not stage.workers._lines["web-1"].open)
+        stage.workers.kill("web-1")
+        os.waitpid(pid, 0)
+
+    act(scene)
+
+
+def test_what_workers_have_half_said_is_bounded_in_total(act: Act) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.workers._room.left = 1000
+        line = stage.spawn()
+        line.sendall(b"x" * 600)
+        await stage.until(lambda: stage.workers._room.left == 400)
+        line.sendall(b"x" * 600)
+        await stage.until(lambda: "web-1" not in stage.workers._lines)
+        assert stage.workers._room.left == 1000
 
     act(scene)
 

@@ -20,7 +20,7 @@ from tests.servers import redis_server
 from tests.services.worker.children import NODE, forked_worker, settings_of, worker
 
 APP = """
-import os, pathlib, time
+import os, pathlib, socket, time
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 
@@ -91,6 +91,22 @@ def channel():
 def inherited():
     fds = [int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
     return [fd for fd in fds if fd > 2 and os.get_inheritable(fd)]
+
+
+@app.task
+def speak_for_the_worker():
+    # A socket without a name, as the worker's line to its supervisor is.
+    said = []
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            sock = socket.socket(fileno=os.dup(fd))
+        except OSError:
+            continue
+        with sock:
+            if sock.family == socket.AF_UNIX and sock.getpeername() == "":
+                sock.sendall(b'{"t":"hello","pid":1}\\n')
+                said.append(fd)
+    return said
 """
 
 
@@ -138,6 +154,15 @@ def test_a_worker_says_hello_and_ready_and_beats(server: Path, folder: Path, pro
         assert line.beat(consuming=True).processed == 0
         line.tell(Poke(7))
         assert line.beat(poke=7).active == 0
+
+
+def test_a_task_in_a_child_of_the_pool_cannot_speak_for_the_worker(
+    server: Path, folder: Path, producer: Celery
+) -> None:
+    with worker(folder, settings_of(server, "web", "mail")) as (line, process):
+        line.first(Ready)
+        assert send(producer, "speak_for_the_worker").get(timeout=20) == []
+        assert [said.pid for said in line.hear() if isinstance(said, Hello)] == [process.pid]
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
