@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,3 +109,44 @@ def _running(words: list[str], ready: str) -> Iterator[subprocess.Popen[str]]:
         finally:
             process.kill()
             process.communicate()
+
+
+@contextlib.contextmanager
+def rabbitmq(folder: Path, authority: Authority, server: Certificate) -> Iterator[int]:
+    """Run a RabbitMQ of our own that takes TLS alone, and wants certificates of its clients; give its port."""
+    program = next(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"), None)
+    epmd = shutil.which("epmd")
+    if program is None or epmd is None:
+        lacking("needs RabbitMQ, as Debian installs it")
+    port, mapper = free_port(), free_port()
+    options = {"verify": "verify_peer", "fail_if_no_peer_cert": "true", "cacertfile": authority.file}
+    options |= {"certfile": server.file, "keyfile": server.key}
+    lines = ["listeners.tcp = none", f"listeners.ssl.1 = 127.0.0.1:{port}", "ssl_cert_login_from = common_name"]
+    lines += ["auth_mechanisms.1 = PLAIN", "auth_mechanisms.2 = EXTERNAL"]
+    lines += [f"ssl_options.{key} = {value}" for key, value in options.items()]
+    (folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+    (folder / "plugins").write_text("[rabbitmq_auth_mechanism_ssl].\n")
+    own = {"NODENAME": f"cf-{port}@localhost", "CONFIG_FILE": folder / "rabbitmq.conf", "DIST_PORT": free_port()}
+    own |= {"MNESIA_BASE": folder / "data", "LOG_BASE": folder, "LOGS": "-", "GENERATED_CONFIG_DIR": folder / "made"}
+    own |= {"ENABLED_PLUGINS_FILE": folder / "plugins", "PID_FILE": folder / "pid"}
+    env = {**os.environ, "HOME": str(folder), "ERL_EPMD_PORT": str(mapper)}
+    env |= {f"RABBITMQ_{key}": str(value) for key, value in own.items()}
+    with (
+        subprocess.Popen([epmd, "-port", str(mapper)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as names,
+        subprocess.Popen([program], env=env, stdout=subprocess.PIPE, text=True, start_new_session=True) as node,
+    ):
+        try:
+            assert node.stdout is not None
+            told: list[str] = []
+            for line in node.stdout:
+                told.append(line)
+                if "Server startup complete" in line:
+                    break
+            else:
+                lacking(f"RabbitMQ does not start: {''.join(told[-3:])}")
+            threading.Thread(target=node.stdout.read, daemon=True).start()
+            yield port
+        finally:
+            os.killpg(node.pid, signal.SIGKILL)
+            names.kill()
+            node.wait()
