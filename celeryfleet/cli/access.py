@@ -44,4 +44,6 @@ def _needed(plan: Plan) -> Iterator[list[str]]:
         yield [name, f"{prefix}{key}", *rest]
     yield from (command.split() for command in _ANYWHERE)
     if plan.broker.results == plan.broker.url:
-        yield from (command.replace("{}", "celery-task-meta-x").split() for command in _RESULT)
+        options = plan.settings.get("result_backend_transport_options", {})
+        key = f"{options.get('global_keyprefix', '')}celery-task-meta-x"
+        yield from (command.replace("{}", key).split() for command in _RESULT)

@@ -88,6 +88,27 @@ def test_all_that_a_fleet_does_works_with_tls_and_the_documented_rights(home: Ho
     assert secured.refused() == []
 
 
+def test_a_user_may_be_kept_to_the_keys_of_a_prefix(home: Home, secured: Secured) -> None:
+    secured.allow(documented().replace("~*", "~shop:*"))
+    prefix = "{global_keyprefix: 'shop:'}"
+    options = f"broker_transport_options: {prefix}, result_backend_transport_options: {prefix}, "
+    home.write(fleet_on(secured).replace("celery: {", f"celery: {{{options}")).up()
+    assert home.run("canvas", "chord([add.s(1, 1)], add.si(3, 4))").stdout.strip() == "7"
+    busy(home)
+    os.kill(home.pid("mail-1"), signal.SIGKILL)
+    eventually(lambda: home.worker("mail-1")["restarts"] == 1)
+    release(home)
+    assert "[CF046]" not in home.run("check").stderr
+    assert secured.refused() == []
+
+
+def test_a_user_without_scripts_is_told_of_by_check(home: Home, secured: Secured) -> None:
+    secured.allow(documented().replace("+@scripting", "-@scripting"))
+    home.write(fleet_on(secured))
+    done = home.run("check", check=False)
+    assert (done.returncode, "all that it needs: EVALSHA. " in done.stderr) == (2, True)
+
+
 def test_a_broker_that_refuses_is_an_error_of_check_and_ends_up_with_the_reason(home: Home, secured: Secured) -> None:
     ours = secured.tls["ssl_ca_certs"]
     (home.path / "ca.pem").symlink_to(ours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ from celeryfleet.supervise.status import backlog
 from tests.fakes import forget_pools
 from tests.tls_servers import Authority, Certificate, free_port, redis_with, sentinel
 from tests.unit.plan.fleets import FACTS, fleet_of, fleet_text
+
+DOCS = Path(__file__).parents[2] / "docs" / "brokers.md"
 
 
 def plan_of(url: str, **celery: Any) -> Plan:
@@ -155,6 +158,16 @@ def test_of_several_sentinels_one_that_answers_names_the_master_to_all(watched: 
     all_connect(plan)
     with connect(plan.broker.url, settings=plan.settings) as ours:
         assert ours.where == f"127.0.0.1:{master}"
+
+
+def test_a_sentinel_may_give_its_user_the_documented_rights_alone(watched: tuple[int, int]) -> None:
+    rights = re.search(r"^- Sentinels: `(.*)`", DOCS.read_text(), re.MULTILINE)
+    assert rights is not None
+    with connect(f"redis://:asked@127.0.0.1:{watched[1]}") as sentinel:
+        sentinel.call("ACL", "SETUSER", "asker", "on", ">secret", "-@all", *rights[1].split())
+        url, own = f"sentinel://:kept@127.0.0.1:{watched[1]}/3", of_sentinels(username="asker", password="secret")
+        all_connect(plan_of(url, **own))
+        sentinel.call("ACL", "DELUSER", "asker")
 
 
 @pytest.mark.parametrize(
