@@ -103,6 +103,8 @@ class Backlog(Record):
     unacked: dict[str, tuple[str, ...]] = {}
     #: name, exchange, exchange_type and routing_key of each queue
     queues: tuple[dict[str, str], ...] = ()
+    #: the queue of messages set aside, since their tasks ended or hung their workers; shown if there are any
+    parked: str = ""
 
 
 class Status(Record):

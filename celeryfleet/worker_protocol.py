@@ -4,6 +4,18 @@ from celeryfleet.records import Record
 
 #: bytes of what a worker says at once, at most: a task may have written it
 WORKER_LIMIT = 4 * 1024 * 1024
+#: bytes of a running task's place in the file that tells which run: its id and its name
+RUNNING_BYTES = 512
+
+
+def running(data: bytes) -> dict[int, tuple[str, str]]:
+    """Read which tasks ran: (id, name) by place."""
+    found = {}
+    for place, start in enumerate(range(0, len(data), RUNNING_BYTES)):
+        if data[start]:
+            text = data[start : start + RUNNING_BYTES].rstrip(b"\0").decode(errors="replace")
+            found[place] = (text.partition("\n")[0], text.partition("\n")[2])
+    return found
 
 
 # --- What a worker says -----------------------------------------------------------------------------------
@@ -51,7 +63,13 @@ class Restored(Record):
     nodes: tuple[str, ...]
 
 
-Said = Hello | Ready | Beat | Revoked | Restored
+class Strikes(Record):
+    """How often these tasks, by id, have ended or hung a process; 0: that is over. Said and told."""
+
+    counts: dict[str, int]
+
+
+Said = Hello | Ready | Beat | Revoked | Restored | Strikes
 
 
 # --- What a worker is told --------------------------------------------------------------------------------
@@ -75,7 +93,7 @@ class Read(Record):
     queues: tuple[str, ...]
 
 
-Told = Poke | Restore | Read
+Told = Poke | Restore | Read | Strikes
 
 
 class App(Record):
@@ -111,6 +129,13 @@ class Start(Record):
     scratch: str
     #: seconds of silence at most
     keepalive: float
+    #: the file that tells which tasks run
+    running: str
+    #: a task that has ended or hung so many processes is parked in this queue; 0: none is
+    park_after: int = 0
+    parked: str = ""
+    #: how often tasks, by id, have done so
+    strikes: dict[str, int] = {}
     #: nodes whose messages it brings back whenever it connects
     restore: tuple[str, ...] = ()
     #: ids of tasks

@@ -48,7 +48,9 @@ class Rabbit:
     @property
     def fleet(self) -> str:
         """Return a name for a fleet: those of one name have nodes of one name, and on one broker they get mixed up."""
-        return self.prefix.rstrip("-")
+        fleet = self.prefix.rstrip("-")
+        self._names.add(f"{fleet}.failed")  # `up` declares it
+        return fleet
 
     def name(self, word: str) -> str:
         """Return a name for a queue or an exchange that is deleted when the test ends."""

@@ -7,7 +7,7 @@ import sys
 import time
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.protocol import GetStatus, Status
+from celeryfleet.protocol import GetStatus, QueueStatus, Status
 from celeryfleet.records import public
 from celeryfleet.text import counted
 
@@ -42,7 +42,9 @@ def with_depths(status: Status) -> tuple[Status, str]:
         if found is None:
             return status, trouble
         depths = found
-    return status.but(queues=tuple(queue.but(**depths.get(queue.name, {})) for queue in status.queues)), ""
+    parked = status.backlog.parked
+    shown = (*status.queues, QueueStatus(parked)) if depths.get(parked, {}).get("ready") else status.queues
+    return status.but(queues=tuple(queue.but(**depths.get(queue.name, {})) for queue in shown)), ""
 
 
 def without_broker(status: Status, trouble: str) -> Status:

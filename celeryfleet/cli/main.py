@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from celeryfleet.cli import check, describe, fleet, graph, insight, route, send, tasks, transfer
+from celeryfleet.cli import check, describe, failed, fleet, graph, insight, route, send, tasks, transfer
 from celeryfleet.cli.session import Session
 from celeryfleet.errors import Exit
 
@@ -52,7 +52,7 @@ def options(
     context.obj = Session(file, tuple(env_file or ()), tuple(profile or ()))
 
 
-for room in (fleet, send, tasks, insight, describe, check, route, graph, transfer):
+for room in (fleet, send, tasks, failed, insight, describe, check, route, graph, transfer):
     room.register(app)
 
 

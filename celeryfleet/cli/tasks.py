@@ -75,7 +75,7 @@ def queues(
     from celeryfleet.client.broker import purge
     from celeryfleet.routing.queue import unknown
 
-    known = [queue.name for queue in session.plan.queues]
+    known = [*(queue.name for queue in session.plan.queues), session.plan.parked]
     if not names:
         raise FleetError("purge which queue?", hint=f"The queues are {', '.join(known)}.")
     for name in names:

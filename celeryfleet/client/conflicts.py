@@ -32,7 +32,8 @@ def conflicts_of(plan: Plan, declare: bool = False) -> list[Conflict]:
     with opened(plan.broker.url, plan.settings) as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT)
-            return found_on(connection, plan.queues, declare)
+            parked = [Queue(plan.parked, "")] if declare else []
+            return found_on(connection, [*plan.queues, *parked], declare)
         except (*connection.connection_errors, OperationalError):
             return []
 

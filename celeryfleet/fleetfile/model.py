@@ -177,6 +177,8 @@ class Pool(Section):
     #: seconds from the warm stop to the cold one
     stop_grace_period: float = key(fields.duration, 60.0)
     restart: Restart = key(section(Restart), Restart())
+    #: processes that a task may end or hang before its message is parked; 0: any number, None: half of max_restarts
+    park_after: int | None = key(whole(0, 1_000_000), None)
     autoscale: Autoscale | None = key(section(Autoscale), None)
     healthcheck: Healthcheck = key(section(Healthcheck), Healthcheck())
     env: dict[str, str] = key(mapping_of(fields.variable, names.variable_problem), {})

@@ -23,6 +23,8 @@ _GREEN = ("gevent", "eventlet")
 #: `queue_order_strategy` of kombu: its default, round_robin, ignores the order of -Q
 _STRATEGIES = {"strict": "priority", "round_robin": "round_robin"}
 _BYTES_PER_KIB = 1024
+#: processes ended by a task after which it is parked, at the least and at most, where fleet.yaml does not say
+_PARK_AFTER = (3, 20)
 #: flags of `celery worker` for a worker's own settings
 _FLAGS = {
     "--prefetch-multiplier": "worker_prefetch_multiplier",
@@ -58,7 +60,14 @@ def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], transport: s
         restart=RestartPolicy(**vars(pool.restart)),
         health=Health(**vars(pool.healthcheck)),
         autoscale=AutoscalePolicy(**vars(pool.autoscale)) if pool.autoscale else None,
+        park_after=_park_after(pool),
     )
+
+
+def _park_after(pool: Pool) -> int:
+    """Park a task well before it makes its worker fail; who allows for many restarts expects other causes of them."""
+    fewest, most = _PARK_AFTER
+    return min(max(fewest, (pool.restart.max_restarts + 1) // 2), most) if pool.park_after is None else pool.park_after
 
 
 def _replicas(pool: Pool) -> int:

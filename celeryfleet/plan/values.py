@@ -95,6 +95,8 @@ class PoolPlan:
     restart: RestartPolicy = RestartPolicy()
     health: Health = Health()
     autoscale: AutoscalePolicy | None = None
+    #: a task that has ended or hung so many processes is parked; 0: none is
+    park_after: int = 3
 
     def worker_name(self, number: int) -> str:
         """Name the worker with this number, counted from 1."""
@@ -195,6 +197,11 @@ class Plan:
             creates=bool(self.settings.get("task_create_missing_queues")),
             gives_back=self.broker.transport == "amqp" and bool(confirmed),
         )
+
+    @property
+    def parked(self) -> str:
+        """Name the queue in which messages lie whose tasks ended or hung their workers again and again."""
+        return f"{self.fleet}.failed"
 
     def worker(self, pool: PoolPlan, number: int) -> WorkerSpec:
         """Spell out one worker of a pool."""

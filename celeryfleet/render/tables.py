@@ -200,7 +200,9 @@ def _pools_with(report: Status, state: str) -> list[str]:
 
 def _idle(queue: str, report: Status) -> Iterator[str]:
     pools = [pool for pool in report.pools if queue in pool.queues]
-    if queue in report.paused:
+    if queue == report.backlog.parked:
+        yield "Tasks that end or hang their workers are set aside. See: celeryfleet failed"
+    elif queue in report.paused:
         yield f"{queue} is paused. Go on: celeryfleet resume {queue}"
     elif not pools:
         yield f"No pool reads {queue}: name it in a pool's queues in fleet.yaml, then celeryfleet up"

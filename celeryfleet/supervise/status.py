@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from celeryfleet.plan.values import PoolPlan
 from celeryfleet.protocol import Backlog, BrokerStatus, PoolStatus, QueueStatus, Status, SupervisorStatus, WorkerStatus
+from celeryfleet.routing.queue import Queue
 from celeryfleet.supervise.decide.readiness import lack, on_older_code, readiness
 from celeryfleet.supervise.decide.state import STILLBORN, FleetState, Phase, Worker
 from celeryfleet.supervise.decide.state import Status as State
@@ -75,8 +76,9 @@ def backlog(target: Target, state: FleetState) -> Backlog:
         unacked={f"unacked:{node}": queues for node, queues in sorted(read.items())},
         queues=tuple(
             {key: getattr(queue, key) for key in ("name", "exchange", "exchange_type", "routing_key")}
-            for queue in plan.queues
+            for queue in (*plan.queues, Queue(plan.parked, "", "direct", plan.parked))
         ),
+        parked=plan.parked,
     )
 
 

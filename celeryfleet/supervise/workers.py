@@ -22,10 +22,26 @@ from celeryfleet.supervise.decide.events import Exited, Heard
 from celeryfleet.supervise.decide.state import Status
 from celeryfleet.supervise.forkserver import ForkServer, app_of, log_file
 from celeryfleet.supervise.reconciler import Reconciler
-from celeryfleet.worker_protocol import WORKER_LIMIT, Beat, Exec, Hello, Poke, Ready, Revoked, Said, Start, Told
+from celeryfleet.text import clean, counted
+from celeryfleet.worker_protocol import (
+    WORKER_LIMIT,
+    Beat,
+    Exec,
+    Hello,
+    Poke,
+    Ready,
+    Revoked,
+    Said,
+    Start,
+    Strikes,
+    Told,
+    running,
+)
 
 #: ids of revoked tasks kept for workers that start later
 _REVOKED = 2000
+#: tasks remembered that have ended or hung a process
+_SUSPECTS = 2000
 #: seconds of silence at most, for a worker to which nothing happens
 _KEEPALIVE = 10.0
 #: seconds that `poke` waits for the workers' answers
@@ -68,6 +84,8 @@ class Workers:
         self._room = Room(_ROOM)
         #: ids of revoked tasks, oldest first: a worker that starts must know them
         self._revoked: dict[str, None] = {}
+        #: how often tasks, by id, have ended or hung a process
+        self._strikes: dict[str, int] = {}
         self._pokes: dict[int, tuple[set[str], asyncio.Event]] = {}
         self._poke = 0
 
@@ -80,6 +98,7 @@ class Workers:
         except OSError as error:
             self.gone(spec.name, 1, f"it could not be started: {error.strerror}")
             return
+        self._blame(spec.name)  # where our predecessor was killed, too
         line = self._lines[spec.name] = _Line(ours, self._room)
         asyncio.get_running_loop().add_reader(ours, self._hear, spec.name, line)
         start = self._start_message(spec)
@@ -107,6 +126,10 @@ class Workers:
             scratch=str(self._scratch(spec.name)),
             # Two of three signs of life may be late before silence counts.
             keepalive=min(_KEEPALIVE, self._fleet.target.pools[spec.pool].health.heartbeat_within / 3),
+            running=str(self._running(spec.name)),
+            park_after=self._fleet.target.pools[spec.pool].park_after,
+            parked=plan.parked,
+            strikes=self._strikes,
             restore=(spec.node,) if plan.broker.transport == "redis" else (),
             revoked=tuple(self._revoked),
             paused=tuple(sorted(state.paused & set(spec.options.get("queues", ())))),
@@ -164,6 +187,8 @@ class Workers:
                 self._revoked |= dict.fromkeys(ids)
                 for old in list(self._revoked)[:-_REVOKED]:
                     del self._revoked[old]
+            case Strikes(counts):
+                self._spread(counts, but=name)
             case Beat(poke=int(number)) if number in self._pokes:
                 waiting, done = self._pokes[number]
                 waiting.discard(name)
@@ -195,6 +220,34 @@ class Workers:
             pass  # its latest beat has to do
         finally:
             del self._pokes[poke]
+
+    # --- Tasks that end their workers ---------------------------------------------------------------------
+
+    def _running(self, name: str) -> Path:
+        """Name the file in which a worker tells which tasks it runs."""
+        return self._fleet.home / "running" / name
+
+    def _blame(self, name: str) -> None:
+        """Suspect the tasks that ran when a worker was killed or hung."""
+        file = self._running(name)
+        try:
+            tasks = running(file.read_bytes())
+        except FileNotFoundError:
+            return
+        file.unlink()
+        counts = {task: self._strikes.get(task, 0) + 1 for task, _ in tasks.values()}
+        for task, called in tasks.values():
+            self._fleet.say(clean(f"{called}[{task}] ran when {name} ended, {counted(counts[task], 'time')} so far"))
+        self._spread(counts)
+
+    def _spread(self, counts: dict[str, int], but: str = "") -> None:
+        """Remember how often tasks have ended a process, and tell the workers."""
+        self._strikes = {task: count for task, count in (self._strikes | counts).items() if count}
+        for old in list(self._strikes)[:-_SUSPECTS]:
+            del self._strikes[old]
+        for name in self._lines if counts else ():
+            if name != but:
+                self.tell(name, Strikes(counts))
 
     # --- Telling ------------------------------------------------------------------------------------------
 
@@ -242,9 +295,13 @@ class Workers:
             line.hang_up()
         worker = self._fleet.state.workers.get(name)
         log: tuple[str, ...] = ()
-        if worker is not None and worker.deadline is None:
+        if worker is not None and (worker.deadline is None or worker.stuck):
             log = tuple(last_lines(self._fleet.home / "logs" / f"{name}.log", _LAST_WORDS))
         shutil.rmtree(self._scratch(name), ignore_errors=True)
         self._fleet.say(f"{name} has ended: {reason}")
+        if worker is not None and (worker.status is not Status.STOPPING or worker.stuck):
+            self._blame(name)
+        else:
+            self._running(name).unlink(missing_ok=True)
         number = reason.rpartition(" ")[2] if code < 0 else None
         self._fleet.happen(Exited(name, LastExit(code, number, round(time.time(), 3), reason, log)))

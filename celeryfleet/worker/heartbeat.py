@@ -12,14 +12,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state
 
 from celeryfleet.records import Lines, Record, encode
-from celeryfleet.worker_protocol import Beat, Poke, Read, Ready, Restore, Restored, Revoked, Told
+from celeryfleet.worker_protocol import Beat, Poke, Read, Ready, Restore, Restored, Revoked, Strikes, Told
+
+if TYPE_CHECKING:
+    from celeryfleet.worker.suspects import Suspects
 
 logger = get_logger(__name__)
 
@@ -45,6 +48,7 @@ class Heartbeat:
         #: seconds of silence at most
         self.keepalive = keepalive
         self.consumer: Any = None
+        self.suspects: Suspects
         self.pool_blocks = app.conf.worker_pool == "solo"
         self._out = b""
         #: timers and pools of threads beat too
@@ -193,6 +197,8 @@ class Heartbeat:
                 self.send(Restored(tuple(bring_back(self.app, nodes))))
             case Read(queues):
                 self.consumer.call_soon(self.consumer.read, queues)
+            case Strikes(counts):
+                self.suspects.learn(counts)
 
     def _queues(self) -> tuple[str, ...]:
         """Name the queues that are read now: none while the worker connects or stops."""

@@ -115,6 +115,7 @@ def _work(app: Any, options: dict[str, Any], start: Start, channel: socket.socke
     from celeryfleet.app import apply
     from celeryfleet.worker import jsonlog, seam
     from celeryfleet.worker.heartbeat import install
+    from celeryfleet.worker.suspects import Suspects
 
     if app.conf.broker_transport_options.get("queue_order_strategy") == "priority":  # on Redis
         apply(app, {"broker_transport_options": {"reading_order": options["queues"]}})
@@ -122,6 +123,8 @@ def _work(app: Any, options: dict[str, Any], start: Start, channel: socket.socke
     heartbeat = install(app, channel, start.keepalive)
     if app.conf.worker_pool not in ("gevent", "eventlet"):  # whose sockets are tied to a loop, and which fork nothing
         os.register_at_fork(after_in_child=channel.close)  # what a task runs in must not speak for the worker
+    heartbeat.suspects = Suspects(app, start, heartbeat.send)
+    heartbeat.suspects.running.connect()
     if start.log_format == "json":
         jsonlog.log_as_json()
     worker = seam.worker_class(app, heartbeat, start.restore, partial(title, start.argv))(**options)

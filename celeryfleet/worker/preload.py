@@ -55,6 +55,7 @@ _WARM = (
     "celeryfleet.worker.redis_channel",
     "celeryfleet.worker.redis_restore",
     "celeryfleet.worker.seam",
+    "celeryfleet.worker.suspects",
     "billiard.heap",
     "billiard.popen_fork",
     "billiard.queues",

@@ -11,6 +11,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
@@ -104,6 +105,15 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         #: by which channel that is done; none while there is no connection
         self._channel: Any = None
         super().__init__(*args, **options)
+        handle: Callable[[Any], object] = args[0] if args else options["on_task_request"]
+        suspects = self.heartbeat.suspects
+
+        def admit(request: Any) -> None:
+            if request.id not in suspects.strikes or suspects.admit(request):
+                handle(request)
+
+        self.on_task_request = admit
+        suspects.run = partial(self.call_soon, admit)
 
     def start(self) -> None:
         """End the worker with one line, not a traceback, if RabbitMQ refuses a queue since it has become another."""
@@ -194,6 +204,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             # Only prefork takes back what it was given and has not started; elsewhere it will run.
             self._handed_over = {known for known in self._handed_over if known() is not None}
             self._handed_over |= set(state.reserved_requests.data)
+        self.heartbeat.suspects.disconnected()
         super().on_close()
 
     def _bring_back(self, connection: Any) -> None:
@@ -250,18 +261,38 @@ class Request(CeleryRequest):  # type: ignore[misc]
         """Count a task that has failed for good: not one that is retried, given back or revoked."""
         if self._is_failure(exc_info.exception):
             self.heartbeat.task_failed()
+        error = _bare(exc_info.exception)
+        if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and self._comes_again():
+            self.heartbeat.suspects.strike(self, str(error))
         return super().on_failure(exc_info, *args, **kwargs)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
         """Count a task whose child is killed; a soft limit is an exception in the task, and comes by `on_failure`."""
         if not soft:
             self.heartbeat.task_failed()
+            if not self.task.acks_on_timeout:
+                self.heartbeat.suspects.strike(self, f"its hard time limit, {timeout:g} s, was over")
         return super().on_timeout(soft, timeout)
+
+    def acknowledge(self) -> None:
+        """Let the next suspect run."""
+        super().acknowledge()
+        self.heartbeat.suspects.ended(self.id)
+
+    def reject(self, requeue: bool = False) -> None:
+        """Let the next suspect run."""
+        super().reject(requeue)
+        self.heartbeat.suspects.ended(self.id)
+
+    def _comes_again(self) -> bool:
+        """Tell whether Celery's `on_failure` requeues a task whose process has ended with it."""
+        stopped = self._already_cancelled or self._already_revoked or state.should_terminate not in (None, False)
+        given_back = self.task.acks_late and self.task.reject_on_worker_lost and not self.task.retry_on_worker_lost
+        return given_back and not stopped and not self._success_was_stored()
 
     def _is_failure(self, error: Any) -> bool:
         """Sort what has ended a task as Celery's `on_failure` does."""
-        if isinstance(error, ExceptionWithTraceback):  # as it comes from pools that share our process
-            error = error.exc
+        error = _bare(error)
         if isinstance(error, Reject):
             return not error.requeue
         if isinstance(error, WorkerLostError):
@@ -270,6 +301,11 @@ class Request(CeleryRequest):  # type: ignore[misc]
             return not (self._already_cancelled or self._already_revoked)
         # The hard time limit is counted by on_timeout.
         return not isinstance(error, Retry | Ignore | Terminated | TimeLimitExceeded)
+
+
+def _bare(error: Any) -> Any:
+    """Return an error as it was raised: from pools that share our process it comes wrapped."""
+    return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
 def _tags(requests: Iterable[Callable[[], Any]]) -> set[str]:

@@ -74,7 +74,7 @@ def _apply_heard(state: FleetState, name: str, message: worker_protocol.Said, no
             return state.change(name, beat=message, seen_at=now, consuming_at=consuming_at, cut_off_at=cut_off_at)
         case worker_protocol.Restored(nodes):
             return state.change(name, restoring=worker.restoring - set(nodes))
-        case worker_protocol.Revoked():
+        case worker_protocol.Revoked() | worker_protocol.Strikes():
             return state
 
 
@@ -82,7 +82,8 @@ def _apply_exit(state: FleetState, event: events.Exited, now: float) -> FleetSta
     worker = state.workers.get(event.name)
     if worker is None:
         return state
-    expected = worker.status in (Status.STOPPING, Status.STUCK)
+    expected = worker.status in (Status.STOPPING, Status.STUCK) and not worker.stuck
+    last = event.last.but(reason=f"{worker.stuck}; {event.last.reason}") if worker.stuck else event.last
     gone = replace(
         worker,
         status=Status.STOPPED if expected else Status.BACKOFF,
@@ -92,8 +93,8 @@ def _apply_exit(state: FleetState, event: events.Exited, now: float) -> FleetSta
         outdated=False,
         restoring=frozenset(),
         deaths=worker.deaths if expected else (*worker.deaths[-49:], now),
-        last_exit=event.last,
-        cause=worker.cause if expected else event.last.reason,
+        last_exit=last,
+        cause=worker.cause if expected else last.reason,
         beat=worker_protocol.Beat(),
         processed_before=worker.processed_before + worker.beat.processed,
         failed_before=worker.failed_before + worker.beat.failed,
@@ -169,7 +170,7 @@ def _apply_action(state: FleetState, action: actions.Action, now: float) -> Flee
             return _apply_spawn(state, spec, grace, cause, now)
         case actions.Stop(name, grace, cause, stuck):
             status = Status.STUCK if stuck else Status.STOPPING
-            return state.change(name, status=status, deadline=now + grace, cause=cause)
+            return state.change(name, status=status, deadline=now + grace, cause=cause, stuck=cause if stuck else "")
         case actions.Cold(name, cause):
             return state.change(name, status=Status.STOPPING, cold=True, deadline=now + COLD_SECONDS, cause=cause)
         case actions.Kill(name, cause):

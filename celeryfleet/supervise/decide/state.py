@@ -62,6 +62,8 @@ class Worker:
     #: times of unexpected exits, oldest first
     deaths: tuple[float, ...] = ()
     restarts: int = 0
+    #: why it was found to be stuck; empty: it was not
+    stuck: str = ""
     #: to be replaced though its digest is right
     outdated: bool = False
     #: dead nodes whose messages it was told to bring back, and has not said that it did

@@ -36,8 +36,6 @@ class Forks:
     def __init__(self) -> None:
         self.lines: list[socket.socket] = []
 
-    pid = None
-
     def fork(self, start: Start, heartbeat: int, former: bool) -> None:
         """Keep a line."""
         self.lines.append(socket.socket(fileno=heartbeat))

@@ -98,6 +98,7 @@ def start_message(folder: Path, settings: dict[str, Any], pool: str, concurrency
         log=LogFile(str(folder / "web-1.log"), 1_000_000, 2),
         log_format="text",
         scratch=str(folder / "scratch"),
+        running=str(folder / "running" / "web-1"),
         keepalive=10.0,
         restore=(NODE,),
     )

@@ -282,14 +282,19 @@ def test_a_reload_replaces_the_workers_once_the_new_code_is_imported() -> None:
 # --- Health -----------------------------------------------------------------------------------------------
 
 
-def test_a_silent_worker_is_replaced_without_counting_as_a_crash() -> None:
-    world = ready_world()
+def test_a_silent_worker_is_replaced_and_has_failed_when_that_goes_on() -> None:
+    world = ready_world(pool(restart=RestartPolicy(max_restarts=1)))
     world.after(30)
     assert world.told() == ["stop web-1: it has been silent for 30 s"]
     assert world.status() is Status.STUCK
     world.die()
-    assert world.told() == ["start web-1: it has been silent for 30 s"]
-    assert world.worker().deaths == ()
+    assert world.told() == ["start web-1: it has been silent for 30 s; it was killed by SIGKILL"]
+    world.ready()
+    world.after(38)
+    world.told()
+    world.die()
+    why = "it has been silent for 30 s; it was killed by SIGKILL"
+    assert world.told() == [f"give up on web-1: {why}, 2 times in 300 s"]
 
 
 def test_a_worker_that_answers_but_does_not_consume_is_replaced() -> None:

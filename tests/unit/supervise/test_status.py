@@ -100,7 +100,9 @@ def test_the_backlog_names_what_each_worker_reads_and_the_nodes_that_nobody_read
     assert asked.unacked["unacked:web-1@fleet.host"] == ("mail", "low")
     assert asked.unacked["unacked:web-2@fleet.host"] == ("mail", "low")
     assert asked.unacked.get("unacked:low-1@fleet.host", ()) == ()
-    assert asked.queues == ({"name": "mail", "exchange": "events", "exchange_type": "topic", "routing_key": "mail.#"},)
+    parked = {"name": "fleet.failed", "exchange": "", "exchange_type": "direct", "routing_key": "fleet.failed"}
+    mail = {"name": "mail", "exchange": "events", "exchange_type": "topic", "routing_key": "mail.#"}
+    assert (asked.queues, asked.parked) == ((mail, parked), "fleet.failed")
     assert (asked.url, asked.settings) == ("redis://x", {"broker_use_ssl": {"ca": "x"}})
 
 

@@ -26,14 +26,18 @@ class Heartbeat:
     """Counts what it is told."""
 
     def __init__(self) -> None:
-        self.ticks = self.failed = 0
+        self.ticks = self.failed = self.strikes = 0
         self.connecting = False
+        self.suspects = self
 
     def tick(self) -> None:
         self.ticks += 1
 
     def task_failed(self) -> None:
         self.failed += 1
+
+    def strike(self, request: object, why: str) -> None:
+        self.strikes += 1
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
                 *("on_connection_error_after_connected", "on_close", "add_task_queue", "cancel_task_queue"),
             },
         ),
-        (seam.Request, CeleryRequest, {"on_failure", "on_timeout"}),
+        (seam.Request, CeleryRequest, {"on_failure", "on_timeout", "acknowledge", "reject"}),
         (prefork.Child, asynpool.Worker, {"_do_exit"}),
         (prefork.Pool, asynpool.AsynPool, {"Worker", "flush"}),
         (prefork.TaskPool, celery_prefork.TaskPool, {"Pool", "on_stop"}),
@@ -213,24 +217,26 @@ def test_all_of_a_queue_is_read_before_anything_of_the_next(strategy: str, last:
     assert channel._q_for_pri("mail", 9) == "mail:9"
 
 
-TASK = SimpleNamespace(acks_late=True, reject_on_worker_lost=True)
+TASK = SimpleNamespace(acks_late=True, reject_on_worker_lost=True, retry_on_worker_lost=False)
 
 
 @pytest.mark.parametrize(
-    ("error", "failed"),
+    ("error", "failed", "struck"),
     [
-        (ValueError(), True),
-        (Retry(), False),
-        (Ignore(), False),
-        (Reject(requeue=True), False),
-        (Reject(requeue=False), True),
-        (Terminated(), False),
-        (TimeLimitExceeded(1), False),
-        (WorkerLostError(), False),
-        (SystemExit(), True),
+        (ValueError(), True, False),
+        (Retry(), False, False),
+        (Ignore(), False, False),
+        (Reject(requeue=True), False, False),
+        (Reject(requeue=False), True, False),
+        (Terminated(), False, False),
+        (TimeLimitExceeded(1), False, False),
+        (WorkerLostError(), False, True),
+        (SystemExit(), True, True),
     ],
 )
-def test_only_what_failed_for_good_is_counted(error: BaseException, failed: bool) -> None:
+def test_only_what_failed_for_good_is_counted_and_what_ended_its_process_suspected(
+    error: BaseException, failed: bool, struck: bool
+) -> None:
     class Theirs(CeleryRequest):  # type: ignore[misc]
         def __init__(self) -> None:
             self._task = TASK
@@ -238,9 +244,13 @@ def test_only_what_failed_for_good_is_counted(error: BaseException, failed: bool
         def on_failure(self, *_: Any, **__: Any) -> str:
             return "handled"
 
+        def _success_was_stored(self) -> bool:
+            return False
+
     made: Any = type("Made", (seam.Request, Theirs), {"__slots__": (), "heartbeat": Heartbeat()})()
     assert made.on_failure(SimpleNamespace(exception=error)) == "handled"
     assert made.heartbeat.failed == int(failed)
+    assert made.heartbeat.strikes == int(struck)
 
 
 def test_a_request_of_a_tasks_own_stays_and_is_derived_from(app: Celery) -> None:
