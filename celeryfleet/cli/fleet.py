@@ -84,17 +84,21 @@ def down(
 def scale(
     context: typer.Context,
     counts: Annotated[list[str], typer.Argument(metavar="POOL=N", help="How many workers each pool should have.")],
+    timeout: Annotated[
+        float | None,
+        typer.Option("-t", "--timeout", metavar="S", min=0, help="Seconds to wait at most; then exit 124."),
+    ] = None,
 ) -> int:
-    """Change how many workers pools have, until the next `up`.
+    """Change how many workers pools have, until the next `up`; wait until that is so.
 
-    Example: [bold]celeryfleet scale mail=4 video=0[/]
+    Examples: [bold]celeryfleet scale mail=4 video=0[/] · [bold]celeryfleet scale mail=1 -t 10[/]
     """
     from celeryfleet.cli import launch
 
     wanted = _replicas(counts)
     with context.obj.connect() as client:
         client.do(Scale(wanted))
-        return launch.await_ready(client, None)
+        return launch.await_ready(client, timeout)
 
 
 def restart(

@@ -179,9 +179,12 @@ def await_ready(client: Client, timeout: float | None) -> int:
         print(f"{status.fleet} is ready: {counted(want, 'worker')} in {pools} ({took:.1f} s)", file=sys.stderr)
         return Exit.OK
     if reply.done is None:
+        stopping = [one.name for pool in status.pools for one in pool.workers if one.state == "stopping"]
+        finishing = f"{listed(stopping, most=3)} {'finishes its' if len(stopping) == 1 else 'finish their'} tasks"
+        rest = f"; {finishing}" if stopping and not status.reason else ""
         raise FleetError(
-            f"{ready} of {want} workers are ready after {timeout:g} s.",
-            hint="They go on starting: see `celeryfleet status` and `celeryfleet logs`.",
+            f"{ready} of {want} workers are ready after {timeout:g} s{rest}.",
+            hint="It goes on: see `celeryfleet status` and `celeryfleet logs`.",
             code=Exit.TIMEOUT,
         )
     raise _not_ready(status)

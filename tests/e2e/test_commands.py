@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from tests.e2e.conftest import FLEET, Home
-from tests.fakes import eventually
+from tests.fakes import eventually, processes_of
+from tests.servers import redis_server
 
 
 @pytest.mark.parametrize(
@@ -235,6 +238,39 @@ def test_a_queue_whose_consumer_is_cancelled_by_celery_control_is_read_again_and
 
 def consumers(home: Home) -> dict[str, int]:
     return {queue["name"]: queue["consumers"] for queue in home.status()["queues"]}
+
+
+def test_scale_gives_up_waiting_after_its_timeout_and_health_is_0_while_surplus_workers_stop(home: Home) -> None:
+    home.write().up("--scale", "mail=2")
+    for name in ("flag", "flag"):
+        home.post("until", name)
+    eventually(lambda: home.trace() == ["start flag", "start flag"])
+    late = home.run("scale", "mail=1", "--timeout", "0.1", check=False)
+    assert (late.returncode, late.stderr.splitlines()[0]) == (
+        124,
+        "error: 2 of 2 workers are ready after 0.1 s; mail-2 finishes its tasks.",
+    )
+    assert home.run("health").stdout == "shop is ready: 2 of 2 workers\n"
+    assert home.status()["state"] == "ready"
+    (home.path / "flag").touch()
+    home.run("scale", "mail=1", "-t", "30")
+    assert home.trace().count("end flag") == 2
+    assert home.run("scale", "mail=1", "-t", "-1", check=False).returncode == 2
+
+
+def test_health_is_3_while_the_broker_is_away_and_says_so(home: Home) -> None:
+    with redis_server() as path:
+        home.write(FLEET + f"broker: redis+socket://{path}\n").up()
+        server = next(pid for pid, command in processes_of(path.parent).items() if "-server" in command)
+        os.kill(server, signal.SIGSTOP)
+        hung = home.run("health", check=False)
+        assert (hung.returncode, hung.stderr) == (3, f"the broker cannot be reached: {path}: no answer within 2 s\n")
+        os.kill(server, signal.SIGKILL)
+        for words in ([], ["mail"]):
+            away = home.run("health", *words, check=False)
+            assert away.returncode == 3
+            assert "the broker cannot be reached" in away.stderr or "mail-1 cannot reach the broker" in away.stderr
+        assert home.status()["state"] == "degraded"
 
 
 def test_credentials_are_shown_as_the_variable_they_came_from(home: Home) -> None:
