@@ -161,7 +161,7 @@ def detached(
         raise _not_ready(reply.status)
     want = sum(pool.want for pool in reply.status.pools)
     verb = "follows fleet.yaml as it is now" if ran else f"starts {counted(want, 'worker')} in the background"
-    print(f"{plan.fleet} {verb}; see `celeryfleet status`.", file=sys.stderr)
+    print(f"{plan.fleet} {verb}; see `celeryfleet status`.{_paused(reply.status)}", file=sys.stderr)
     return Exit.OK
 
 
@@ -176,7 +176,8 @@ def await_ready(client: Client, timeout: float | None) -> int:
     if reply.done:
         took = time.monotonic() - began
         pools = counted(len(status.pools), "pool")
-        print(f"{status.fleet} is ready: {counted(want, 'worker')} in {pools} ({took:.1f} s)", file=sys.stderr)
+        ready_now = f"{status.fleet} is ready: {counted(want, 'worker')} in {pools} ({took:.1f} s)"
+        print(f"{ready_now}{_paused(status)}", file=sys.stderr)
         return Exit.OK
     if reply.done is None:
         stopping = [one.name for pool in status.pools for one in pool.workers if one.state == "stopping"]
@@ -188,6 +189,11 @@ def await_ready(client: Client, timeout: float | None) -> int:
             code=Exit.TIMEOUT,
         )
     raise _not_ready(status)
+
+
+def _paused(status: Status) -> str:
+    """Remind of what was paused, perhaps long ago: an `up` does not resume it."""
+    return f"\nStill paused: {listed(status.paused)}. Go on: celeryfleet resume" if status.paused else ""
 
 
 def _not_ready(status: Status) -> FleetError:

@@ -1,4 +1,4 @@
-"""What a supervisor remembers on disk, so that the next one knows again what a killed one left running."""
+"""What a supervisor remembers on disk for the next one: what it leaves running if it is killed, and what is paused."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Remembered:
 
 
 class Leftovers:
-    """The file of processes and of the nodes whose messages may still be unacknowledged."""
+    """The file of processes, of the nodes whose messages may still be unacknowledged, and of paused queues."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._processes, self.nodes = _read(file)
+        self._processes, self.nodes, self.paused = _read(file)
         self._births: dict[int, float] = {}
         self._written: object = None
 
@@ -46,7 +46,7 @@ class Leftovers:
         running = {w.name: (w.pid, w.pool, w.node, w.grace) for w in workers if w.pid is not None}
         running |= {name: (pid, "", "", 0.0) for name, pid in parts.items() if pid is not None}
         nodes = state.dead_nodes.union((w.node for w in workers if w.node), *(w.restoring for w in workers))
-        known = (running, nodes)
+        known = (running, nodes, state.paused)
         if known == self._written:
             return
         pids = [pid for pid, *_ in running.values()]
@@ -56,18 +56,19 @@ class Leftovers:
             name: asdict(Remembered(pid, self._births[pid], pool, node, grace))
             for name, (pid, pool, node, grace) in running.items()
         }
-        whole = {"boot": process.boot_id(), "processes": entries, "nodes": sorted(nodes)}
+        rest = {"nodes": sorted(nodes), "paused": sorted(state.paused)}
+        whole = {"boot": process.boot_id(), "processes": entries, **rest}
         private.write(str(self._file), json.dumps(whole).encode())
         self._written = known
 
 
-def _read(file: Path) -> tuple[dict[str, Remembered], frozenset[str]]:
+def _read(file: Path) -> tuple[dict[str, Remembered], frozenset[str], frozenset[str]]:
     """Read what an earlier supervisor wrote; a torn file is no more than a lost memory."""
     try:
         known: Any = json.loads(file.read_bytes())
-        nodes = frozenset(map(str, known["nodes"]))
+        nodes, paused = frozenset(map(str, known["nodes"])), frozenset(map(str, known.get("paused", ())))
         if known["boot"] != process.boot_id():
-            return {}, nodes  # the machine was started anew: these pids are anyone's
-        return {str(name): Remembered(**entry) for name, entry in known["processes"].items()}, nodes
+            return {}, nodes, paused  # the machine was started anew: these pids are anyone's
+        return {str(name): Remembered(**entry) for name, entry in known["processes"].items()}, nodes, paused
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {}, frozenset()
+        return {}, frozenset(), frozenset()

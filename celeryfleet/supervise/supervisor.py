@@ -14,7 +14,7 @@ from typing import Any
 from celeryfleet import private
 from celeryfleet.logs import write
 from celeryfleet.plan.values import Plan
-from celeryfleet.protocol import Request, Stop
+from celeryfleet.protocol import Pause, Request, Stop
 from celeryfleet.supervise import process
 from celeryfleet.supervise.autoscaler import Autoscaler
 from celeryfleet.supervise.broker import EmbeddedBroker
@@ -77,7 +77,7 @@ class Supervisor:
     # --- Taking over --------------------------------------------------------------------------------------
 
     def _take_over(self) -> None:
-        """Meet what an earlier supervisor left: workers that still finish, and its broker."""
+        """Meet what an earlier supervisor left: workers that still finish, its broker, and what it had paused."""
         for name, old in self._leftovers.alive():
             self.fleet.say(f"{name} (pid {old.pid}) of an earlier supervisor still runs")
             if name in ("broker", "keeper") and not self.fleet.target.embeds:
@@ -93,6 +93,8 @@ class Supervisor:
                 process.watch(old.pid, partial(self._workers.gone, name, 0, "it finished without a supervisor"))
                 self.fleet.happen(Leftover(name, old.pool, old.node, old.pid, old.grace))
         self.fleet.happen(DeadNodes(self._leftovers.nodes))
+        known = {queue.name for queue in self.fleet.plan.queues}
+        self.fleet.happen(Pause(tuple(sorted(known & self._leftovers.paused))))
 
     # --- Carrying out -------------------------------------------------------------------------------------
 

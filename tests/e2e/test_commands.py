@@ -236,6 +236,26 @@ def test_a_queue_whose_consumer_is_cancelled_by_celery_control_is_read_again_and
     eventually(lambda: consumers(home) == {"default": 1, "mail": 0})
 
 
+def test_a_paused_queue_stays_paused_over_a_killed_supervisor_and_over_down_and_up(home: Home) -> None:
+    home.write().up()
+    home.run("pause", "mail")
+    eventually(lambda: consumers(home)["mail"] == 0)
+    os.kill(home.status()["supervisor"]["pid"], signal.SIGKILL)
+    home.up()
+    assert consumers(home) == {"default": 1, "mail": 0}
+    home.run("down")
+    (home.path / "flag").touch()
+    again = home.run("up", "-d", "--wait").stderr
+    assert "Still paused: mail. Go on: celeryfleet resume" in again
+    home.post("until", "flag")
+    assert home.send("add", "1", "1") == 2
+    assert (consumers(home)["mail"], home.trace()) == (0, [])
+    home.run("resume")
+    eventually(lambda: "end flag" in home.trace())
+    home.run("down")
+    assert "paused" not in home.run("up", "-d", "--wait").stderr
+
+
 def consumers(home: Home) -> dict[str, int]:
     return {queue["name"]: queue["consumers"] for queue in home.status()["queues"]}
 

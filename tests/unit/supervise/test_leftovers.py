@@ -70,6 +70,19 @@ def test_after_a_restart_of_the_machine_pids_mean_nothing_and_nodes_still_do(tmp
     assert "web-1@shop" in again.nodes
 
 
+def test_paused_queues_are_remembered_over_a_restart_of_the_machine_and_of_a_file_without_them_none(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "pids.json"
+    Leftovers(file).remember(FleetState(paused=frozenset({"mail"})), {})
+    written = json.loads(file.read_text())
+    file.write_text(json.dumps(written | {"boot": "another"}))
+    assert Leftovers(file).paused == {"mail"}
+    del written["paused"]
+    file.write_text(json.dumps(written))
+    assert Leftovers(file).paused == frozenset()
+
+
 @pytest.mark.parametrize(
     "torn",
     [b"", b"\0" * 100, b'{"processes": {"web-1": {"pi', b"[]", b"null", b'{"boot": "x"}', b"\xff",
