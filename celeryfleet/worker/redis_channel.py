@@ -1,4 +1,9 @@
-"""The Redis channel of a worker: what it does otherwise than kombu's, as a subclass of it.
+"""The Redis channel of a worker: what it does otherwise than kombu's, by subclasses of it.
+
+kombu pops a message and then notes it among the unacknowledged ones: who dies in between takes it along. Here both is
+one step at the server, the claim. An idle worker does not block there either: having found its queues empty, it is
+told when one of them changes (Redis' client-side caching). Claims and acknowledgements go over one connection on
+which nobody waits for a reply.
 
 No module of the worker but this one and redis_restore.py leans on private names of kombu's. Seen in kombu 5.7.0;
 tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
@@ -6,63 +11,410 @@ tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha1
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from kombu.transport import redis
+from celery.utils.log import get_logger
+from kombu.transport import redis, virtual
+from kombu.utils.json import dumps, loads
+from redis.exceptions import ConnectionError as LostError
+
+from celeryfleet.redis_client import Push, ReplyError
+from celeryfleet.worker.redis_wire import Wire
+
+if TYPE_CHECKING:
+    from celeryfleet.redis_client import Reply
+
+logger = get_logger(__name__)
+
+#: messages claimed at once where the prefetch count sets no limit
+_MANY = 64
+#: seconds between two looks of an idle worker into its queues, in case that it was not told
+_LOOK = 5.0
+#: seconds until a claim that was refused is made again
+_AGAIN = 1.0
+#: seconds that a reply may take while the channel closes
+_PATIENCE = 5.0
+#: how an error reply begins that is about the server rather than about what was asked
+_GONE = ("LOADING", "READONLY", "MASTERDOWN", "NOAUTH", "CLUSTERDOWN")
+
+#: Moves up to ARGV[1] messages from lists into the hash KEYS[1], and their tags into the index KEYS[2] with the time
+#: ARGV[4]. The other keys are the lists, ARGV[2] of them a queue, the most urgent first; if ARGV[3] is "1", a queue
+#: that has given a message comes last from then on. A tag is ARGV[5] and a number, from ARGV[6] on. The other
+#: arguments are the names of the queues, as JSON. Answers with what the hash now holds, [message, "", queue]: what
+#: kombu keeps of a message that was sent to a queue by its name, so that anyone puts it back where it was.
+#: If these are too few, the connection will be told when one of the lists changes.
+_CLAIM = """
+local asked, steps, left, found = tonumber(ARGV[1]), tonumber(ARGV[2]), {}, {}
+for queue = 1, (#KEYS - 2) / steps do left[queue] = queue end
+while #found < asked and #left > 0 do
+  local queue, message = left[1], false
+  for step = 1, steps do
+    message = redis.pcall('RPOP', KEYS[2 + (queue - 1) * steps + step])
+    if message then break end
+  end
+  if type(message) == 'table' then
+    if #found == 0 then return message end
+    return found
+  end
+  if not message or ARGV[3] == '1' then table.remove(left, 1) end
+  if message then
+    local tag = ARGV[5] .. (ARGV[6] + #found)
+    local kept = '[' .. message .. ', "", ' .. ARGV[6 + queue] .. ']'
+    redis.call('HSET', KEYS[1], tag, kept)
+    redis.call('ZADD', KEYS[2], ARGV[4], tag)
+    found[#found + 1] = kept
+    if ARGV[3] == '1' then left[#left + 1] = queue end
+  end
+end
+if #found < asked then
+  for list = 3, #KEYS do redis.call('LLEN', KEYS[list]) end
+end
+return found
+"""
+_SHA = sha1(_CLAIM.encode(), usedforsecurity=False).hexdigest()
+#: what prepares the connection
+_GREETING = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "NOLOOP"), ("SCRIPT", "LOAD", _CLAIM))
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
-    """Reads queue by queue, and outlives its connection: the messages of a lost one can still be acknowledged."""
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the worker has asked for."""
 
-    from_transport_options = (*redis.Channel.from_transport_options, "reading_order")
+    count: int
+    #: the number of the first tag
+    first: int
+
+
+class QoS(redis.QoS):  # type: ignore[misc]
+    """Knows that a claimed message is among the unacknowledged ones already, and waits for no reply."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Remember a message that was taken."""
+        if delivery_tag.startswith(self.channel.tags):
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message."""
+        if self.channel.acknowledge(delivery_tag):
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Give a message back, or drop it."""
+        if requeue:
+            super().reject(delivery_tag, requeue=True)
+        else:
+            self.ack(delivery_tag)
+
+
+class Claiming:
+    """What our channels do otherwise: they claim, read queue by queue, and outlive their connection."""
+
+    QoS = QoS
 
     #: the queues that are read in this order, rather than by turns
     reading_order: Sequence[str] = ()
     #: what is done with (delivery tag, requeue) once the connection is lost
     settle: Callable[[str, bool], None] | None = None
+    #: the connection by which messages are claimed and acknowledged, once there is one; replies are about a claim,
+    #: an acknowledged tag or nothing
+    wire: Wire[Claim | str] | None = None
+    #: whether messages are popped, as kombu does
+    pops = False
+    #: since when nothing is asked, for all queues were empty
+    _idle_since: float | None = None
+    _shared_client: Any = None
+    _last_refusal = ""
 
-    def lose(self, settle: Callable[[str, bool], None]) -> None:
-        """Have tasks that go on settle their messages elsewhere, and put none back when this channel is closed.
+    def __init__(self: Any, *args: Any, **options: Any) -> None:
+        #: how the tags of claimed messages begin
+        self.tags = f"{uuid4().hex}-"
+        self._claimed = 0
+        #: what the server would not take the acknowledgement of
+        self._refused: set[str] = set()
+        super().__init__(*args, **options)
+
+    @contextmanager
+    def conn_or_acquire(self: Any, client: Any = None) -> Iterator[Any]:
+        """Lend a client, one for all, where kombu makes one for each use."""
+        if client is None:
+            if self._shared_client is None:
+                self._shared_client = self._create_client()
+            client = self._shared_client
+        yield client
+
+    def _disconnect_pools(self: Any) -> None:
+        self._shared_client = None
+        super()._disconnect_pools()  # type: ignore[misc]
+
+    # --- taking ---
+
+    def basic_consume(self: Any, queue: str, no_ack: bool, *args: Any, **options: Any) -> Any:
+        """Consume from a queue; what needs no acknowledgement is popped."""
+        self.pops = self.pops or (no_ack and queue not in self._fanout_queues)
+        return super().basic_consume(queue, no_ack, *args, **options)  # type: ignore[misc]
+
+    def _update_queue_cycle(self: Any) -> None:
+        super()._update_queue_cycle()  # type: ignore[misc]
+        self.look()  # the queues are others now
+
+    def look(self: Any, after: float = 0.0) -> None:
+        """Claim soon, if nothing was asked for so many seconds."""
+        if self._idle_since is not None and monotonic() - self._idle_since >= after:
+            self._idle_since, self._in_poll = None, None
+
+    def _brpop_start(self: Any, timeout: float | None = None) -> None:
+        """Ask for messages."""
+        if self.wire is None and not self.pops and not self._open_wire():
+            return
+        if self.wire is None:
+            self._pop(timeout)
+        elif self.wire.lost:
+            raise LostError("the connection by which messages are taken was closed")
+        else:
+            self._claim(self.wire)
+
+    def _open_wire(self: Any) -> bool:
+        """Prepare the connection; tell whether it is of use, else the poller opens another."""
+        wire: Wire[Claim | str] = Wire(self.client.connection)
+        for command in _GREETING:
+            reply = wire.ask(*command)
+            if isinstance(reply, ReplyError):
+                said = "Redis refuses %s: %s. Messages are popped: this worker may lose some when it is killed"
+                logger.warning(said, " ".join(command[:2]), reply)
+                self.pops = True
+                self.client.connection.disconnect()
+                return False
+        self.wire = wire
+        return True
+
+    def _in_order(self: Any) -> list[str]:
+        """Name the queues as they are to be read."""
+        rank = {name: number for number, name in enumerate(self.reading_order)}
+        names = self._queue_cycle.consume(len(self.active_queues))
+        return sorted(names, key=lambda name: rank.get(name, len(rank)))
+
+    def _claim(self: Any, wire: Wire[Claim | str]) -> None:
+        names = self._in_order()
+        count = self._free()
+        if not names or not count:
+            return
+        for tag in tuple(self._refused):
+            self._refused.discard(tag)
+            self.acknowledge(tag)
+        keys = [self.unacked_key, self.unacked_index_key]
+        keys += [self._q_for_pri(name, step) for name in names for step in self.priority_steps]
+        turns = int(self.queue_order_strategy == "round_robin")
+        claim = Claim(count, self._claimed)
+        self._claimed += count
+        self._in_poll, self._brpop_sent_at = self.client.connection, monotonic()
+        keys = [self.global_keyprefix + key for key in keys]
+        arguments = (count, len(self.priority_steps), turns, time(), self.tags, claim.first, *map(dumps, names))
+        wire.write((claim, ("EVALSHA", _SHA, len(keys), *keys, *arguments)))
+
+    def _free(self: Any) -> int:
+        """Count how many messages may be taken."""
+        if "can_consume" in vars(self.qos):  # of worker_disable_prefetch, which does not tell
+            return 1
+        return int(self.qos.can_consume_max_estimate()) if self.qos.prefetch_count else _MANY
+
+    def _brpop_read(self: Any, **options: Any) -> bool:
+        """Take in what the server has said."""
+        if self.wire is None:
+            return bool(super()._brpop_read(**options))  # type: ignore[misc]
+        for about, reply in self.wire.read():
+            if isinstance(about, Claim):
+                self._receive_claimed(about, reply)
+            elif isinstance(reply, Push):
+                self.look()
+            elif isinstance(reply, ReplyError):
+                if about:
+                    self._refused.add(about)
+                self._say_refused(reply)
+        if not self._in_poll and self.qos.can_consume() and self.active_queues:
+            self._brpop_start()
+        return True
+
+    def _receive_claimed(self: Any, claim: Claim, reply: Reply) -> None:
+        self._in_poll = None
+        entries: Sequence[Any] = reply if isinstance(reply, list) else ()
+        if isinstance(reply, ReplyError):
+            if reply.startswith("NOSCRIPT"):
+                self.wire.write(("", ("SCRIPT", "LOAD", _CLAIM)))
+                return
+            self._say_refused(reply)
+            self._idle_since = monotonic() - _LOOK + _AGAIN
+        elif len(entries) < claim.count:
+            self._idle_since = monotonic()
+        if self._idle_since is not None:
+            self._in_poll = self.client.connection
+        for message, queue in self._messages(claim, entries):
+            self._queue_cycle.rotate(queue)
+            self.connection._deliver(message, queue)
+
+    def _messages(self: Any, claim: Claim, entries: Sequence[bytes]) -> Iterator[tuple[dict[str, Any], str]]:
+        for number, entry in enumerate(entries, claim.first):
+            tag = f"{self.tags}{number}"
+            try:
+                message, _, queue = loads(entry.decode())
+                message["properties"]["delivery_tag"] = tag
+            except (ValueError, TypeError, KeyError):
+                logger.critical("this is no message, and is kept in %s as %s: %.200r", self.unacked_key, tag, entry)
+                continue
+            yield message, queue
+
+    def _say_refused(self: Any, reply: ReplyError) -> None:
+        if reply.startswith(_GONE):
+            self.client.connection.disconnect()
+            raise LostError(f"Redis says: {reply}")
+        if reply != self._last_refusal:
+            self._last_refusal = str(reply)
+            logger.error("Redis refuses to have messages taken or acknowledged, it is tried again: %s", reply)
+
+    def _poll_error(self: Any, kind: str, **options: Any) -> None:
+        if kind == "BRPOP" and self.wire is not None:
+            self._brpop_read()
+        else:
+            super()._poll_error(kind, **options)  # type: ignore[misc]
+
+    def _flush_brpop_reauth(self: Any) -> None:
+        """Connect anew where a token has expired: replies are on their way at any time."""
+        if self.wire is None:
+            super()._flush_brpop_reauth()  # type: ignore[misc]
+        elif self._pending_reauth_token(self.client.connection) is not None:
+            self.client.connection.set_re_auth_token(None)
+            self.client.connection.disconnect()
+
+    def _pop(self: Any, timeout: float | None) -> None:
+        """Pop from one queue, most urgent first, before anything of the next: as RabbitMQ counts priorities.
+
+        kombu goes through the priority steps first and through the queues within each: an urgent message of the last
+        queue would overtake a plain one of the first. And a queue that was paused would come back as the last one.
+        """
+        lists = iter([self._q_for_pri(name, step) for name in self._in_order() for step in self.priority_steps])
+        # It names its lists one by one in its own order, and is given them in ours.
+        self.__dict__["_q_for_pri"] = lambda name, step: next(lists)
+        try:
+            super()._brpop_start(timeout)  # type: ignore[misc]
+        finally:
+            del self.__dict__["_q_for_pri"]
+
+    # --- acknowledging ---
+
+    def acknowledge(self: Any, delivery_tag: str) -> bool:
+        """Write an acknowledgement; tell whether there is a connection for it.
+
+        The message goes before its place in the index, by which it would be found.
+        """
+        if self.wire is None:
+            return False
+        message = ("HDEL", self.global_keyprefix + self.unacked_key, delivery_tag)
+        place = ("ZREM", self.global_keyprefix + self.unacked_index_key, delivery_tag)
+        try:
+            self.wire.write((delivery_tag, message), (delivery_tag, place))
+        except LostError:  # it stays owed; the next connection settles it
+            logger.debug("the connection was lost before the acknowledgement of %s", delivery_tag)
+        return True
+
+    def basic_ack(self: Any, delivery_tag: str, multiple: bool = False) -> None:
+        """Acknowledge a message, by another connection if ours is lost."""
+        if self.settle is None:
+            super().basic_ack(delivery_tag, multiple)  # type: ignore[misc]
+        else:
+            self.settle(delivery_tag, False)
+
+    def basic_reject(self: Any, delivery_tag: str, requeue: bool = False) -> None:
+        """Give a message back or drop it, by another connection if ours is lost."""
+        if self.settle is None:
+            super().basic_reject(delivery_tag, requeue)  # type: ignore[misc]
+        else:
+            self.settle(delivery_tag, requeue)
+
+    # --- ending ---
+
+    def lose(self: Any, settle: Callable[[str, bool], None]) -> None:
+        """Have messages settled elsewhere, and put none back when this channel is closed.
 
         kombu would requeue all that was taken, and raise an AttributeError, which ends the worker, when a task of a
         closed channel acknowledges.
         """
         self.do_restore = False
         self.settle = settle
+        if self.wire is not None:
+            for tag in {about for about in self.wire.owed if isinstance(about, str) and about} | self._refused:
+                settle(tag, False)
+            self.client.connection.disconnect()
+            self.wire, self._in_poll = None, None
 
-    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
-        """Acknowledge a message, by another connection if ours is lost."""
-        if self.settle is None:
-            super().basic_ack(delivery_tag, multiple)
+    def close(self: Any) -> None:
+        """Close, having given back what was claimed last."""
+        wire, self.wire = self.wire, None
+        if wire is not None:
+            self._in_poll = None
+            try:
+                for about, reply in wire.close(_PATIENCE):
+                    if isinstance(about, Claim) and isinstance(reply, list):
+                        for message, _ in self._messages(about, reply):
+                            taken = self.Message(message, channel=self)
+                            self.qos.append(taken, taken.delivery_tag)
+            except LostError as error:
+                logger.warning("what was taken last comes back when the next worker of this name starts: %s", error)
+        super().close()  # type: ignore[misc]
+
+
+class Channel(Claiming, redis.Channel):  # type: ignore[misc]
+    """Of one server."""
+
+    from_transport_options = (*redis.Channel.from_transport_options, "reading_order")
+
+
+class SentinelChannel(Claiming, redis.SentinelChannel):  # type: ignore[misc]
+    """Of the master that Sentinel names."""
+
+    from_transport_options = (*redis.SentinelChannel.from_transport_options, "reading_order")
+
+
+class Poller(redis.MultiChannelPoller):  # type: ignore[misc]
+    """Always reads what comes by our connections, for there are acknowledgements in it."""
+
+    def _register_BRPOP(self, channel: Any) -> None:  # noqa: N802 - kombu's name
+        channel.look(after=_LOOK)
+        super()._register_BRPOP(channel)
+
+    def _pause_brpop(self, channel: Any, fileno: int) -> None:
+        if channel.wire is None:
+            super()._pause_brpop(channel, fileno)
+
+    def on_readable(self, fileno: int) -> None:
+        """Read from a connection."""
+        channel, kind = self._fd_to_chan.get(fileno, (None, ""))
+        if kind == "BRPOP" and channel.wire is not None:
+            channel._brpop_read()
         else:
-            self.settle(delivery_tag, False)
-
-    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Give a message back or drop it, by another connection if ours is lost."""
-        if self.settle is None:
-            super().basic_reject(delivery_tag, requeue)
-        else:
-            self.settle(delivery_tag, requeue)
-
-    def _brpop_start(self, timeout: float | None = None) -> None:
-        """Ask for all of one queue, most urgent first, before anything of the next: as RabbitMQ counts priorities.
-
-        kombu goes through the priority steps first and through the queues within each: an urgent message of the last
-        queue would overtake a plain one of the first. And a queue that was paused would come back as the last one.
-        """
-        rank = {name: number for number, name in enumerate(self.reading_order)}
-        names = self._queue_cycle.consume(len(self.active_queues))
-        names = sorted(names, key=lambda name: rank.get(name, len(rank)))
-        lists = iter([self._q_for_pri(name, step) for name in names for step in self.priority_steps])
-        # It names its lists one by one in its own order, and is given them in ours.
-        self.__dict__["_q_for_pri"] = lambda name, step: next(lists)
-        try:
-            super()._brpop_start(timeout)
-        finally:
-            del self.__dict__["_q_for_pri"]
+            super().on_readable(fileno)
 
 
 class Transport(redis.Transport):  # type: ignore[misc]
     """kombu's, with our channel."""
 
     Channel = Channel
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.cycle = Poller()
+
+
+class SentinelTransport(Transport):
+    """The same for Sentinel."""
+
+    default_port = redis.SentinelTransport.default_port
+    Channel = SentinelChannel

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -129,23 +129,26 @@ def worker(
 
 
 @contextlib.contextmanager
-def forked_worker(
+def fork_server(
     folder: Path, settings: dict[str, Any], pool: str = "prefork", **more: Any
-) -> Iterator[tuple[Line, int]]:
-    """Run one worker that a fork server has forked; this process is its parent meanwhile. Give its pid."""
+) -> Iterator[Callable[[], tuple[Line, int]]]:
+    """Run a fork server, and this process as the parent of its workers; give what forks one: its line and pid."""
     order = start_message(folder, settings, pool, **more)
-    ours, theirs = socket.socketpair()
     assert process.become_subreaper()
     server = ServerProcess.start(str(folder / "server.log"))
     pids = [server.pid]
+
+    def fork() -> tuple[Line, int]:
+        ours, theirs = socket.socketpair()
+        server.send(order.start, [theirs.detach()])
+        line = Line(ours)
+        pids.append(line.first(Hello).pid)
+        return line, pids[-1]
+
     try:
         server.send(Preload(order.app, {}, order.start.log), [])
         eventually(lambda: _answer(server))
-        server.send(order.start, [theirs.detach()])
-        with ours:
-            line = Line(ours)
-            pids.append(line.first(Hello).pid)
-            yield line, pids[-1]
+        yield fork
     finally:
         server.close()
         for pid in pids:
@@ -153,6 +156,17 @@ def forked_worker(
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def forked_worker(
+    folder: Path, settings: dict[str, Any], pool: str = "prefork", **more: Any
+) -> Iterator[tuple[Line, int]]:
+    """Run one worker that a fork server has forked; give its pid."""
+    with fork_server(folder, settings, pool, **more) as fork:
+        line, pid = fork()
+        with line.socket:
+            yield line, pid
 
 
 def _answer(server: ServerProcess) -> list[Any]:

@@ -75,11 +75,19 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
         (prefork.Pool, asynpool.AsynPool, {"Worker", "flush"}),
         (prefork.TaskPool, celery_prefork.TaskPool, {"Pool", "on_stop"}),
         (
-            redis_channel.Channel,
+            redis_channel.Claiming,
             redis.Channel,
-            {"from_transport_options", "basic_ack", "basic_reject", "_brpop_start"},
+            {
+                *("QoS", "conn_or_acquire", "_disconnect_pools", "basic_consume", "basic_ack", "basic_reject", "close"),
+                *("_update_queue_cycle", "_brpop_start", "_brpop_read", "_poll_error", "_flush_brpop_reauth"),
+            },
         ),
+        (redis_channel.Channel, redis.Channel, {"from_transport_options"}),
+        (redis_channel.SentinelChannel, redis.SentinelChannel, {"from_transport_options"}),
+        (redis_channel.QoS, redis.QoS, {"append", "ack", "reject"}),
+        (redis_channel.Poller, redis.MultiChannelPoller, {"_register_BRPOP", "_pause_brpop", "on_readable"}),
         (redis_channel.Transport, redis.Transport, {"Channel"}),
+        (redis_channel.SentinelTransport, redis.SentinelTransport, {"Channel", "default_port"}),
     ],
 )
 def test_our_classes_override_what_they_mean_to_and_nothing_else(
@@ -201,9 +209,10 @@ def test_a_message_of_a_lost_channel_is_settled_elsewhere() -> None:
         ("round_robin", "mail", ["late", "late:9", "web", "web:9", "mail", "mail:9"]),
     ],
 )
-def test_all_of_a_queue_is_read_before_anything_of_the_next(strategy: str, last: str, lists: list[str]) -> None:
+def test_all_of_a_queue_is_popped_before_anything_of_the_next(strategy: str, last: str, lists: list[str]) -> None:
     sent: list[Any] = []
     channel: Any = object.__new__(redis_channel.Channel)
+    channel.pops = True
     connection = SimpleNamespace(send_command=lambda *words: sent.extend(words))
     channel.client = SimpleNamespace(connection=connection)
     channel.priority_steps, channel.sep = [0, 9], ":"
