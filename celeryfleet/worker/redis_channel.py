@@ -116,10 +116,11 @@ class QoS(redis.QoS):  # type: ignore[misc]
             self.ack(delivery_tag)
 
 
-class Claiming:
-    """What our channels do otherwise: they claim, read queue by queue, and outlive their connection."""
+class Channel(redis.Channel):  # type: ignore[misc]
+    """Claims messages, reads queue by queue, and outlives its connection."""
 
     QoS = QoS
+    from_transport_options = (*redis.Channel.from_transport_options, "reading_order")
 
     #: the queues that are read in this order, rather than by turns
     reading_order: Sequence[str] = ()
@@ -135,7 +136,7 @@ class Claiming:
     _shared_client: Any = None
     _last_refusal = ""
 
-    def __init__(self: Any, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         #: how the tags of claimed messages begin
         self.tags = f"{uuid4().hex}-"
         self._claimed = 0
@@ -144,7 +145,7 @@ class Claiming:
         super().__init__(*args, **options)
 
     @contextmanager
-    def conn_or_acquire(self: Any, client: Any = None) -> Iterator[Any]:
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
         """Lend a client, one for all, where kombu makes one for each use."""
         if client is None:
             if self._shared_client is None:
@@ -152,27 +153,27 @@ class Claiming:
             client = self._shared_client
         yield client
 
-    def _disconnect_pools(self: Any) -> None:
+    def _disconnect_pools(self) -> None:
         self._shared_client = None
-        super()._disconnect_pools()  # type: ignore[misc]
+        super()._disconnect_pools()
 
     # --- taking ---
 
-    def basic_consume(self: Any, queue: str, no_ack: bool, *args: Any, **options: Any) -> Any:
+    def basic_consume(self, queue: str, no_ack: bool, *args: Any, **options: Any) -> Any:
         """Consume from a queue; what needs no acknowledgement is popped."""
         self.pops = self.pops or (no_ack and queue not in self._fanout_queues)
-        return super().basic_consume(queue, no_ack, *args, **options)  # type: ignore[misc]
+        return super().basic_consume(queue, no_ack, *args, **options)
 
-    def _update_queue_cycle(self: Any) -> None:
-        super()._update_queue_cycle()  # type: ignore[misc]
+    def _update_queue_cycle(self) -> None:
+        super()._update_queue_cycle()
         self.look()  # the queues are others now
 
-    def look(self: Any, after: float = 0.0) -> None:
+    def look(self, after: float = 0.0) -> None:
         """Claim soon, if nothing was asked for so many seconds."""
         if self._idle_since is not None and monotonic() - self._idle_since >= after:
             self._idle_since, self._in_poll = None, None
 
-    def _brpop_start(self: Any, timeout: float | None = None) -> None:
+    def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for messages."""
         if self.wire is None and not self.pops and not self._open_wire():
             return
@@ -183,7 +184,7 @@ class Claiming:
         else:
             self._claim(self.wire)
 
-    def _open_wire(self: Any) -> bool:
+    def _open_wire(self) -> bool:
         """Prepare the connection; tell whether it is of use, else the poller opens another."""
         wire: Wire[Claim | str] = Wire(self.client.connection)
         for command in _GREETING:
@@ -197,13 +198,13 @@ class Claiming:
         self.wire = wire
         return True
 
-    def _in_order(self: Any) -> list[str]:
+    def _in_order(self) -> list[str]:
         """Name the queues as they are to be read."""
         rank = {name: number for number, name in enumerate(self.reading_order)}
         names = self._queue_cycle.consume(len(self.active_queues))
         return sorted(names, key=lambda name: rank.get(name, len(rank)))
 
-    def _claim(self: Any, wire: Wire[Claim | str]) -> None:
+    def _claim(self, wire: Wire[Claim | str]) -> None:
         names = self._in_order()
         count = self._free()
         if not names or not count:
@@ -221,19 +222,19 @@ class Claiming:
         arguments = (count, len(self.priority_steps), turns, time(), self.tags, claim.first, *map(dumps, names))
         wire.write((claim, ("EVALSHA", _SHA, len(keys), *keys, *arguments)))
 
-    def _free(self: Any) -> int:
+    def _free(self) -> int:
         """Count how many messages may be taken."""
         if "can_consume" in vars(self.qos):  # of worker_disable_prefetch, which does not tell
             return 1
         return int(self.qos.can_consume_max_estimate()) if self.qos.prefetch_count else _MANY
 
-    def _brpop_read(self: Any, **options: Any) -> bool:
+    def _brpop_read(self, **options: Any) -> bool:
         """Take in what the server has said."""
         if self.wire is None:
-            return bool(super()._brpop_read(**options))  # type: ignore[misc]
+            return bool(super()._brpop_read(**options))
         for about, reply in self.wire.read():
             if isinstance(about, Claim):
-                self._receive_claimed(about, reply)
+                self._receive_claimed(self.wire, about, reply)
             elif isinstance(reply, Push):
                 self.look()
             elif isinstance(reply, ReplyError):
@@ -244,12 +245,12 @@ class Claiming:
             self._brpop_start()
         return True
 
-    def _receive_claimed(self: Any, claim: Claim, reply: Reply) -> None:
+    def _receive_claimed(self, wire: Wire[Claim | str], claim: Claim, reply: Reply) -> None:
         self._in_poll = None
-        entries: Sequence[Any] = reply if isinstance(reply, list) else ()
+        entries = reply if isinstance(reply, list) else []
         if isinstance(reply, ReplyError):
             if reply.startswith("NOSCRIPT"):
-                self.wire.write(("", ("SCRIPT", "LOAD", _CLAIM)))
+                wire.write(("", ("SCRIPT", "LOAD", _CLAIM)))
                 return
             self._say_refused(reply)
             self._idle_since = monotonic() - _LOOK + _AGAIN
@@ -261,7 +262,7 @@ class Claiming:
             self._queue_cycle.rotate(queue)
             self.connection._deliver(message, queue)
 
-    def _messages(self: Any, claim: Claim, entries: Sequence[bytes]) -> Iterator[tuple[dict[str, Any], str]]:
+    def _messages(self, claim: Claim, entries: Sequence[Any]) -> Iterator[tuple[dict[str, Any], str]]:
         for number, entry in enumerate(entries, claim.first):
             tag = f"{self.tags}{number}"
             try:
@@ -272,7 +273,7 @@ class Claiming:
                 continue
             yield message, queue
 
-    def _say_refused(self: Any, reply: ReplyError) -> None:
+    def _say_refused(self, reply: ReplyError) -> None:
         if reply.startswith(_GONE):
             self.client.connection.disconnect()
             raise LostError(f"Redis says: {reply}")
@@ -280,21 +281,21 @@ class Claiming:
             self._last_refusal = str(reply)
             logger.error("Redis refuses to have messages taken or acknowledged, it is tried again: %s", reply)
 
-    def _poll_error(self: Any, kind: str, **options: Any) -> None:
+    def _poll_error(self, kind: str, **options: Any) -> None:
         if kind == "BRPOP" and self.wire is not None:
             self._brpop_read()
         else:
-            super()._poll_error(kind, **options)  # type: ignore[misc]
+            super()._poll_error(kind, **options)
 
-    def _flush_brpop_reauth(self: Any) -> None:
+    def _flush_brpop_reauth(self) -> None:
         """Connect anew where a token has expired: replies are on their way at any time."""
         if self.wire is None:
-            super()._flush_brpop_reauth()  # type: ignore[misc]
+            super()._flush_brpop_reauth()
         elif self._pending_reauth_token(self.client.connection) is not None:
             self.client.connection.set_re_auth_token(None)
             self.client.connection.disconnect()
 
-    def _pop(self: Any, timeout: float | None) -> None:
+    def _pop(self, timeout: float | None) -> None:
         """Pop from one queue, most urgent first, before anything of the next: as RabbitMQ counts priorities.
 
         kombu goes through the priority steps first and through the queues within each: an urgent message of the last
@@ -304,13 +305,13 @@ class Claiming:
         # It names its lists one by one in its own order, and is given them in ours.
         self.__dict__["_q_for_pri"] = lambda name, step: next(lists)
         try:
-            super()._brpop_start(timeout)  # type: ignore[misc]
+            super()._brpop_start(timeout)
         finally:
             del self.__dict__["_q_for_pri"]
 
     # --- acknowledging ---
 
-    def acknowledge(self: Any, delivery_tag: str) -> bool:
+    def acknowledge(self, delivery_tag: str) -> bool:
         """Write an acknowledgement; tell whether there is a connection for it.
 
         The message goes before its place in the index, by which it would be found.
@@ -325,23 +326,23 @@ class Claiming:
             logger.debug("the connection was lost before the acknowledgement of %s", delivery_tag)
         return True
 
-    def basic_ack(self: Any, delivery_tag: str, multiple: bool = False) -> None:
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Acknowledge a message, by another connection if ours is lost."""
         if self.settle is None:
-            super().basic_ack(delivery_tag, multiple)  # type: ignore[misc]
+            super().basic_ack(delivery_tag, multiple)
         else:
             self.settle(delivery_tag, False)
 
-    def basic_reject(self: Any, delivery_tag: str, requeue: bool = False) -> None:
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Give a message back or drop it, by another connection if ours is lost."""
         if self.settle is None:
-            super().basic_reject(delivery_tag, requeue)  # type: ignore[misc]
+            super().basic_reject(delivery_tag, requeue)
         else:
             self.settle(delivery_tag, requeue)
 
     # --- ending ---
 
-    def lose(self: Any, settle: Callable[[str, bool], None]) -> None:
+    def lose(self, settle: Callable[[str, bool], None]) -> None:
         """Have messages settled elsewhere, and put none back when this channel is closed.
 
         kombu would requeue all that was taken, and raise an AttributeError, which ends the worker, when a task of a
@@ -355,7 +356,7 @@ class Claiming:
             self.client.connection.disconnect()
             self.wire, self._in_poll = None, None
 
-    def close(self: Any) -> None:
+    def close(self) -> None:
         """Close, having given back what was claimed last."""
         wire, self.wire = self.wire, None
         if wire is not None:
@@ -368,19 +369,7 @@ class Claiming:
                             self.qos.append(taken, taken.delivery_tag)
             except LostError as error:
                 logger.warning("what was taken last comes back when the next worker of this name starts: %s", error)
-        super().close()  # type: ignore[misc]
-
-
-class Channel(Claiming, redis.Channel):  # type: ignore[misc]
-    """Of one server."""
-
-    from_transport_options = (*redis.Channel.from_transport_options, "reading_order")
-
-
-class SentinelChannel(Claiming, redis.SentinelChannel):  # type: ignore[misc]
-    """Of the master that Sentinel names."""
-
-    from_transport_options = (*redis.SentinelChannel.from_transport_options, "reading_order")
+        super().close()
 
 
 class Poller(redis.MultiChannelPoller):  # type: ignore[misc]
@@ -413,8 +402,14 @@ class Transport(redis.Transport):  # type: ignore[misc]
         self.cycle = Poller()
 
 
+class SentinelChannel(Channel, redis.SentinelChannel):  # type: ignore[misc]
+    """The same, of the master that sentinels name."""
+
+    from_transport_options = (*redis.SentinelChannel.from_transport_options, "reading_order")
+
+
 class SentinelTransport(Transport):
-    """The same for Sentinel."""
+    """The same for sentinels."""
 
     default_port = redis.SentinelTransport.default_port
     Channel = SentinelChannel

@@ -38,9 +38,8 @@ logger = get_logger(__name__)
 
 def use_redis_channel() -> None:
     """Have kombu open our Redis channels; to be called before anything asks kombu for its own."""
-    for scheme in ("redis", "rediss"):
-        TRANSPORT_ALIASES[scheme] = "celeryfleet.worker.redis_channel:Transport"
-    TRANSPORT_ALIASES["sentinel"] = "celeryfleet.worker.sentinel_channel:Transport"
+    for scheme, transport in (("redis", "Transport"), ("rediss", "Transport"), ("sentinel", "SentinelTransport")):
+        TRANSPORT_ALIASES[scheme] = f"celeryfleet.worker.redis_channel:{transport}"
 
 
 def worker_class(app: Any, heartbeat: Heartbeat, restore: Sequence[str], set_title: Callable[[], None]) -> Any:

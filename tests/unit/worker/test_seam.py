@@ -75,14 +75,14 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
         (prefork.Pool, asynpool.AsynPool, {"Worker", "flush"}),
         (prefork.TaskPool, celery_prefork.TaskPool, {"Pool", "on_stop"}),
         (
-            redis_channel.Claiming,
+            redis_channel.Channel,
             redis.Channel,
             {
+                "from_transport_options",
                 *("QoS", "conn_or_acquire", "_disconnect_pools", "basic_consume", "basic_ack", "basic_reject", "close"),
                 *("_update_queue_cycle", "_brpop_start", "_brpop_read", "_poll_error", "_flush_brpop_reauth"),
             },
         ),
-        (redis_channel.Channel, redis.Channel, {"from_transport_options"}),
         (redis_channel.SentinelChannel, redis.SentinelChannel, {"from_transport_options"}),
         (redis_channel.QoS, redis.QoS, {"append", "ack", "reject"}),
         (redis_channel.Poller, redis.MultiChannelPoller, {"_register_BRPOP", "_pause_brpop", "on_readable"}),
