@@ -169,6 +169,10 @@ def test_no_message_is_lost_wherever_an_idle_worker_dies(scene: Scene) -> None:
     assert kill_everywhere(scene, idle, STARTED) > 70
 
 
+def test_no_message_is_lost_wherever_a_stopping_worker_dies(scene: Scene) -> None:
+    assert kill_everywhere(scene, stopping, STARTED) > 70
+
+
 def test_no_message_is_lost_wherever_a_worker_dies_that_has_lost_its_connections(scene: Scene) -> None:
     assert kill_everywhere(scene, busy, 70, {70: leave}) > 120
 
