@@ -92,22 +92,28 @@ class Endpoint:
         return found
 
 
-def secured(sock: socket.socket, host: str, options: Mapping[str, Any]) -> socket.socket:
-    """Speak TLS on a connected socket, as redis-py would with these options; closes it if that fails."""
+def secured(sock: socket.socket, host: str, options: Mapping[str, Any], machine: bool) -> socket.socket:
+    """Speak TLS on a connected socket, as redis-py would with these options; closes it if that fails.
+
+    `machine` tells whether the authorities of this machine are trusted beside those that the options name: to read
+    them takes as long as all the rest of `health`.
+    """
     import ssl
 
     try:
         for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
             _readable(name, options.get(name))
-        context = ssl.create_default_context()
-        strictness = options.get("ssl_cert_reqs", "required")
-        context.check_hostname = strictness != "none" and options.get("ssl_check_hostname", True)
-        context.verify_mode = ssl.VerifyMode[f"CERT_{strictness.upper()}"]
+        if options.get("ssl_cert_reqs") == "none":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        else:
+            context = ssl.create_default_context(**({} if machine else _authorities(options)))
+            if machine and names_authorities(options):
+                context.load_verify_locations(**_authorities(options))
+            context.check_hostname = options.get("ssl_check_hostname", True)
+            context.verify_mode = ssl.VerifyMode[f"CERT_{options.get('ssl_cert_reqs', 'required').upper()}"]
         if certificate := options.get("ssl_certfile"):
             context.load_cert_chain(certificate, options.get("ssl_keyfile"), options.get("ssl_password"))
-        authorities = [options.get(f"ssl_{name}") for name in ("ca_certs", "ca_path", "ca_data")]
-        if any(authorities):
-            context.load_verify_locations(*authorities)
         if ciphers := options.get("ssl_ciphers"):
             context.set_ciphers(ciphers)
         return context.wrap_socket(sock, server_hostname=host)
@@ -117,6 +123,16 @@ def secured(sock: socket.socket, host: str, options: Mapping[str, Any]) -> socke
     except Exception:
         sock.close()
         raise
+
+
+def names_authorities(options: Mapping[str, Any]) -> bool:
+    """Tell whether options of TLS name authorities to trust."""
+    return any(_authorities(options).values())
+
+
+def _authorities(options: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"cafile": "ssl_ca_certs", "capath": "ssl_ca_path", "cadata": "ssl_ca_data"}
+    return {ours: options.get(name) for ours, name in names.items()}
 
 
 def _readable(name: str, path: str | None) -> None:
@@ -149,6 +165,8 @@ _TLS = {
     "EOF occurred in violation of protocol": "it broke off; it may want another certificate of its clients",
     "HANDSHAKE_FAILURE": "it broke off; it may want another certificate of its clients",
 }
+#: meanings that OpenSSL's own words add something to
+_VAGUE = (_TLS["ostname mismatch"], _TLS["IP address mismatch"], _TLS["CERTIFICATE_VERIFY_FAILED"])
 _AUTHORITY = "broker_use_ssl: {ssl_ca_certs: …} names an authority of your own"
 _CLIENT = "broker_use_ssl: {ssl_certfile: …, ssl_keyfile: …} names one"
 _HINTS = {"trusted here": _AUTHORITY, "of its clients": _CLIENT}
@@ -160,9 +178,6 @@ def explained_tls(text: str) -> Refusal | None:
     if meaning is None:
         return None
     detail = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0].rstrip(".")
-    hint = next((hint for word, hint in _HINTS.items() if word in meaning), "")
-    return Refusal(
-        f"TLS: {meaning}"
-        + (f" ({detail})" if "host" in meaning or "IP" in meaning else "")
-        + (f"; {hint}" if hint else "")
-    )
+    shown = f" ({detail})" if detail and meaning in _VAGUE else ""
+    hint = next((f"; {hint}" for word, hint in _HINTS.items() if word in meaning), "")
+    return Refusal(f"TLS: {meaning}{shown}{hint}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from celeryfleet.endpoint import BrokerError as BrokerError
-from celeryfleet.endpoint import Endpoint, Refusal, explained_tls, secured
+from celeryfleet.endpoint import Endpoint, Refusal, explained_tls, names_authorities, secured
 
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
@@ -267,15 +267,28 @@ def _masked(text: str, password: str) -> str:
     return text.replace(password, "***") if password else text
 
 
-def _open(target: Endpoint, timeout: float) -> socket.socket:
-    if not target.path:
-        sock = socket.create_connection((target.host, target.port), timeout)
+def _open(endpoint: Endpoint, timeout: float) -> socket.socket:
+    tls = endpoint.tls
+    if endpoint.path or tls is None:
+        return _plain(endpoint, timeout)
+    named = names_authorities(tls)
+    try:
+        return secured(_plain(endpoint, timeout), endpoint.host, tls, machine=not named)
+    except ValueError as error:
+        if not named or type(error).__name__ != "SSLCertVerificationError":
+            raise
+    return secured(_plain(endpoint, timeout), endpoint.host, tls, machine=True)
+
+
+def _plain(endpoint: Endpoint, timeout: float) -> socket.socket:
+    if not endpoint.path:
+        sock = socket.create_connection((endpoint.host, endpoint.port), timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock if target.tls is None else secured(sock, target.host, target.tls)
+        return sock
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
-        sock.connect(target.path)
+        sock.connect(endpoint.path)
     except OSError:
         sock.close()
         raise

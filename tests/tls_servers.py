@@ -35,7 +35,8 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "ca.pem"
         self._key = self._new_key("ca")
-        _openssl("req", "-x509", "-new", "-key", self._key, "-subj", "/CN=test", "-days", 9, "-out", self.file)
+        usage = ("-addext", "keyUsage=critical,keyCertSign")  # Python 3.13 is strict about such things
+        _openssl("req", "-x509", "-new", "-key", self._key, "-subj", "/CN=test", "-days", 9, "-out", self.file, *usage)
 
     def issue(self, name: str, *names: str, days: int = 9) -> Certificate:
         """Sign a certificate for these names (`DNS:localhost`, `IP:127.0.0.1`), valid for so many days."""
@@ -44,7 +45,9 @@ class Authority:
             *(self.folder / f"{name}.{end}" for end in ("csr", "ext", "pem")),
         )
         _openssl("req", "-new", "-key", key, "-subj", f"/CN={name}", "-out", request)
-        extensions.write_text(f"subjectAltName={','.join(names)}\n" if names else "")
+        extensions.write_text(
+            "\n".join(["authorityKeyIdentifier=keyid", *[f"subjectAltName={','.join(names)}"] * bool(names)])
+        )
         signer = ("-CA", self.file, "-CAkey", self._key, "-CAcreateserial")
         _openssl("x509", "-req", "-in", request, *signer, "-days", days, "-extfile", extensions, "-out", file)
         return Certificate(file, key)

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from celeryfleet.app.objects import celery_objects
 from celeryfleet.errors import FleetError
+from celeryfleet.routing.table import transport_of
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -81,6 +82,10 @@ def apply(app: Celery, settings: Mapping[str, Any]) -> None:
     """Give an app settings in the JSON form of a Plan, before or after it was used."""
     values = celery_objects(settings)
     merged = {key: values.pop(key) for key in _MERGED if key in values}
+    if transport_of(settings.get("broker_url", "")) != "other":  # how it is reached is for who names it to say
+        values.setdefault("broker_use_ssl", False)
+        if settings.get("result_backend") == settings["broker_url"]:
+            values.setdefault("redis_backend_use_ssl", None)
     app.conf.update(values)
     if values.get("result_backend") in BACKENDS:
         app.backend_cls = BACKENDS[values["result_backend"]]

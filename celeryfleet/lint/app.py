@@ -13,6 +13,7 @@ _DEMO = "celeryfleet.demo"
 #: settings of an app that a fleet says itself, always
 _FLEETS = (
     "broker_url",
+    "broker_use_ssl",
     "result_backend",
     "task_queues",
     "task_routes",
@@ -44,7 +45,7 @@ def not_installed(case: Case) -> Iterator[Found]:
 def replaced(case: Case) -> Iterator[Found]:
     """Find settings of the app that have no effect."""
     own = case.own_settings
-    names = [key for key in _FLEETS if key in own and not _same(own[key], case.plan.settings.get(key))]
+    names = [key for key in _FLEETS if own.get(key) and not _same(own[key], case.plan.settings.get(key))]
     names += ["beat_schedule"] if own.get("beat_schedule") and case.plan.beat is not None else []
     if names:
         verb, those = ("is", "that") if len(names) == 1 else ("are", "those")

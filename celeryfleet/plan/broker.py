@@ -37,7 +37,8 @@ def broker_url(fleet: Fleet, paths: Paths) -> str:
     """Return the broker's URL, with its credentials."""
     if is_embedded(fleet):
         return socket_url(paths.broker)
-    return str(fleet.celery.get("broker_url", fleet.broker.url))
+    written = fleet.celery.get("broker_url", fleet.broker.url)
+    return ";".join(map(str, written)) if isinstance(written, list) else str(written)
 
 
 def result_backend(fleet: Fleet, url: str) -> str:

@@ -93,7 +93,7 @@ def settings(fleet: Fleet, paths: Paths) -> dict[str, Any]:
         "result_serializer": "json",
         "result_extended": True,
     }
-    merged = with_user_settings(ours, fleet.celery)
+    merged = with_user_settings(ours, fleet.celery) | {"broker_url": url}
     if merged["broker_transport_options"].get("confirm_publish") and "task_routes" not in fleet.celery:
         merged["task_routes"] = [_mandatory(item) for item in merged["task_routes"]]
     merged |= agreed(merged, str(PurePath(fleet.file).parent), fleet.where)

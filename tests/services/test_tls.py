@@ -32,9 +32,10 @@ def plan_of(url: str, **celery: Any) -> Plan:
     return build(fleet_of(fleet_text(broker=url, celery=celery)), FACTS)
 
 
-def all_connect(plan: Plan) -> None:
-    """Have everyone who connects do so, and see that all talk to one database."""
+def all_connect(plan: Plan, **own: Any) -> None:
+    """Have everyone who connects do so, and see that all talk to one database; `own` are settings of the app's."""
     app = Celery("app", set_as_current=False)
+    app.conf.update(own)
     apply(app, plan.settings)
     with connect(plan.broker.url, settings=plan.settings) as ours:
         ours.call("FLUSHDB")
@@ -92,6 +93,22 @@ def test_options_in_a_setting_are_everybodys(authority: Authority, client: Certi
     all_connect(plan_of(f"rediss://127.0.0.1:{secure}/0", broker_use_ssl=as_on_rabbitmq))
     unverified = {**ours, "ssl_cert_reqs": "none", "ssl_ca_certs": None}
     all_connect(plan_of(f"rediss://127.0.0.1:{secure}/0", broker_use_ssl=unverified))
+
+
+def test_authorities_of_the_machine_are_trusted_beside_those_that_are_named(
+    authority: Authority, client: Certificate, secure: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-py reads both; ours reads the many of the machine only if it has to."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    query = f"ssl_certfile={client.file}&ssl_keyfile={client.key}&ssl_ca_certs={Authority(tmp_path).file}"
+    all_connect(plan_of(f"rediss://127.0.0.1:{secure}/3?{query}"))
+
+
+def test_tls_of_the_app_s_own_is_not_mixed_in(tmp_path: Path) -> None:
+    """Workers would speak TLS where nobody else does."""
+    port, tls = free_port(), {"ssl_cert_reqs": "none"}
+    with redis_with(tmp_path, {"port": port}):
+        all_connect(plan_of(f"redis://127.0.0.1:{port}"), broker_use_ssl=tls, redis_backend_use_ssl=tls)
 
 
 def test_a_certificate_that_nobody_here_trusts_is_refused_by_all(secure: int) -> None:

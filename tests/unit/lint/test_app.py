@@ -51,6 +51,12 @@ def test_a_schedule_that_nobody_sends_is_found() -> None:
     assert names(own, beat=beat) == ["settings-replaced"]
 
 
+def test_tls_that_only_the_app_speaks_of_is_told() -> None:
+    own = app(broker_use_ssl={"ca_certs": "/ca.pem"})
+    assert names(own, broker="redis://h") == ["settings-replaced"]
+    assert names(app(broker_use_ssl=False), broker="redis://h") == []
+
+
 def test_names_that_no_task_has_are_found() -> None:
     beat = {"schedule": {"a": {"task": "shop.x", "every": "1d"}, "b": {"task": "celery.chord", "every": "1d"}}}
     assert names(PLAIN, beat=beat) == ["task-unregistered"]

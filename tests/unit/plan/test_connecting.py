@@ -92,6 +92,11 @@ def test_each_sentinel_has_the_credentials_and_the_database_of_one() -> None:
     assert found["broker_url"] == found["result_backend"] == "sentinel://:pw@a:1/3;sentinel://:pw@b:2/3"
 
 
+def test_a_list_of_urls_is_one_of_semicolons() -> None:
+    settings = plan_of(fleet_text(celery={"broker_url": ["redis://a", "redis://b"]})).settings
+    assert settings["broker_url"] == settings["result_backend"] == "redis://a;redis://b"
+
+
 def test_credentials_in_settings_are_everybodys() -> None:
     assert told("redis://h/1", broker_user="u", broker_password="p@")["broker_url"] == "redis://u:p%40@h/1"
     assert told("redis://:own@h/1", broker_password="p")["broker_url"] == "redis://:own@h/1"
