@@ -168,6 +168,17 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         super().cancel_task_queue(queue)
         self.heartbeat.beat_if_changed()
 
+    def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Acknowledge at once where the event loop runs: kombu's may fall asleep on what it was to do soon.
+
+        So it does when it has read a message out of turn, as it reads all but the first from a RabbitMQ, and the task
+        is over by then: in a solo pool, or revoked, or expired. With one message taken ahead, which the broker waits
+        for, the next one came 5 s later, when a timer woke the loop.
+        """
+        if self.hub is not None and threading.current_thread() is threading.main_thread():
+            return p(*args, **kwargs)
+        return super().call_soon_ack(p, *args, **kwargs)
+
     def ensure_connected(self, conn: Any) -> Any:
         """Beat while Celery tries to reach the broker, when its event loop does not run."""
         ensure = conn.ensure_connection

@@ -136,6 +136,17 @@ def test_a_fleet_works_and_its_queues_are_seen_purged_and_paused(rabbit: Rabbit,
     assert _queues(home) == {rabbit.name("default"): 0, mail: 0}  # a RabbitMQ is asked though nothing runs
 
 
+def test_a_solo_worker_that_takes_one_message_ahead_does_not_fall_asleep_on_acknowledgements(
+    rabbit: Rabbit, home: Home
+) -> None:
+    """The next message came when a timer woke the event loop: every 5 s, where tasks take milliseconds."""
+    pools = "default_queue: $default\npools: {web: {queues: [$default], pool: solo, prefetch_multiplier: 1}}"
+    _write(home, rabbit, "  $default:", pools)
+    home.up()
+    home.run("send", "note", "word", "--no-wait", "--count", "60")
+    eventually(lambda: len(home.trace()) == 60)
+
+
 def test_a_task_of_a_killed_worker_starts_anew_at_once(rabbit: Rabbit, home: Home) -> None:
     _write(home, rabbit, PLAIN, TWO)
     home.up()

@@ -66,7 +66,7 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
             seam.Consumer,
             CeleryConsumer,
             {
-                *("start", "update_strategies", "connect", "ensure_connected"),
+                *("start", "update_strategies", "connect", "call_soon_ack", "ensure_connected"),
                 *("on_connection_error_after_connected", "on_close", "add_task_queue", "cancel_task_queue"),
             },
         ),
