@@ -1,18 +1,58 @@
-"""How text is written for people: widths in a terminal, counts, lists, durations, sizes; knows nothing of fleets.
+"""How text is written for people: to a terminal or a pipe, widths, counts, lists, durations, sizes; knows no fleets.
 
 `status` and `health` import it, so it imports nothing that takes long.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+#: stands for ESC in what we ourselves send to a terminal, until `say` writes it; nobody's text can hold it by design
+ESC = os.urandom(8).hex()
 
 #: of a terminal; compiled by who needs it, since that takes a millisecond
 _ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
 #: seconds in each unit, the largest first
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+#: what turns the direction of letters, so that a text reads as another one
+_TURNS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+# --- Writing ----------------------------------------------------------------------------------------------
+
+
+def say(text: object = "", file: TextIO | None = None, end: str = "\n", flush: bool = False) -> None:
+    """Write text, as `print` does; on a terminal nothing but what is ours commands it, and a pipe gets all as it is."""
+    stream = file or sys.stdout
+    shown = f"{text}{end}"
+    print(written(tamed(shown) if stream.isatty() else shown), file=stream, end="", flush=flush)
+
+
+def written(text: str) -> str:
+    """Return text with the colours of ours as a terminal takes them."""
+    return text.replace(ESC, "\x1b")
+
+
+def tamed(text: str) -> str:
+    r"""Spell out what would command a terminal or deceive its reader, but for line ends and tabs: an escape as \x1b."""
+    return "\n".join(line if line.isprintable() else "".join(map(_tamed, line)) for line in text.split("\n"))
+
+
+def _tamed(char: str) -> str:
+    from unicodedata import category
+
+    harmless = char.isprintable() or char == "\t" or not (char in _TURNS or category(char) in ("Cc", "Cs", "Zl", "Zp"))
+    return char if harmless else repr(char)[1:-1]
 
 
 # --- Sentences --------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from celeryfleet.cli.sending import refuse_unread, resolved
 from celeryfleet.errors import Exit, FleetError, Problem
-from celeryfleet.text import counted
+from celeryfleet.text import counted, say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.sending import Wanted
@@ -127,7 +127,7 @@ def _send(
             raise FleetError(problem.what, hint=hint, code=error.code) from error
         except KeyboardInterrupt:
             least = "" if interrupted() else "at least "  # it stops between two batches, or where it hangs
-            print(f"interrupted: {least}{sent:,} of {total:,} tasks are sent. {resume(sent, None)}", file=sys.stderr)
+            say(f"interrupted: {least}{sent:,} of {total:,} tasks are sent. {resume(sent, None)}", sys.stderr)
             raise
     _show(done, as_json)
     return Exit.OK
@@ -136,14 +136,14 @@ def _send(
 def _show(done: Bulk, as_json: bool) -> None:
     if as_json:
         figures = {"seconds": round(done.seconds, 3), "per_second": round(done.per_second, 1)}
-        print(json.dumps({"schema_version": 1, "sent": done.sent, **figures}))
+        say(json.dumps({"schema_version": 1, "sent": done.sent, **figures}))
         return
     where = "".join(f" to {name}" for name in done.queues)
     if len(done.queues) > 1:
         where = f": {', '.join(f'{count:,} to {name}' for name, count in done.queues.items())}"
-    print(f"sent {counted(done.sent, 'task')} in {done.seconds:.2f} s ({done.per_second:,.0f} a second){where}")
+    say(f"sent {counted(done.sent, 'task')} in {done.seconds:.2f} s ({done.per_second:,.0f} a second){where}")
     if done.reason and done.sent > 1:
-        print(f"Celery made each message by itself, which is slower: {done.reason}.", file=sys.stderr)
+        say(f"Celery made each message by itself, which is slower: {done.reason}.", sys.stderr)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.examine import Verdict
@@ -54,7 +55,7 @@ def check(
     from celeryfleet.lint import Level
 
     if explain is not None:
-        print(page(explain).rstrip("\n"))
+        say(page(explain).rstrip("\n"))
         return Exit.OK
     if as_json and form not in (None, Form.JSON):
         raise FleetError(f"--json and --format {form} exclude each other.")
@@ -87,21 +88,21 @@ def _write(verdict: Verdict, form: Form) -> None:
     from celeryfleet.render.paint import has_colour
 
     if verdict.note:
-        print(verdict.note, file=sys.stderr)
+        say(verdict.note, sys.stderr)
     match form:
         case Form.JSON:
             fleet = verdict.plan.fleet if verdict.plan is not None else None
-            print(json.dumps(findings.as_json(fleet, verdict.told, verdict.silenced), indent=2))
+            say(json.dumps(findings.as_json(fleet, verdict.told, verdict.silenced), indent=2))
         case Form.GITHUB:
             for found in verdict.told:
-                print(findings.as_github(found, os.environ))
-            print(_summary(verdict), file=sys.stderr)
+                say(findings.as_github(found, os.environ))
+            say(_summary(verdict), sys.stderr)
         case Form.TEXT:
             for found in verdict.told:
                 stream = sys.stderr if found.level is Level.ERROR else sys.stdout
-                print(findings.as_text(found, has_colour(stream), _width(stream)), file=stream)
+                say(findings.as_text(found, has_colour(stream), _width(stream)), file=stream)
             sys.stdout.flush()  # what is found stands before what is said of it
-            print(_summary(verdict), file=sys.stderr)
+            say(_summary(verdict), sys.stderr)
 
 
 def _width(stream: TextIO) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from celeryfleet.errors import Exit
+from celeryfleet.text import say
 
 PANEL = "Write and check fleet.yaml"
 
@@ -51,7 +53,7 @@ def init(
     target = context.obj.file or Path("fleet.yaml")
     done = init_django.start(target) if template is Template.DJANGO else start(template.value, target)
     for line in done:
-        typer.echo(line, err=True)
+        say(line, sys.stderr)
     return Exit.OK
 
 
@@ -70,5 +72,5 @@ def config(
 
     plan = context.obj.plan
     text = plan_text(plan) if form is Form.TEXT else getattr(forms, f"as_{form}")(plan)
-    print(text.rstrip("\n"))
+    say(text.rstrip("\n"))
     return Exit.OK

@@ -65,14 +65,15 @@ def _settle_streams() -> None:
 def complain(error: FleetError) -> None:
     """Show what is wrong on stderr, a problem a line."""
     from celeryfleet.render.paint import RED, has_colour, paint
+    from celeryfleet.text import say
 
     sign = paint("error:", RED, has_colour(sys.stderr))
     for problem in error.problems:
         place = f"{problem.where}: " if problem.where else ""
         code = f" [{problem.code}]" if problem.code else ""
-        print(f"{sign} {place}{problem.what}{code}", file=sys.stderr)
+        say(f"{sign} {place}{problem.what}{code}", sys.stderr)
         for line in problem.hint.splitlines():
-            print(f"  {line}", file=sys.stderr)
+            say(f"  {line}", sys.stderr)
 
 
 def _split(argv: list[str]) -> tuple[str, bool, list[str]]:

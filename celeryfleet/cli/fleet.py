@@ -9,6 +9,7 @@ import typer
 
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import GetStatus, Pause, Restart, Scale, Status
+from celeryfleet.text import say
 
 PANEL = "Run the fleet"
 
@@ -164,7 +165,7 @@ def _set_paused(context: typer.Context, queues: list[str], pause: bool) -> int:
         before = set(status.paused)
         paused = sorted(before | set(queues) if pause else before - set(queues or before))
         client.do(Pause(tuple(paused)))
-    print(f"paused: {', '.join(paused)}" if paused else "no queue is paused", file=sys.stderr)
+    say(f"paused: {', '.join(paused)}" if paused else "no queue is paused", sys.stderr)
     return Exit.OK
 
 

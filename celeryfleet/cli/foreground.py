@@ -16,6 +16,7 @@ from celeryfleet.cli.launch import start
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import Attach, Stop
 from celeryfleet.supervise.control_client import Client
+from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
@@ -37,11 +38,11 @@ def foreground(plan: Plan, fleet: Fleet | None = None, only: Sequence[str] = ())
     client, ran = start(plan, fleet, only)
     with client:
         if ran:
-            print(f"{plan.fleet} was running; this terminal shows its logs, and Ctrl-C stops it.", file=sys.stderr)
+            say(f"{plan.fleet} was running; this terminal shows its logs, and Ctrl-C stops it.", sys.stderr)
         client.do(Attach())
         gone = _serve(client, signals, follower, prefixes, plan)
     for name, line in follower.close():
-        print(prefixes(name, line))
+        say(prefixes(name, line))
     if not gone:
         raise FleetError(
             "the supervisor has gone without stopping the fleet.",
@@ -78,7 +79,7 @@ def _serve(client: Client, signals: _Signals, follower: Any, prefixes: Any, plan
         pause = 0.05 if lines else min(pause * 1.2, 0.25)
         try:
             for name, line in lines:
-                print(prefixes(name, line))
+                say(prefixes(name, line))
             sys.stdout.flush()
         except OSError:  # the terminal has gone; the fleet is to go with it, and there is nobody to tell
             stops = stops or _obey(signal.SIGTERM, 0, plan)
@@ -104,7 +105,7 @@ def _obey(number: signal.Signals, stops: int, plan: Plan) -> int:
         with Client(plan.control) as client:
             client.do(Stop(cold))
         if cold:
-            print("stopping cold: running tasks are given back or lost", file=sys.stderr)
+            say("stopping cold: running tasks are given back or lost", sys.stderr)
         elif not stops:
-            print("stopping warmly: running tasks finish (Ctrl-C again stops cold)", file=sys.stderr)
+            say("stopping warmly: running tasks finish (Ctrl-C again stops cold)", sys.stderr)
     return stops + 1

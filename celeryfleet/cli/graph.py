@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.text import listed
+from celeryfleet.text import listed, say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -98,9 +98,9 @@ def _topology(session: Session, live: bool) -> Topology:
 
     status = found(session)
     if status.state == "down":
-        print(f"{status.fleet} is down, and drawn as such. Start it: celeryfleet up -d --wait", file=sys.stderr)
+        say(f"{status.fleet} is down, and drawn as such. Start it: celeryfleet up -d --wait", sys.stderr)
     elif status.broker.trouble:
-        print(f"The broker cannot be reached: {status.broker.trouble}.", file=sys.stderr)
+        say(f"The broker cannot be reached: {status.broker.trouble}.", sys.stderr)
     return with_numbers(topology, status)
 
 
@@ -122,11 +122,11 @@ def _put(text: str, output: Path | None) -> None:
     """Write a document as UTF-8, whatever the terminal takes."""
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-        print(text, end="")
+        say(text, end="")
         return
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise FleetError(f"{output} cannot be written: {error.strerror}.", code=Exit.FAILURE) from None
-    print(f"wrote {output}", file=sys.stderr)
+    say(f"wrote {output}", sys.stderr)

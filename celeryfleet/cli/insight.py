@@ -15,6 +15,7 @@ import typer
 from celeryfleet.cli import lean
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.supervise.control_client import NotRunningError
+from celeryfleet.text import ESC, say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -104,18 +105,18 @@ def logs(
     prefixes = Prefixes([name for name, _ in backlog], has_colour(sys.stdout), prefix)
     shown = _as_json if as_json else prefixes
     for name, line in backlog:
-        print(shown(name, line))
+        say(shown(name, line))
     if follow:
         sys.stdout.flush()
         if not Path(plan.control).exists():
-            print(f"{plan.fleet} is not running; waiting for its logs (Ctrl-C ends).", file=sys.stderr)
+            say(f"{plan.fleet} is not running; waiting for its logs (Ctrl-C ends).", sys.stderr)
         try:
             for name, line in follow_lines(follower, time.sleep):
-                print(shown(name, line), flush=True)
+                say(shown(name, line), flush=True)
         except KeyboardInterrupt:
             return Exit.OK
     elif not backlog:
-        print(f"There is nothing in {folder} yet.", file=sys.stderr)
+        say(f"There is nothing in {folder} yet.", sys.stderr)
     return Exit.OK
 
 
@@ -152,8 +153,7 @@ def _watch(session: Session) -> int:
 
             color, width = screen(sys.stdout)
             text = table.status(found(session), time.time(), color, width)
-            sys.stdout.write("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J")
-            sys.stdout.flush()
+            say(f"{ESC}[H" + text.replace("\n", f"{ESC}[K\n") + f"{ESC}[J", end="", flush=True)
             try:
                 time.sleep(1.0)
             except KeyboardInterrupt:

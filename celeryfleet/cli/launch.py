@@ -19,7 +19,7 @@ from celeryfleet.protocol import Apply, Difference, Done, GetPlan, Locked, Refus
 from celeryfleet.records import Lines, Record, encode, public
 from celeryfleet.render import progress
 from celeryfleet.supervise.control_client import Client, NotRunningError
-from celeryfleet.text import counted, listed
+from celeryfleet.text import counted, listed, say
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
@@ -48,7 +48,7 @@ def warn(session: Session, plan: Plan) -> None:
     told, _ = silence(lint(session.fleet, plan), files(session), judged=())
     for finding in told:
         if finding.level is Level.WARNING:
-            print(f"warning: {finding.where}: {finding.what} {finding.hint} [{finding.code}]", file=sys.stderr)
+            say(f"warning: {finding.where}: {finding.what} {finding.hint} [{finding.code}]", sys.stderr)
 
 
 def start(plan: Plan, fleet: Fleet | None = None, only: Sequence[str] = ()) -> tuple[Client, bool]:
@@ -88,14 +88,14 @@ def preview(plan: Plan, reload: bool, only: Sequence[str], as_json: bool) -> int
             raise
         actions = difference(None, Target.of(plan), FleetState(), 0.0)
     if as_json:
-        print(json.dumps({"schema_version": 1, "actions": [public(action) for action in actions]}, indent=2))
+        say(json.dumps({"schema_version": 1, "actions": [public(action) for action in actions]}, indent=2))
         return Exit.OK
     kept = sum(action.do == "keep" for action in actions)
     for action in actions:
         if action.do != "keep":
-            print(action)
+            say(action)
     if kept or not actions:
-        print(f"keep {counted(kept, 'worker')}: nothing of {'it' if kept == 1 else 'them'} changes")
+        say(f"keep {counted(kept, 'worker')}: nothing of {'it' if kept == 1 else 'them'} changes")
     return Exit.OK
 
 
@@ -161,7 +161,7 @@ def detached(
         raise _not_ready(reply.status)
     want = sum(pool.want for pool in reply.status.pools)
     verb = "follows fleet.yaml as it is now" if ran else f"starts {counted(want, 'worker')} in the background"
-    print(f"{plan.fleet} {verb}; see `celeryfleet status`.{_paused(reply.status)}", file=sys.stderr)
+    say(f"{plan.fleet} {verb}; see `celeryfleet status`.{_paused(reply.status)}", sys.stderr)
     return Exit.OK
 
 
@@ -177,7 +177,7 @@ def await_ready(client: Client, timeout: float | None) -> int:
         took = time.monotonic() - began
         pools = counted(len(status.pools), "pool")
         ready_now = f"{status.fleet} is ready: {counted(want, 'worker')} in {pools} ({took:.1f} s)"
-        print(f"{ready_now}{_paused(status)}", file=sys.stderr)
+        say(f"{ready_now}{_paused(status)}", sys.stderr)
         return Exit.OK
     if reply.done is None:
         stopping = [one.name for pool in status.pools for one in pool.workers if one.state == "stopping"]
@@ -226,7 +226,7 @@ def stop_pools(session: Session, names: list[str]) -> int:
         client.patience(None)
         with progress.waiting(f"stopping {listed(names)}"):
             client.ask(Wait(), Settled)
-    print(f"{listed(names)} {'is' if len(names) == 1 else 'are'} stopped.", file=sys.stderr)
+    say(f"{listed(names)} {'is' if len(names) == 1 else 'are'} stopped.", sys.stderr)
     return Exit.OK
 
 
@@ -242,7 +242,7 @@ def stop(session: Session, cold: bool, timeout: float | None, purge: bool) -> in
             _purge(plan)
         client.do(Stop(cold, timeout))
         _await_end(client, plan, stopping="cold" if cold else "warmly")
-    print(f"{plan.fleet} is stopped.", file=sys.stderr)
+    say(f"{plan.fleet} is stopped.", sys.stderr)
     return Exit.OK
 
 
@@ -269,13 +269,13 @@ def _stop_leftovers(plan: Plan, cold: bool, timeout: float | None, purge: bool) 
         with client:
             client.do(Stop(cold, timeout))
             _await_end(client, plan, "what was left of it")
-        print(f"{plan.fleet} is stopped.", file=sys.stderr)
+        say(f"{plan.fleet} is stopped.", sys.stderr)
         return Exit.OK
     if purge:
         raise FleetError(
             f"{plan.fleet} is not running, so its queues can't be purged.", hint="Run `celeryfleet up -d`."
         )
-    print(f"{plan.fleet} is not running.", file=sys.stderr)
+    say(f"{plan.fleet} is not running.", sys.stderr)
     return Exit.OK
 
 
@@ -283,7 +283,7 @@ def _purge(plan: Plan) -> None:
     from celeryfleet.client.broker import purge
 
     dropped = purge(plan, [queue.name for queue in plan.queues])
-    print(f"dropped {counted(dropped, 'message')}.", file=sys.stderr)
+    say(f"dropped {counted(dropped, 'message')}.", sys.stderr)
 
 
 def reload(session: Session) -> int:

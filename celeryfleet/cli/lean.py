@@ -9,7 +9,7 @@ import time
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import GetStatus, QueueStatus, Status
 from celeryfleet.records import public
-from celeryfleet.text import counted
+from celeryfleet.text import counted, say
 
 TYPE_CHECKING = False  # spares the lean path the import of typing
 if TYPE_CHECKING:
@@ -111,18 +111,18 @@ def show(found: Status, command: str, as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps(document(found, command), indent=2))
+        say(json.dumps(document(found, command), indent=2))
         return
     from celeryfleet.render import tables as table
     from celeryfleet.render.paint import screen
 
     color, width = screen(sys.stdout)
     if command == "queues":
-        print(table.queues(found, color, width), end="")
+        say(table.queues(found, color, width), end="")
     elif command == "ps":
-        print(table.ps(found, color, width), end="")
+        say(table.ps(found, color, width), end="")
     else:
-        print(table.status(found, time.time(), color, width), end="")
+        say(table.status(found, time.time(), color, width), end="")
 
 
 def document(found: Status, command: str = "status") -> dict[str, object]:
@@ -142,5 +142,5 @@ def answer(client: Client, command: str, word: str = "") -> int:
         show(collect(client), command, word == "--json")
         return int(Exit.OK)
     ready, text = health(client, word)
-    print(text, file=sys.stdout if ready else sys.stderr)
+    say(text, file=sys.stdout if ready else sys.stderr)
     return int(Exit.OK if ready else Exit.NOT_READY)

@@ -10,6 +10,7 @@ import typer
 from celeryfleet.cli import check, describe, failed, fleet, graph, insight, route, send, tasks, transfer
 from celeryfleet.cli.session import Session
 from celeryfleet.errors import Exit
+from celeryfleet.text import say
 
 app = typer.Typer(
     name="celeryfleet",
@@ -29,7 +30,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from celeryfleet import __version__
 
-        typer.echo(f"celeryfleet {__version__}")
+        say(f"celeryfleet {__version__}")
         raise typer.Exit
 
 

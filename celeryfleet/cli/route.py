@@ -11,6 +11,7 @@ import typer
 
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import GetStatus, Status
+from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -72,14 +73,14 @@ def route(
     decision = resolve(session.fleet, session.plan.routing, name, args, kwargs, options, routers, own)
     workers = _workers(session)
     if as_json:
-        print(json.dumps(_document(decision, workers), indent=2))
+        say(json.dumps(_document(decision, workers), indent=2))
         return Exit.OK
     from celeryfleet.render.paint import screen
     from celeryfleet.render.route import decision_lines
 
     taking, place = _taking(decision, workers), session.path.name
     lines = decision_lines(decision, session.plan.routing, place, taking, verbose, *screen(sys.stdout))
-    print("\n".join(lines))
+    say("\n".join(lines))
     return Exit.OK
 
 
@@ -95,7 +96,7 @@ def _name(session: Session, facts: AppFacts, task: str) -> str:
         return resolve_name(task, facts.tasks, aliases(session))
     except FleetError as error:
         name = resolve_name(task, facts.tasks, aliases(session), force=not {".", ":"}.isdisjoint(task))
-        print(f"note: {error} It would go like this all the same.", file=sys.stderr)
+        say(f"note: {error} It would go like this all the same.", sys.stderr)
         return name
 
 
@@ -149,15 +150,15 @@ def _show_all(session: Session, app: Any, facts: AppFacts, as_json: bool) -> int
             for name, one in found.items()
         ]
         bare = [{key: value for key, value in row.items() if key != "schema_version"} for row in routes]
-        print(json.dumps({"schema_version": 1, "routes": bare}, indent=2))
+        say(json.dumps({"schema_version": 1, "routes": bare}, indent=2))
         return Exit.OK
-    print("\n".join(decision_table(found, session.plan.routing, session.path.name, *screen(sys.stdout))))
+    say("\n".join(decision_table(found, session.plan.routing, session.path.name, *screen(sys.stdout))))
     for error in dict.fromkeys(str(one) for one in found.values() if isinstance(one, FleetError)):
-        print(error, file=sys.stderr)
+        say(error, sys.stderr)
     unread = sum(not isinstance(one, FleetError) and not one.pools for one in found.values())
     if unread and session.plan.pools:
         what = "task goes" if unread == 1 else "tasks go"
-        print(f"{unread} {what} where no pool reads. `celeryfleet check` says more.", file=sys.stderr)
+        say(f"{unread} {what} where no pool reads. `celeryfleet check` says more.", sys.stderr)
     return Exit.OK
 
 

@@ -15,6 +15,7 @@ import typer
 from celeryfleet.cli.sending import aliases, refuse_unread, resolved, warn_of_priority
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.render import progress
+from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -107,7 +108,7 @@ def send(
     if no_wait and as_json:
         _print_document(Outcome("PENDING", id=sent.id), about, runtime_s=None)
     elif no_wait:
-        print(sent.id)
+        say(sent.id)
     if no_wait:
         return Exit.OK
     with progress.waiting(f"{name} is in queue {sent.queue}"):
@@ -159,7 +160,7 @@ def canvas(
     set_options(asked.step, options)
     sent = client.start(app, asked.step, session.plan.routing.wire, keep=not no_wait)
     if no_wait:
-        print(json.dumps({"schema_version": 1, "id": sent.id}) if as_json else sent.id)
+        say(json.dumps({"schema_version": 1, "id": sent.id}) if as_json else sent.id)
         return Exit.OK
     limit = timeout if timeout is not None else asked.timeout
     with progress.progress_bar(what if what in session.fleet.canvases else "canvas") as on_progress:
@@ -167,7 +168,7 @@ def canvas(
     if as_json:
         failed = [{"id": one.id, "task": one.task, "error": one.error} for one in outcome.failed]
         return _print_document(outcome, {"canvas": text}, runtime_s=round(outcome.runtime_s, 6), failed=failed)
-    print(draw(sent.step, records, has_colour(sys.stderr)), file=sys.stderr)
+    say(draw(sent.step, records, has_colour(sys.stderr)), sys.stderr)
     count = sum(1 for _ in leaves(sent.step))
     return _show(outcome, limit, f"{count} tasks in {outcome.runtime_s:.2f} s{_spread(records)}")
 
@@ -200,22 +201,22 @@ def result(
 def _print_document(outcome: Outcome, about: Mapping[str, Any] | None = None, **more: Any) -> int:
     """Print an outcome as JSON; return the exit code: 0, 1 for a failure, 124 where it is not over."""
     found = {"schema_version": 1, "id": outcome.id, **(about or {}), "state": outcome.state, "result": outcome.result}
-    print(json.dumps({**found, **more, "error": outcome.error}, indent=2, default=str))
+    say(json.dumps({**found, **more, "error": outcome.error}, indent=2, default=str))
     return Exit.OK if outcome.state == "SUCCESS" else Exit.FAILURE if outcome.ready else Exit.TIMEOUT
 
 
 def _show(outcome: Outcome, timeout: float | None, told: str = "") -> int:
     """Print a result, or say on stderr why there is none; `told` is how it ended. Return the exit code."""
     if outcome.ready and told:
-        print(f"{'✓' if outcome.state == 'SUCCESS' else '✗'} {told}", file=sys.stderr)
+        say(f"{'✓' if outcome.state == 'SUCCESS' else '✗'} {told}", sys.stderr)
     if outcome.state == "SUCCESS":
         found = outcome.result
-        print(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str))
+        say(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str))
         return Exit.OK
     for failed in outcome.failed:
-        print(f"error: {failed.task} ({failed.id}) failed: {failed.error}", file=sys.stderr)
+        say(f"error: {failed.task} ({failed.id}) failed: {failed.error}", sys.stderr)
         for line in failed.traceback.rstrip().splitlines():
-            print(f"  {line}", file=sys.stderr)
+            say(f"  {line}", sys.stderr)
     if outcome.ready:
         return Exit.FAILURE
     raise FleetError(
@@ -234,11 +235,11 @@ def _spread(records: Mapping[str, Record]) -> str:
 
 def _list_canvases(canvases: Mapping[str, str], as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"schema_version": 1, "canvases": dict(canvases)}, indent=2))
+        say(json.dumps({"schema_version": 1, "canvases": dict(canvases)}, indent=2))
         return Exit.OK
     if not canvases:
-        print("fleet.yaml names no canvases; type one: celeryfleet canvas 'add.s(2, 2) | mul.s(8)'", file=sys.stderr)
+        say("fleet.yaml names no canvases; type one: celeryfleet canvas 'add.s(2, 2) | mul.s(8)'", sys.stderr)
     width = max(map(len, canvases), default=0)
     for name, text in canvases.items():
-        print(f"{name:<{width}}  {' '.join(text.split())}")
+        say(f"{name:<{width}}  {' '.join(text.split())}")
     return Exit.OK

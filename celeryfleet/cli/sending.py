@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from celeryfleet.errors import Exit, FleetError, Problem
 from celeryfleet.protocol import GetStatus, Status
 from celeryfleet.supervise.control_client import NotRunningError
+from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -38,10 +39,10 @@ def warn_of_priority(session: Session, priority: int | None) -> None:
     table = session.plan.routing
     ranked = any("priority" in item.get("options", item) for item in table.routes)
     if priority is not None and not ranked and table.broker == "redis":
-        print(
+        say(
             "warning: no queue or route of this fleet has a priority, so on Redis messages without one go first. "
             "Give the queue max_priority: 9, and they go last.",
-            file=sys.stderr,
+            sys.stderr,
         )
 
 

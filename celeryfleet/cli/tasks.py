@@ -10,7 +10,7 @@ import typer
 
 from celeryfleet.cli.sending import aliases
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.text import counted
+from celeryfleet.text import counted, say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -43,13 +43,13 @@ def tasks(
             | {"queues": list(queue[one.name]), "summary": one.summary}
             for one in found
         ]
-        print(json.dumps({"schema_version": 1, "tasks": rows}, indent=2))
+        say(json.dumps({"schema_version": 1, "tasks": rows}, indent=2))
         return Exit.OK
     called = {one.name: f"{one.aliases[0] if one.aliases else one.short}{one.signature}" for one in found}
     width = max(map(len, called.values()), default=0)
     place = max((len(", ".join(names)) for names in queue.values()), default=0)
     for one in found:
-        print(f"{called[one.name]:<{width}}  {', '.join(queue[one.name]):<{place}}  {one.name}")
+        say(f"{called[one.name]:<{width}}  {', '.join(queue[one.name]):<{place}}  {one.name}")
     return Exit.OK
 
 
@@ -84,7 +84,7 @@ def queues(
     session.require_broker()
     dropped = purge(session.plan, names)
     if as_json:
-        print(json.dumps({"schema_version": 1, "dropped": dropped}))
+        say(json.dumps({"schema_version": 1, "dropped": dropped}))
         return Exit.OK
-    print(f"dropped {counted(dropped, 'message')}.", file=sys.stderr)
+    say(f"dropped {counted(dropped, 'message')}.", sys.stderr)
     return Exit.OK

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.text import counted
+from celeryfleet.text import counted, say
 
 if TYPE_CHECKING:
     from celeryfleet.importers.document import Result
@@ -72,9 +72,9 @@ def import_(
     if output is not None:
         _write(output, result.text)
     if as_json:
-        print(json.dumps(_document(result, output), indent=2, ensure_ascii=False))
+        say(json.dumps(_document(result, output), indent=2, ensure_ascii=False))
     elif output is None:
-        print(result.text, end="")
+        say(result.text, end="")
     _narrate(result, shown, output)
     return Exit.OK
 
@@ -117,8 +117,8 @@ def _narrate(result: Result, shown: str, output: Path | None) -> None:
     lost = list(grouped(result.notes, Fate.LOST))
     if output is not None or not sys.stdout.isatty():  # on a terminal they stand at the end of what was just printed
         for sentence in lost:
-            print(f"not taken: {sentence}", file=sys.stderr)
+            say(f"not taken: {sentence}", sys.stderr)
     pools = counted(len(result.pools), "pool")
-    print(f"{shown}: {pools} ({', '.join(result.pools)}); not taken: {len(lost)}", file=sys.stderr)
+    say(f"{shown}: {pools} ({', '.join(result.pools)}); not taken: {len(lost)}", sys.stderr)
     if output is not None:
-        print(f"wrote {output}. Now: celeryfleet -f {output} check", file=sys.stderr)
+        say(f"wrote {output}. Now: celeryfleet -f {output} check", sys.stderr)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from celeryfleet.text import ESC
+
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
     from typing import TextIO, TypeAlias
@@ -32,5 +34,5 @@ def screen(stream: TextIO, environ: Mapping[str, str] = os.environ) -> tuple[boo
 
 
 def paint(text: str, style: str, color: bool = True) -> str:
-    """Put a style on a text, where there is colour at all."""
-    return f"\x1b[{style}m{text}\x1b[0m" if color and style and text else text
+    """Put a style on a text that is for `say`, where there is colour at all."""
+    return f"{ESC}[{style}m{text}{ESC}[0m" if color and style and text else text

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from celeryfleet.text import visible
+
 if TYPE_CHECKING:
     from celeryfleet.client.outcome import Progress
 
@@ -30,7 +32,7 @@ def progress_bar(text: str, stream: TextIO | None = None) -> Iterator[Callable[[
         bars.TimeElapsedColumn(),
     )
     with bars.Progress(*columns, console=Console(file=stream)) as shown:
-        task = shown.add_task(text, total=None, failed="")
+        task = shown.add_task(visible(text), total=None, failed="")
 
         def on_progress(progress: Progress) -> None:
             failed = f"{progress.failed} failed" if progress.failed else ""
@@ -48,5 +50,5 @@ def waiting(text: str) -> Iterator[None]:
     from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text(text)):
+    with Console(stderr=True).status(Text(visible(text))):
         yield

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
 import pytest
 
-from celeryfleet.text import age, clean, columns, counted, cut, duration, listed, middle, quoted, size, visible, wrap
+from celeryfleet.render.paint import RED, has_colour, paint
+from celeryfleet.text import (
+    age,
+    clean,
+    columns,
+    counted,
+    cut,
+    duration,
+    listed,
+    middle,
+    quoted,
+    say,
+    size,
+    tamed,
+    visible,
+    wrap,
+)
 
 
 def test_things_are_counted_with_their_plural() -> None:
@@ -70,6 +87,32 @@ def test_control_characters_are_made_visible_and_colours_taken_out() -> None:
     assert visible("a\nb\x1b[31m") == r"a\nb\x1b[31m"
     assert clean("\x1b[31mred\x1b[0m\t\x07") == r"red \x07"
     assert clean("\x1b]0;title\x07x") == "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred\x1b]0;title\x07\x08\r\x00", r"\x1b[31mred\x1b]0;title\x07\x08\r\x00"),
+        ("\x7f\x85\x9b2J", r"\x7f\x85\x9b2J"),
+        ("\u202eevil\u2066\u2028", r"\u202eevil\u2066\u2028"),
+        ("\ud800 \udcff", r"\ud800 \udcff"),
+        ("two\n\tlines ○ 図\u3000書\xa0é e\u0301 👩\u200d💻", "two\n\tlines ○ 図\u3000書\xa0é e\u0301 👩\u200d💻"),
+    ],
+)
+def test_what_commands_a_terminal_or_deceives_is_spelled_out_and_writing_is_left_alone(text: str, shown: str) -> None:
+    assert tamed(text) == shown
+
+
+def test_a_pipe_gets_text_as_it_is_and_a_terminal_only_our_colours() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    pipe, terminal = io.StringIO(), Terminal()
+    for stream in (pipe, terminal):
+        say("\x1b[2J" + paint("ours", RED, has_colour(stream, {})), stream)
+    assert pipe.getvalue() == "\x1b[2Jours\n"
+    assert terminal.getvalue() == "\\x1b[2J\x1b[31mours\x1b[0m\n"
 
 
 def test_it_costs_the_lean_path_nothing() -> None:

@@ -12,7 +12,7 @@ from celeryfleet.render.graph.outline import outline
 from celeryfleet.render.graph.topology import EdgeKind, SourceKind
 from celeryfleet.render.graph.wording import CUTS, Wording
 from celeryfleet.render.paint import BLUE, BOLD, CYAN, DIM, MAGENTA, RED, paint, screen
-from celeryfleet.text import columns, cut, wrap
+from celeryfleet.text import columns, cut, say, wrap
 
 if TYPE_CHECKING:
     from celeryfleet.render.graph.channel import Net
@@ -56,7 +56,7 @@ def show(topology: Topology, stream: TextIO) -> None:
         ascii_only = False
     except (UnicodeEncodeError, LookupError):
         ascii_only = True
-    stream.write(as_text(draw(topology, width, ascii_only), color))
+    say(as_text(draw(topology, width, ascii_only), color), stream, end="")
 
 
 def _fitted(topology: Topology, width: int) -> Canvas:

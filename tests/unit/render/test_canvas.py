@@ -4,6 +4,7 @@ from celeryfleet.client.expression import Names, parse
 from celeryfleet.client.outcome import Record
 from celeryfleet.client.signatures import leaves
 from celeryfleet.render.canvas import draw
+from celeryfleet.text import written
 
 NAMES = Names(["shop.add", "shop.mul", "shop.xsum", "shop.sub", "stock.sub"])
 
@@ -68,7 +69,7 @@ def test_each_task_is_marked_with_what_became_of_it() -> None:
         leaf.set(task_id=str(number))
     records = {"0": Record("SUCCESS", 2), "1": Record("FAILURE", None, "ValueError")}
     assert draw(step, records).splitlines() == ["chain", "├─ ✓ add(1, 1)", "├▶ ✗ mul(…, 2)", "└▶ · sub(…, 3)"]
-    assert "\x1b[31m✗" in draw(step, records, colour=True)
+    assert "\x1b[31m✗" in written(draw(step, records, colour=True))
 
 
 def test_a_group_with_something_after_it_is_the_chord_that_celery_makes_of_it() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from celeryfleet.lint import Finding, Level
 from celeryfleet.render.findings import as_github, as_text
+from celeryfleet.text import written
 
 UNREAD = Finding(
     "CF010",
@@ -32,7 +33,7 @@ def test_a_terminal_gets_lines_that_fit_it() -> None:
         "  tasks wait for ever. [CF010]",
         "  Add it to the `queues` of a pool, or remove it.",
     ]
-    assert as_text(UNREAD, color=True, width=60).startswith("\x1b[33mwarning:\x1b[0m fleet.yaml")
+    assert written(as_text(UNREAD, color=True, width=60)).startswith("\x1b[33mwarning:\x1b[0m fleet.yaml")
 
 
 def test_a_traceback_keeps_its_shape() -> None:

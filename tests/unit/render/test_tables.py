@@ -10,7 +10,7 @@ from celeryfleet.cli.lean import without_broker
 from celeryfleet.protocol import BrokerStatus, LastExit, QueueStatus, Status, SupervisorStatus
 from celeryfleet.render import tables as table
 from celeryfleet.render.paint import screen
-from celeryfleet.text import clean, columns
+from celeryfleet.text import clean, columns, written
 from tests.unit.shown import pool, queue, reply, worker
 
 NOW = 1_700_000_000.0
@@ -147,7 +147,7 @@ mail        0         1        -           2
 
 def test_colours_follow_the_states_and_do_not_move_the_columns() -> None:
     plain = table.status(shop(), NOW, False, 100)
-    coloured = table.status(shop(), NOW, True, 100)
+    coloured = written(table.status(shop(), NOW, True, 100))
     assert [clean(line) for line in coloured.splitlines()] == plain.splitlines()
     for part in (
         "\x1b[1mshop\x1b[0m",
