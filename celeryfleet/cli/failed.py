@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.text import age, clean, counted
+from celeryfleet.text import age, clean, counted, say
 
 if TYPE_CHECKING:
     from celeryfleet.client.parked import Parked
@@ -47,13 +47,14 @@ def failed(
     context.obj.require_broker()
     found = [one for one in parked.found(context.obj.followed) if wanted(one)]
     if as_json:
-        print(json.dumps({"schema_version": 1, "tasks": [one.report for one in found]}, indent=2))
+        say(json.dumps({"schema_version": 1, "tasks": [one.report for one in found]}, indent=2))
         return Exit.OK
     for one in found:
         when = f"{age(time.time() - one.at)} ago"
-        print(clean(f"{one.id}  {one.task}  {one.queue}  {one.worker}  {when}"), f"    {clean(one.error)}", sep="\n")
+        say(clean(f"{one.id}  {one.task}  {one.queue}  {one.worker}  {when}"))
+        say(f"    {clean(one.error)}")
     if not found:
-        print("no task is parked.", file=sys.stderr)
+        say("no task is parked.", sys.stderr)
     return Exit.OK
 
 
@@ -83,7 +84,7 @@ def retry(
             hint="`celeryfleet failed` lists what is. Not supported: to retry a task that raised an exception.",
             code=Exit.FAILURE,
         )
-    print(f"{counted(len(sent), 'task')} {'is' if len(sent) == 1 else 'are'} sent again.", file=sys.stderr)
+    say(f"{counted(len(sent), 'task')} {'is' if len(sent) == 1 else 'are'} sent again.", sys.stderr)
     return Exit.OK
 
 
