@@ -201,7 +201,7 @@ def result(
 def _print_document(outcome: Outcome, about: Mapping[str, Any] | None = None, **more: Any) -> int:
     """Print an outcome as JSON; return the exit code: 0, 1 for a failure, 124 where it is not over."""
     found = {"schema_version": 1, "id": outcome.id, **(about or {}), "state": outcome.state, "result": outcome.result}
-    say(json.dumps({**found, **more, "error": outcome.error}, indent=2, default=str))
+    say(_json({**found, **more, "error": outcome.error}, indent=2))
     return Exit.OK if outcome.state == "SUCCESS" else Exit.FAILURE if outcome.ready else Exit.TIMEOUT
 
 
@@ -211,7 +211,7 @@ def _show(outcome: Outcome, timeout: float | None, told: str = "") -> int:
         say(f"{'✓' if outcome.state == 'SUCCESS' else '✗'} {told}", sys.stderr)
     if outcome.state == "SUCCESS":
         found = outcome.result
-        say(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str))
+        say(found if isinstance(found, str) else _json(found, ensure_ascii=False))
         return Exit.OK
     for failed in outcome.failed:
         say(f"error: {failed.task} ({failed.id}) failed: {failed.error}", sys.stderr)
@@ -224,6 +224,14 @@ def _show(outcome: Outcome, timeout: float | None, told: str = "") -> int:
         hint=f"It goes on; ask again: celeryfleet result {outcome.id}",
         code=Exit.TIMEOUT,
     )
+
+
+def _json(value: Any, **form: Any) -> str:
+    """Write JSON; a number that is none, such as NaN, is null there."""
+    try:
+        return json.dumps(value, default=str, allow_nan=False, **form)
+    except ValueError:
+        return json.dumps(json.loads(json.dumps(value, default=str), parse_constant=lambda name: None), **form)
 
 
 def _spread(records: Mapping[str, Record]) -> str:

@@ -11,6 +11,7 @@ from typing import IO, Any
 from celeryfleet.client.bulk.items import OPTIONS, read
 from celeryfleet.client.options import checked
 from celeryfleet.client.values import kind_of
+from celeryfleet.client.words import read_json
 from celeryfleet.errors import FleetError, Problem
 
 #: problems that are shown one by one
@@ -132,12 +133,12 @@ def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line.rstrip())  # else an end that is missing is told of the next line
+        value = read_json(line.rstrip().decode())  # else an end that is missing is told of the next line
     except UnicodeDecodeError:
         raise FleetError("this is not UTF-8.", hint=_EXAMPLE) from None
     except json.JSONDecodeError as error:
         raise FleetError(f"this is no JSON: {error.msg} (column {error.colno}).", hint=_EXAMPLE) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FleetError(f"this is no JSON that can be read: {error}.", hint=_EXAMPLE) from None
     if not isinstance(value, dict):
         raise FleetError(f"this is {kind_of(value).lower()}.", hint=_EXAMPLE)
