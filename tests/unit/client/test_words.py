@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -85,9 +86,7 @@ def test_json_arguments_arrive_as_they_were(values: list[Any]) -> None:
 def bomb() -> str:
     """Return a word of 300 letters that stands for ten billion."""
     levels = "abcdefghij"
-    lists = [
-        f"{name}: &{name} [{', '.join([f'*{below}'] * 10)}]" for below, name in zip(levels, levels[1:], strict=False)
-    ]
+    lists = [f"{name}: &{name} [{', '.join([f'*{below}'] * 10)}]" for below, name in pairwise(levels)]
     return f"{{a: &a [x, x], {', '.join(lists)}}}"
 
 
