@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from celeryfleet.worker.heartbeat import Heartbeat
 
 logger = get_logger(__name__)
+
+#: seconds before the second try to reach the broker, by which each wait is longer, and of the longest:
+#: the fleet's own broker is back in 50 ms, and whoever waits longer needs no more than a try a second
+_RETRY = (0.01, 0.05, 1.0)
 
 
 def use_redis_channel() -> None:
@@ -138,8 +143,6 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         self.heartbeat.connecting = True
         self.task_consumer = None  # that of a lost connection goes on naming its queues
         self.heartbeat.beat_if_changed()
-        if not self.first_connection_attempt:
-            self._try_quickly()
         connection = super().connect()
         self.heartbeat.connecting = False
         self.heartbeat.beat_if_changed()
@@ -180,17 +183,22 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         return super().call_soon_ack(p, *args, **kwargs)
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Beat while Celery tries to reach the broker, when its event loop does not run."""
+        """Try at once, then each second, and beat meanwhile; Celery would let half a minute pass between two tries.
+
+        It is told of a failure, which it logs, and gives up, when it would have tried itself.
+        """
         ensure = conn.ensure_connection
 
-        def ensure_and_beat(*args: Any, callback: Callable[[], None], **options: Any) -> Any:
+        def ensure_soon(errback: Callable[..., None], retries: int | None, callback: Callable[[], None]) -> Any:
+            tell = _seldom(errback)
+
             def beat() -> None:
                 self.heartbeat.tick()
                 callback()
 
-            return ensure(*args, callback=beat, **options)
+            return ensure(tell, None, *_RETRY, callback=beat, timeout=_celerys_patience(retries or 0))
 
-        conn.ensure_connection = ensure_and_beat
+        conn.ensure_connection = ensure_soon
         try:
             return super().ensure_connected(conn)
         finally:
@@ -241,24 +249,6 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
             with contextlib.suppress(*self.connection_errors):  # the next connection tries again
                 settle(self._channel, tag, requeue, mine)
                 self._unsettled.pop(tag, None)
-
-    def _try_quickly(self) -> None:
-        """Give the broker a second to come back: the fleet's own does so in 50 ms, and Celery first waits for 2 s."""
-
-        def beat() -> None:
-            self.heartbeat.tick()
-            state.maybe_shutdown()
-
-        connection = self.app.connection_for_read()
-        with contextlib.suppress(*connection.recoverable_connection_errors):
-            connection.ensure_connection(
-                max_retries=8,
-                interval_start=0.01,
-                interval_step=0.04,
-                callback=beat,
-                reraise_as_library_errors=False,  # a kombu OperationalError would end the worker here
-            )
-        connection.release()
 
 
 class Request(CeleryRequest):  # type: ignore[misc]
@@ -316,6 +306,25 @@ class Request(CeleryRequest):  # type: ignore[misc]
 def _bare(error: Any) -> Any:
     """Return an error as it was raised: from pools that share our process it comes wrapped."""
     return error.exc if isinstance(error, ExceptionWithTraceback) else error
+
+
+def _celerys_patience(tries: int) -> int:
+    """Return the seconds that Celery's waits between so many tries add up to: 2, 4, 6 and so on, of 30 at most."""
+    growing = min(tries, 15)
+    return growing * (growing + 1) + 30 * (tries - growing)
+
+
+def _seldom(errback: Callable[[BaseException, float], None]) -> Callable[[BaseException, float], None]:
+    """Pass on an error when Celery would have met it."""
+    started, told = time.monotonic(), 0
+
+    def tell(error: BaseException, interval: float) -> None:
+        nonlocal told
+        if time.monotonic() >= started + _celerys_patience(told):
+            told += 1
+            errback(error, interval)
+
+    return tell
 
 
 def _tags(requests: Iterable[Callable[[], Any]]) -> set[str]:

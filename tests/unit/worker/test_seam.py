@@ -124,16 +124,29 @@ class TheirConsumer(CeleryConsumer):  # type: ignore[misc]
     """Of an app."""
 
 
-def test_it_beats_while_celery_looks_for_the_broker(app: Celery) -> None:
+def test_while_it_looks_for_the_broker_it_beats_and_says_of_a_failure_once_and_gives_up_when_celery_would(
+    app: Celery, caplog: pytest.LogCaptureFixture
+) -> None:
+    given: list[object] = []
+
     class Connection:
-        def ensure_connection(self, errback: object, retries: object, callback: Callable[[], None]) -> Any:
-            callback()
-            callback()
+        def as_uri(self) -> str:
+            return "redis://broker"
+
+        def ensure_connection(
+            self, errback: Callable[..., None], *how: float, callback: Callable[[], None], timeout: float
+        ) -> Any:
+            given.extend([*how, timeout])
+            for _ in range(3):
+                errback(OSError("refused"), 0.01)
+                callback()
             return self
 
     consumer, connection = consumer_of(app), Connection()
     assert consumer.ensure_connected(connection) is connection
-    assert consumer.heartbeat.ticks == 2
+    assert consumer.heartbeat.ticks == 3
+    assert caplog.text.count("refused") == 1
+    assert given == [None, 0.01, 0.05, 1.0, sum(min(2 * number, 30) for number in range(1, 101))]
     assert "ensure_connection" not in vars(connection)
 
 
