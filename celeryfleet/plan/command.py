@@ -109,6 +109,9 @@ def conf(pool: Pool, settings: Mapping[str, Any], transport: str, ranked: Collec
         "task_time_limit": _number(pool.time_limit),
         "task_soft_time_limit": _number(pool.soft_time_limit),
         "worker_send_task_events": True if pool.events else None,
+        # After a lost connection Celery raises the prefetch again whenever a task ends, and waits for RabbitMQ's answer
+        # where that is: in a thread, while the main thread reads the same socket, and both wait for ever.
+        "worker_enable_prefetch_count_reduction": False if (pool.pool, transport) == ("threads", "amqp") else None,
     }
     ours = {key: value for key, value in ours.items() if value is not None}
     if transport == "redis":

@@ -201,6 +201,28 @@ def test_a_lost_connection_is_told_in_a_line_and_the_worker_goes_on(rabbit: Rabb
     assert home.pid("mail-1") == before
 
 
+def test_threads_go_on_after_a_lost_connection(rabbit: Rabbit, home: Home) -> None:
+    """They stood still: a thread and the main thread waited for answers on one socket, until the worker was killed."""
+    pools = (
+        "default_queue: $default\n"
+        "pools: {web: {queues: [$default], pool: threads, concurrency: 4, prefetch_multiplier: 1}}"
+    )
+    _write(home, rabbit, "  $default:", pools)
+    home.up()
+    names = ["one", "two", "three"]
+    for name in names:
+        home.post("until", name)
+    eventually(lambda: len(home.trace()) == len(names))
+    before = home.pid("web-1")
+    _cancel(rabbit, "default")
+    eventually(lambda: home.log("web-1").count("Connected to") == 2)
+    for name in names:
+        (home.path / name).touch()
+    home.run("send", "note", "word", "--no-wait", "--count", "200")
+    eventually(lambda: home.trace().count("word") == 200)
+    assert home.pid("web-1") == before
+
+
 def _cancel(rabbit: Rabbit, queue: str) -> None:
     """Close the connections of those that consume a queue, as an operator would."""
     name = rabbit.name(queue)

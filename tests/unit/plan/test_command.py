@@ -111,6 +111,16 @@ def test_nothing_is_taken_ahead_where_the_order_matters(keys: Any, multiplier: i
     assert pool_of(**keys).conf.get("worker_prefetch_multiplier") == multiplier
 
 
+@pytest.mark.parametrize(
+    ("broker", "pool", "said"),
+    [("amqp://host", "threads", False), ("amqp://host", "prefork", None), ("embedded", "threads", None)],
+)
+def test_threads_do_not_wait_for_rabbitmq_on_the_socket_that_the_main_thread_reads(
+    broker: str, pool: str, said: bool | None
+) -> None:
+    assert pool_of(broker=broker, pool=pool).conf.get("worker_enable_prefetch_count_reduction") is said
+
+
 def test_auto_is_the_number_of_processors() -> None:
     pool = pool_of(concurrency="auto")
     assert (pool.concurrency, pool.options["concurrency"]) == (4, 4)
