@@ -9,7 +9,7 @@ PYTEST := -m pytest -n auto
 # what test-newest and test-lowest run
 TESTS ?= tests
 
-.PHONY: help demo up down test test-unit test-services test-e2e test-newest test-lowest lint format bench chaos lock clean
+.PHONY: help demo up down test test-unit test-services test-e2e test-newest test-lowest lint format test-celery bench chaos lock clean
 
 help:  ## Show the goals.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -55,6 +55,10 @@ test-newest:  ## Test with the newest of every package, in .venv-newest; TESTS=t
 test-lowest:  ## Test with the lowest of every package that pyproject.toml allows, in .venv-lowest.
 	@$(MAKE) --no-print-directory VENV=.venv-lowest .venv-lowest/bin/.lowest
 	.venv-lowest/bin/python $(PYTEST) $(TESTS)
+
+# It fetches nothing; the tests want `pip install pydantic pytest-rerunfailures` in $(VENV), and say so.
+test-celery: $(BIN)/.dev  ## Run Celery's own integration tests through a plain worker and a fleet, compare; CELERY=checkout BROKER=rabbitmq.
+	$(BIN)/python -m conformance $(CELERY) $(if $(BROKER),--broker $(BROKER))
 
 # --- Care ---
 

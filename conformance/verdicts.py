@@ -11,14 +11,17 @@ Verdicts = Mapping[str, str]
 #: what a test is called that did what it should
 PASSED = "passed"
 _LACKING = "did not run"
+_SAID = ("failure", "error", "skipped")
 
 
 def read(junit: str) -> Verdicts:
     """Return passed, failure, error or skipped for each test of a JUnit file."""
-    found = {}
+    found: dict[str, str] = {}
     for case in ElementTree.fromstring(junit).iter("testcase"):
-        said = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-        found[f"{case.get('classname')}::{case.get('name')}"] = said[0] if said else PASSED
+        name = f"{case.get('classname')}::{case.get('name')}"
+        said = [child.tag for child in case if child.tag in _SAID]
+        if said or name not in found:  # a subtest has an entry of its own, under the name of its test
+            found[name] = said[0] if said else PASSED
     return found
 
 
