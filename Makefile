@@ -8,8 +8,10 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -n auto
 # what test-newest and test-lowest run
 TESTS ?= tests
+# how long fuzz goes on
+SECONDS ?= 30
 
-.PHONY: help demo up down test test-unit test-services test-e2e test-newest test-lowest lint format test-celery bench chaos lock clean
+.PHONY: help demo up down test test-unit test-services test-e2e fuzz test-newest test-lowest lint format test-celery bench chaos lock clean
 
 help:  ## Show the goals.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -46,6 +48,9 @@ test-services: $(BIN)/.dev  ## Run the tests that talk to brokers.
 
 test-e2e: $(BIN)/.dev  ## Run the tests that run whole fleets.
 	$(BIN)/python $(PYTEST) tests/e2e
+
+fuzz: $(BIN)/.dev  ## Give every reader texts that nobody would write; SECONDS=600 for long.
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 test-newest:  ## Test with the newest of every package, in .venv-newest; TESTS=tests/unit for a part.
 	$(PYTHON) -m venv .venv-newest
