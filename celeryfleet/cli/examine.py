@@ -73,9 +73,11 @@ def examine(session: Session) -> Verdict:
         errors += _errors(problems)
     else:
         server, note = server_facts(plan)
-    if isinstance(note, Refusal):
-        errors += _errors([Problem(note, fleet.where("broker"), "Nothing can run until it does.", REFUSED.code)])
-        note = ""
+    notes = {"broker": note, "results": results_note(plan)}
+    refusals = {key: text for key, text in notes.items() if isinstance(text, Refusal)}
+    hint = "Nothing can run until it does."
+    errors += _errors([Problem(text, fleet.where(key), hint, REFUSED.code) for key, text in refusals.items()])
+    note = "\n".join(text for key, text in notes.items() if text and key not in refusals)
     found = lint(fleet, plan, app, machine, server, routers)
     told, silenced = silence(found, files(session), judged(app, machine, server, routers))
     tasks = len(app.tasks) if app is not None else None
@@ -170,6 +172,30 @@ def _untold(plan: Plan, asked: str, reason: str) -> str:
     if isinstance(reason, Refusal):
         return Refusal(f"the broker {plan.broker.shown} does not let the fleet in: {reason}.")
     return f"the broker {plan.broker.shown} was not asked for its {asked}: {reason}."
+
+
+def results_note(plan: Plan) -> str:
+    """Ask a Redis that keeps the results alone to let us in; say why it does not, if so."""
+    from celeryfleet.endpoint import Refusal
+    from celeryfleet.plan.secrets import shown
+    from celeryfleet.redis_client import BrokerError, connect
+    from celeryfleet.routing.table import transport_of
+
+    url, settings = plan.broker.results, plan.settings
+    if url == plan.broker.url or transport_of(url) != "redis":
+        return ""
+    options = {
+        "broker_use_ssl": settings.get("redis_backend_use_ssl"),
+        "broker_transport_options": settings.get("result_backend_transport_options"),
+    }
+    try:
+        connect(url, settings=options).close()
+    except BrokerError as error:
+        backend = f"the result backend {shown(url, 'result_backend', plan.origins, 'result_backend')}"
+        if isinstance(error.reason, Refusal):
+            return Refusal(f"{backend} does not let the fleet in: {error.reason}.")
+        return f"{backend} does not answer: {error.reason}."
+    return ""
 
 
 def definition_problems(plan: Plan, fleet: Fleet) -> tuple[Sequence[Problem], str]:

@@ -17,6 +17,7 @@ from celeryfleet.client.outcome import GOOD, PENDING, READY, Outcome, Progress, 
 from celeryfleet.client.publish import shown_url
 from celeryfleet.client.seam import keeps_no_results, read_many, reads_many
 from celeryfleet.client.signatures import Step, grouped, leaves
+from celeryfleet.endpoint import explained_tls
 from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def unreachable(app: Celery) -> Iterator[None]:
         with rows.reachable():
             yield
     except errors as error:
-        what = f"The result backend {shown_url(app.conf.result_backend)} cannot be reached: {error}"
+        told = explained_tls(str(error)) or error
+        what = f"The result backend {shown_url(app.conf.result_backend)} cannot be reached: {told}"
         raise FleetError(what, hint="`celeryfleet status` says how the fleet is.", code=Exit.BROKER) from error
 
 

@@ -118,3 +118,17 @@ def test_a_broker_that_refuses_is_an_error_of_check_and_ends_up_with_the_reason(
         assert done.returncode == code
         assert "TLS: its certificate does not have its IP address" in done.stderr
         assert ("[CF046]" in done.stderr) == (words == ("check",))
+
+
+def test_results_on_a_server_of_their_own_are_looked_at_too(home: Home, secured: Secured) -> None:
+    fleet = FLEET.replace("celery: {", f"results: rediss://localhost:{secured.port}/0\ncelery: {{")
+    done = home.write(fleet).run("check", check=False)
+    assert done.returncode == 2
+    assert "does not let the fleet in: TLS: its certificate is signed by an authority" in done.stderr
+    home.up()
+    done = home.run("send", "add", "1", "2", check=False)
+    assert done.returncode == 69
+    assert "cannot be reached: TLS: its certificate is signed by an authority" in done.stderr
+    home.write(fleet.replace("celery: {", f"celery: {{redis_backend_use_ssl: {json.dumps(secured.tls)}, ")).up()
+    assert home.run("check").returncode == 0
+    assert home.send("add", "1", "2") == 3
