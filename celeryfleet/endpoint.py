@@ -180,4 +180,5 @@ def explained_tls(text: str) -> Refusal | None:
     detail = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0].rstrip(".")
     shown = f" ({detail})" if detail and meaning in _VAGUE else ""
     hint = next((f"; {hint}" for word, hint in _HINTS.items() if word in meaning), "")
-    return Refusal(f"TLS: {meaning}{shown}{hint}")
+    prefix = "" if "TLS" in meaning else "TLS: "
+    return Refusal(f"{prefix}{meaning}{shown}{hint}")
