@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
 
 #: what kombu, Celery's results and we do to each queue, to what is kept beside them, and to results
-_QUEUE = ("LPUSH {} x", "RPUSH {} x", "BRPOP {} 1", "LLEN {}", "LINDEX {} 0")
+_QUEUE = ("LPUSH {} x", "RPUSH {} x", "RPOP {}", "BRPOP {} 1", "LLEN {}", "LINDEX {} 0")
 _BESIDE = (
     *("HSET unacked:x x x", "HGET unacked:x x", "HVALS unacked:x", "HDEL unacked:x x"),
     *("ZADD unacked_index:x 0 x", "ZRANGE unacked_index:x 0 0", "ZREM unacked_index:x x"),
     *("SADD _kombu.binding.x x", "SMEMBERS _kombu.binding.x"),
 )
-_ANYWHERE = (f"EVALSHA {'0' * 40} 0", "TIME", "PUBLISH /0.celery.pidbox x", "PSUBSCRIBE /0.celery.pidbox")
+_ANYWHERE = ("PUBLISH /0.celery.pidbox x", "PSUBSCRIBE /0.celery.pidbox")
+#: what workers claim messages by, and Celery counts chords by; harmless by themselves
+_CLAIMING = (f"EVALSHA {'0' * 40} 0", "SCRIPT LOAD return", "TIME", "CLIENT TRACKING OFF", "HELLO")
 _RESULT = ("SET {} x", "GET {}", "MGET {}", "EXPIRE {} 1", "DEL {}", "PUBLISH {} x", "SUBSCRIBE {}")
 
 
@@ -33,6 +35,13 @@ def forbidden(connection: Connection, plan: Plan) -> list[str]:
     denied = [(command, reply) for command, reply in pairs if isinstance(reply, ReplyError)]
     told = [" ".join(command[: 1 if "run the" in reply else 2]) for command, reply in denied if reply[:6] == "NOPERM"]
     return list(dict.fromkeys(told))
+
+
+def unable(connection: Connection) -> list[str]:
+    """Return the commands of claiming that a server does not have, or this user not the right to."""
+    replies = connection.pipeline([command.split() for command in _CLAIMING])
+    told = zip(("EVALSHA", "SCRIPT LOAD", "TIME", "CLIENT TRACKING", "HELLO"), replies, strict=True)
+    return [name for name, reply in told if isinstance(reply, ReplyError) and not reply.startswith("NOSCRIPT")]
 
 
 def _needed(plan: Plan) -> Iterator[list[str]]:

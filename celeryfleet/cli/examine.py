@@ -145,7 +145,7 @@ def machine_facts(plan: Plan, loaded: bool) -> Machine:
 
 def server_facts(plan: Plan) -> tuple[Server | None, str]:
     """Ask a Redis for its limits; return them, or why not. A RabbitMQ does not tell its limits to its clients."""
-    from celeryfleet.cli.access import forbidden
+    from celeryfleet.cli.access import forbidden, unable
     from celeryfleet.endpoint import Refusal
     from celeryfleet.redis_client import BrokerError, connect
 
@@ -156,13 +156,13 @@ def server_facts(plan: Plan) -> tuple[Server | None, str]:
             clients, memory, configured = connection.pipeline(
                 [["INFO", "clients"], ["INFO", "memory"], ["CONFIG", "GET", "maxclients"]]
             )
-            missing = forbidden(connection, plan)
+            missing, lacking = forbidden(connection, plan), unable(connection)
     except BrokerError as error:
         if plan.broker.argv:  # the fleet's own, which is not running
             return None, ""
         return None, _untold(plan, "limits", error.reason)
     denied = Refusal(_DENIED.format(plan.broker.shown, ", ".join(missing))) if missing else ""
-    return server_of({**_told(clients), **_told(memory)}, configured), denied
+    return server_of({**_told(clients), **_told(memory)}, configured, lacking), denied
 
 
 def _untold(plan: Plan, asked: str, reason: str) -> str:
@@ -216,7 +216,7 @@ def _told(reply: Reply) -> dict[str, str]:
     return {key: value for key, colon, value in (line.partition(":") for line in lines) if colon}
 
 
-def server_of(told: Mapping[str, str], configured: Reply) -> Server:
+def server_of(told: Mapping[str, str], configured: Reply, lacking: Sequence[str] = ()) -> Server:
     """Say what a server tells of itself; older ones have maxclients in CONFIG only, which hosted ones forbid."""
     from celeryfleet.lint import Server
 
@@ -228,4 +228,5 @@ def server_of(told: Mapping[str, str], configured: Reply) -> Server:
         max_clients=int(most) if most.isdecimal() else None,
         max_memory=int(memory) if memory.isdecimal() else None,
         policy=told.get("maxmemory_policy") or None,
+        lacking=tuple(lacking),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet.lint.values import Case, Found, Level, rule
 from celeryfleet.plan.broker import SEP
-from celeryfleet.text import duration, quoted
+from celeryfleet.text import duration, listed, quoted
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import PoolPlan
@@ -172,4 +172,19 @@ def _lists(options: Mapping[str, Any]) -> frozenset[tuple[str, str, int]]:
     return frozenset((prefix, sep if step else "", int(step)) for step in steps)
 
 
-RULES = (short_visibility, consumer_timeout, differing_lists)
+# --- Taking messages --------------------------------------------------------------------------------------
+
+
+@rule("CF047", "claim-refused", "A Redis that does not let workers claim messages in one step", Level.WARNING)
+def popped(case: Case) -> Iterator[Found]:
+    """Find servers and users with which workers can but pop messages, as kombu does."""
+    if case.server is not None and case.server.lacking:
+        yield Found(
+            case.fleet.where("broker"),
+            f"Redis refuses {listed(case.server.lacking)}, so workers pop messages before they note them: one that is "
+            "killed in between loses them. Chords, which Celery counts by a script, may never end.",
+            "Give the user +@scripting, +@connection and +time, on Redis 6 or newer.",
+        )
+
+
+RULES = (short_visibility, consumer_timeout, differing_lists, popped)

@@ -49,6 +49,8 @@ class Server:
     max_memory: int | None = None
     #: what it does when they are used up, such as noeviction
     policy: str | None = None
+    #: the commands by which workers claim messages, as far as it refuses them
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

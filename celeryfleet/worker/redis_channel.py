@@ -5,8 +5,8 @@ one step at the server, the claim. An idle worker does not block there either: h
 told when one of them changes (Redis' client-side caching). Claims and acknowledgements go over one connection on
 which nobody waits for a reply.
 
-No module of the worker but this one and redis_restore.py leans on private names of kombu's. Seen in kombu 5.7.0;
-tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
+No module of the worker but this one, redis_restore.py and redis_rights.py leans on private names of kombu's. Seen in
+kombu 5.7.0; tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from kombu.utils.json import dumps, loads
 from redis.exceptions import ConnectionError as LostError
 
 from celeryfleet.redis_client import Push, ReplyError
+from celeryfleet.worker import redis_rights
 from celeryfleet.worker.redis_wire import Wire
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Claim:
     first: int
 
 
-class QoS(redis.QoS):  # type: ignore[misc]
+class QoS(redis_rights.QoS):
     """Knows that a claimed message is among the unacknowledged ones already, and waits for no reply."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
@@ -116,7 +117,7 @@ class QoS(redis.QoS):  # type: ignore[misc]
             self.ack(delivery_tag)
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
+class Channel(redis_rights.Channel):
     """Claims messages, reads queue by queue, and outlives its connection."""
 
     QoS = QoS

@@ -43,6 +43,7 @@ ROUTERS = {"CF028": ("mial", "mail")}
 #: found by asking: a broker (CF045, CF046), or the canvas command's own reader (CF072)
 _ASKED = ("CF045", "CF046", "CF072")
 SERVERS = {"CF043": Server(max_clients=20), "CF044": Server(max_memory=GB, policy="allkeys-lru")}
+SERVERS["CF047"] = Server(lacking=("EVALSHA",))
 
 
 def examples(code: str) -> list[str]:
@@ -52,7 +53,7 @@ def examples(code: str) -> list[str]:
 def found(code: str, text: str, mended: bool = False) -> set[str]:
     apps = APPS.get(code, PLAIN)
     app = apps if isinstance(apps, AppFacts) else apps[mended]
-    server = None if code == "CF044" and mended else SERVERS.get(code)
+    server = None if code in ("CF044", "CF047") and mended else SERVERS.get(code)
     try:
         fleet = fleet_of(text)
         plan = build(fleet, FACTS)
