@@ -12,6 +12,10 @@ from io import TextIOWrapper
 
 from celeryfleet.errors import Exit, FleetError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
 #: environment variable that names the fleet.yaml, as -f does
 FILE_VARIABLE = "CELERYFLEET_FILE"
 #: options before the command that take a value
@@ -60,6 +64,16 @@ def _settle_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+    sys.excepthook = _show_bug
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Write a traceback, which may tell the words of others, as all else."""
+    import traceback
+
+    from celeryfleet.text import say
+
+    say("".join(traceback.format_exception(kind, error, trace)), sys.stderr, end="")
 
 
 def complain(error: FleetError) -> None:

@@ -35,10 +35,11 @@ class Session:
     @cached_property
     def path(self) -> Path:
         """The fleet.yaml in question. Raises FleetError where it or a folder of it is a stranger's."""
-        from celeryfleet.fleetfile.load import find
+        from celeryfleet.fleetfile.load import find, override_of
 
         found = self.file if self.file is not None else find(Path.cwd())
-        trust.vet(str(found))
+        for file in (found, override_of(found)):
+            trust.vet(str(file))
         return found
 
     @cached_property

@@ -36,6 +36,11 @@ def find(start: Path) -> Path:
     raise FleetError(f"there is no {NAME} in {start} or a folder above it.", hint=hint)
 
 
+def override_of(file: Path) -> Path:
+    """Name the file that is laid over a fleet.yaml, if it is there."""
+    return file.with_name(f"{file.stem}.override{file.suffix}")
+
+
 def read(file: Path, environ: Mapping[str, str], env_files: Sequence[Path] = ()) -> Fleet:
     """Read a fleet.yaml with the override beside it.
 
@@ -45,7 +50,7 @@ def read(file: Path, environ: Mapping[str, str], env_files: Sequence[Path] = ())
     """
     shown = _shown(file)
     whole = read_text(file, shown)
-    beside = file.with_name(f"{file.stem}.override{file.suffix}")
+    beside = override_of(file)
     override = (read_text(beside, _shown(beside)), _shown(beside)) if beside.is_file() else None
     given = read_env_files(env_files)
 

@@ -114,3 +114,15 @@ def test_a_short_socket_folder_of_a_stranger_is_not_used(home: Home, tmp_path: P
         assert f"{sockets} is of {trust.named(STRANGER)}" in done.stderr
     finally:
         sockets.rmdir()
+
+
+@needs_root
+def test_an_override_of_a_stranger_in_a_folder_of_ours_is_not_read(home: Home) -> None:
+    home.write()
+    (home.path / "fleet.override.yaml").write_text("words of a stranger: 1\n")
+    give(home.path / "fleet.override.yaml")
+    done = home.run("check", check=False)
+    assert done.returncode == 2
+    assert f"fleet.override.yaml belongs to {trust.named(STRANGER)}" in done.stderr
+    assert "words of a stranger" not in done.stderr
+    (home.path / "fleet.override.yaml").unlink()

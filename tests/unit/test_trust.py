@@ -55,6 +55,19 @@ def test_a_file_of_another_user_in_a_folder_of_ours_is_refused(folder: Path) -> 
 
 
 @needs_root
+def test_a_user_believes_root_but_no_third_one(folder: Path) -> None:
+    os.seteuid(STRANGER)
+    try:
+        trust.vet(str(folder / "fleet.yaml"))
+        os.seteuid(0)
+        os.chown(folder, 1000, 1000)
+        os.seteuid(STRANGER)
+        assert refusal(folder / "fleet.yaml").startswith(f"{folder} belongs to {trust.named(1000)}, and you are ")
+    finally:
+        os.seteuid(0)
+
+
+@needs_root
 def test_a_folder_of_ours_in_one_of_another_user_is_refused(folder: Path) -> None:
     inner = folder / "inner"
     inner.mkdir()
