@@ -40,15 +40,15 @@ class Leftovers:
             if process.birth(old.pid) == old.birth:
                 yield name, old
 
-    def remember(self, state: FleetState, parts: Mapping[str, int | None]) -> None:
-        """Write down what runs now, workers and `parts`, if that has changed. Raises OSError."""
+    def remember(self, state: FleetState, parts: Mapping[str, int | None]) -> bool:
+        """Write down what runs now, workers and `parts`, if that has changed; tell if it had. Raises OSError."""
         workers = state.workers.values()
         running = {w.name: (w.pid, w.pool, w.node, w.grace) for w in workers if w.pid is not None}
         running |= {name: (pid, "", "", 0.0) for name, pid in parts.items() if pid is not None}
         nodes = state.dead_nodes.union((w.node for w in workers if w.node), *(w.restoring for w in workers))
         known = (running, nodes, state.paused)
         if known == self._written:
-            return
+            return False
         pids = [pid for pid, *_ in running.values()]
         # A pid that is no longer ours is forgotten: the next process to have it was born at another time.
         self._births = {pid: self._births.get(pid) or process.birth(pid) or 0.0 for pid in pids}
@@ -60,6 +60,7 @@ class Leftovers:
         whole = {"boot": process.boot_id(), "processes": entries, **rest}
         private.write(str(self._file), json.dumps(whole).encode())
         self._written = known
+        return True
 
 
 def _read(file: Path) -> tuple[dict[str, Remembered], frozenset[str], frozenset[str]]:

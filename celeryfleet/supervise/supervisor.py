@@ -30,6 +30,9 @@ from celeryfleet.supervise.status import notes
 from celeryfleet.supervise.workers import Workers
 from celeryfleet.worker_protocol import Read, Restore
 
+#: seconds between two writes of pids.json
+_WRITE_EVERY = 0.1
+
 
 class Supervisor:
     """One fleet: everything that runs for it, and everyone who speaks to it."""
@@ -45,6 +48,8 @@ class Supervisor:
         self._autoscaler = Autoscaler(self.fleet)
         self._leftovers = Leftovers(self.fleet.home / "pids.json")
         self._notes: list[str] = []
+        #: until when pids.json is not written again
+        self._wrote: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
         """Answer signals and requests from now on. Raises OSError."""
@@ -70,6 +75,7 @@ class Supervisor:
         self.fleet.schedule()
         self._autoscaler.start()
         await self.fleet.finished.wait()
+        self._remember()
         # Before the callers hear of the end: by the socket that stays they tell a supervisor that was killed.
         Path(self.fleet.plan.control).unlink(missing_ok=True)
         await self._callers.close()
@@ -105,12 +111,19 @@ class Supervisor:
             if note not in self._notes:
                 self.fleet.say(note)
         self._notes = found
+        if self._wrote is None:
+            self._remember()
+        self._dispatcher.settle()
+
+    def _remember(self) -> None:
+        """Write down what runs now, but not with each of 200 workers that start: it costs milliseconds each time."""
+        self._wrote = None
         parts = {"broker": self._broker.pid, "keeper": self._broker.keeper, "server": self._fork_server.pid}
         try:
-            self._leftovers.remember(self.fleet.state, parts)
+            if self._leftovers.remember(self.fleet.state, parts):
+                self._wrote = asyncio.get_running_loop().call_later(_WRITE_EVERY, self._remember)
         except OSError as error:  # a full disk: it is tried again with the next turn
             self.fleet.say(f"pids.json could not be written: {error.strerror}")
-        self._dispatcher.settle()
 
     def _execute(self, action: actions.Action) -> None:
         match action:

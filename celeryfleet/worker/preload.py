@@ -13,6 +13,7 @@ import functools
 import gc
 import importlib
 import os
+import select
 import signal
 import socket
 import stat
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from celeryfleet.worker_protocol import App, Broken, Exec, Preload, Preloaded, S
 
 #: what a forked worker would else import for itself, 16 times over
 _WARM = (
+    "celeryfleet.app.publisher",
     "celery.app.control",
     "celery.app.events",
     "celery.app.log",
@@ -66,9 +69,12 @@ _WARM = (
     "kombu.asynchronous.hub",
     "kombu.pidbox",
     "kombu.transport.redis",
+    "secrets",
     "setproctitle",
 )
 
+#: workers that one child of the server forks: to fork a process of this size costs milliseconds, and so does its end
+_AT_ONCE = 8
 #: seconds a forked worker waits to become the supervisor's child
 _ADOPTION = 5.0
 
@@ -121,10 +127,11 @@ def _preload(named: App) -> Any:
 
 
 def _remember_redis_version() -> None:
-    """Have redis-py parse its own package's metadata once, not for each connection (1.5 ms of CPU, seen in 8.1)."""
+    """Parse redis-py's own metadata once, as it does for each connection (1.5 ms of CPU, seen in 8.1)."""
     utils: Any = importlib.import_module("redis.utils")
     if hasattr(utils, "get_lib_version"):
         utils.get_lib_version = functools.cache(utils.get_lib_version)
+        utils.get_lib_version()
 
 
 def _explain(error: BaseException) -> str:
@@ -150,45 +157,68 @@ def _unsafe(channel_fd: int) -> str:
 
 
 def _fork_on_request(app: Any, channel: socket.socket, preloaded: Preload, supervisor: int) -> None:
-    while True:
+    while requests := _requests(channel):
+        found = _fork(requests)
+        if found is not None:
+            (start, heartbeat), adoption = found
+            channel.close()
+            order = Exec(preloaded.app, start, supervisor)
+            _become_worker(app, order, socket.socket(fileno=heartbeat), adoption)
+
+
+def _requests(channel: socket.socket) -> list[tuple[Start, int]]:
+    """Wait for requests, each with its worker's end of a heartbeat; none when the supervisor has gone."""
+    found: list[tuple[Start, int]] = []
+    while not found or (len(found) < _AT_ONCE and select.select([channel], [], [], 0)[0]):
         start, fds = receive_with_fds(channel, Start)
         if start is None:
-            return
-        if not _fork_twice():
-            for fd in fds:
-                os.close(fd)
-            continue
-        channel.close()
-        _become_worker(app, Exec(preloaded.app, start, supervisor), socket.socket(fileno=fds[0]))
+            break
+        found.append((start, fds[0]))
+    return found
 
 
-def _fork_twice() -> bool:
-    """Fork; tell whether this is the grandchild. Where there can't be one, the closed heartbeat tells."""
+def _fork(requests: list[tuple[Start, int]]) -> tuple[tuple[Start, int], int] | None:
+    """Fork a child that forks the workers and exits; return in a worker its request and what ends with that child.
+
+    Where there can't be a worker, the supervisor hears its heartbeat close.
+    """
+    adoption, held = os.pipe()
     try:
-        pid = os.fork()
+        between = os.fork()
     except OSError:
         traceback.print_exc()
-        return False
-    if pid:
+        between = -1
+    if between == 0:
+        for request in requests:
+            try:
+                is_worker = os.fork() == 0
+            except OSError:
+                traceback.print_exc()
+                os._exit(1)
+            if is_worker:
+                os.close(held)
+                _close(fd for _, fd in requests if fd != request[1])
+                return request, adoption
+        os._exit(0)
+    _close([adoption, held, *(fd for _, fd in requests)])
+    if between > 0:
         with contextlib.suppress(ChildProcessError):  # the app ignores SIGCHLD
-            os.waitpid(pid, 0)
-        return False
-    try:
-        if os.fork():
-            os._exit(0)
-    except OSError:
-        traceback.print_exc()
-        os._exit(1)
-    return True
+            os.waitpid(between, 0)
+    return None
 
 
-def _become_worker(app: Any, order: Exec, heartbeat: socket.socket) -> None:
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _become_worker(app: Any, order: Exec, heartbeat: socket.socket, adoption: int) -> None:
     """Run a worker in this grandchild; never returns."""
     status = 1
     try:
         os.setsid()
         worker_main.reset_signals()
-        _await_parent(order.supervisor)
+        _await_parent(order.supervisor, adoption)
         _forget_identity(app)
         worker_main.greet(heartbeat, order)
         worker_main.run(app, order.start, heartbeat)
@@ -206,8 +236,10 @@ def _become_worker(app: Any, order: Exec, heartbeat: socket.socket) -> None:
         os._exit(status)
 
 
-def _await_parent(supervisor: int) -> None:
-    """Wait until the process in between has exited and the supervisor is the parent."""
+def _await_parent(supervisor: int, adoption: int) -> None:
+    """Wait until the process in between, whose end ends `adoption`, has exited and the supervisor is the parent."""
+    with open(adoption, "rb") as held:
+        held.read()
     deadline = time.monotonic() + _ADOPTION
     while os.getppid() != supervisor:
         if time.monotonic() > deadline:

@@ -7,12 +7,12 @@ tests/unit/worker/test_seam.py fails when it changes. kombu's part of it is redi
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
@@ -117,7 +117,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
                 handle(request)
 
         self.on_task_request = admit
-        suspects.run = partial(self.call_soon, admit)
+        suspects.run = functools.partial(self.call_soon, admit)
 
     def start(self) -> None:
         """End the worker with one line, not a traceback, if RabbitMQ refuses a queue since it has become another."""
@@ -132,10 +132,15 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     def update_strategies(self) -> None:
         """Have the failures of all tasks counted."""
+
+        @functools.cache
+        def ours(theirs: type) -> type:
+            return type("FleetRequest", (Request, theirs), {"__slots__": (), "heartbeat": self.heartbeat})
+
         for task in self.app.tasks.values():
             theirs = symbol_by_name(task.Request)
             if not issubclass(theirs, Request):
-                task.Request = type("FleetRequest", (Request, theirs), {"__slots__": (), "heartbeat": self.heartbeat})
+                task.Request = ours(theirs)
         super().update_strategies()
 
     def connect(self) -> Any:

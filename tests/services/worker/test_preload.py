@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 
 from celeryfleet.supervise import process
 from celeryfleet.supervise.forkserver import ServerProcess
-from celeryfleet.worker_protocol import App, Broken, LogFile, Preload, Preloaded
+from celeryfleet.worker_protocol import App, Broken, Hello, LogFile, Preload, Preloaded
 from tests.fakes import eventually
+from tests.services.worker.children import Line, settings_of, start_message
 
 APP = "from celery import Celery\napp = Celery('shop')\n@app.task\ndef add(a, b): return a + b\n"
 Ask = Callable[..., Any]
@@ -26,6 +29,13 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     running.close()
     process.tell(running.pid, signal.SIGKILL)
     os.waitpid(running.pid, 0)
+
+
+@pytest.fixture
+def subreaper() -> Iterator[None]:
+    assert process.become_subreaper()
+    yield
+    ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
 
 
 @pytest.fixture
@@ -118,3 +128,35 @@ def test_it_ends_when_the_supervisor_hangs_up(tmp_path: Path) -> None:
     server = ServerProcess.start(str(tmp_path / "early.log"))
     server.close()
     assert os.waitstatus_to_exitcode(os.waitpid(server.pid, 0)[1]) == 0
+
+
+def test_workers_that_are_asked_for_at_once_are_ours_and_share_no_heartbeat(
+    subreaper: None, ask: Ask, server: ServerProcess, tmp_path: Path
+) -> None:
+    ask()
+    os.kill(server.pid, signal.SIGSTOP)
+    lines: list[Line] = []
+    order = start_message(tmp_path, settings_of(tmp_path / "none", "web"), "solo")
+    for _ in range(20):
+        ours, theirs = socket.socketpair()
+        lines.append(Line(ours))
+        server.send(order.start, [theirs.detach()])
+    os.kill(server.pid, signal.SIGCONT)
+    assert eventually(server.flush)
+    pids = [line.first(Hello).pid for line in lines]
+    assert len(set(pids)) == 20
+    assert all(process.is_child(pid) for pid in pids)
+    for line, pid in zip(lines, pids, strict=True):
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda line=line: _closed(line))  # type: ignore[misc]
+        assert os.waitpid(pid, 0)[0] == pid
+        line.socket.close()
+
+
+def _closed(line: Line) -> bool:
+    try:
+        return not line.socket.recv(1 << 16)
+    except ConnectionResetError:
+        return True
+    except BlockingIOError:
+        return False

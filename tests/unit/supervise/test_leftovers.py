@@ -93,7 +93,8 @@ def test_a_torn_file_is_no_more_than_a_lost_memory(tmp_path: Path, torn: bytes) 
     file.write_bytes(torn)
     leftovers = Leftovers(file)
     assert list(leftovers.alive()) == []
-    leftovers.remember(fleet(os.getpid()), {})
+    assert leftovers.remember(fleet(os.getpid()), {})
+    assert not leftovers.remember(fleet(os.getpid()), {})
     assert len(list(Leftovers(file).alive())) == 1
 
 
@@ -112,5 +113,6 @@ def test_what_could_not_be_written_is_written_the_next_time(tmp_path: Path) -> N
     with pytest.raises(OSError, match="No such file"):
         leftovers.remember(fleet(os.getpid()), {})
     file.parent.mkdir()
-    leftovers.remember(fleet(os.getpid()), {})
+    assert leftovers.remember(fleet(os.getpid()), {})
+    assert not leftovers.remember(fleet(os.getpid()), {})
     assert len(list(Leftovers(file).alive())) == 1
