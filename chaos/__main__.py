@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import machine
 from chaos import report
 from chaos.brokers import BROKERS, MissingError
-from chaos.run import Outcome, run
+from chaos.run import Options, Outcome, run
 from chaos.schedule import Kind
 
 _CHAOS = Path(machine.__file__).with_name("CHAOS.md")
@@ -25,10 +25,11 @@ def main(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     facts = machine.describe() | {"load before": machine.load()}
     _say(f"seed {options.seed}")
+    how = Options(options.seed, options.seconds, options.faults, tuple(options.kind), options.keep)
     outcomes: list[Outcome] = []
     for name in options.broker or BROKERS:
         try:
-            outcomes.append(run(name, options.seed, options.seconds, options.faults, options.kind, _say))
+            outcomes.append(run(name, how, _say))
         except MissingError as error:
             _say(f"{name}: left out: {error}")
     print("\n".join([*report.table(outcomes), "", *report.recoveries(outcomes)]))
@@ -59,8 +60,9 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--faults", type=int, metavar="N", help="end after so many")
     parser.add_argument("--kind", action="append", type=_kind, metavar="TEXT", help="faults whose name has this text")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write here; default: CHAOS.md after a large run")
+    parser.add_argument("--keep", action="store_true", help="keep what there is to look at, even if all went well")
     options = parser.parse_args(words)
-    options.kind = [kind for kinds in options.kind for kind in kinds] if options.kind else None
+    options.kind = [kind for kinds in options.kind or () for kind in kinds]
     return options
 
 

@@ -39,7 +39,8 @@ class Outcome:
 
     broker: str
     seed: int
-    #: where the events, the ledger and the logs are; empty after a run that went well
+    #: whether the events, the ledger and the logs stay even after a run that went well, and where they are if they do
+    keep: bool = False
     kept: str = ""
     faults: Counter[Kind] = field(default_factory=Counter)
     #: seconds from a fault until the fleet was ready and had begun a new task from each queue
@@ -72,9 +73,23 @@ class Outcome:
         return [f"{len(which)} {what}: {', '.join(which[:5])}" for what, which in found.items() if which]
 
 
-def run(name: str, seed: int, seconds: float, most: int | None, kinds: list[Kind] | None, say: Say) -> Outcome:
-    """Break a fleet on this broker for so many seconds, or so many faults at most. Raises MissingError."""
-    outcome = Outcome(name, seed)
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run is to be."""
+
+    seed: int
+    #: of faults
+    seconds: float = 60.0
+    #: faults at most
+    most: int | None = None
+    #: faults that come; none: all
+    kinds: tuple[Kind, ...] = ()
+    keep: bool = False
+
+
+def run(name: str, options: Options, say: Say) -> Outcome:
+    """Break a fleet on this broker. Raises MissingError."""
+    outcome = Outcome(name, options.seed, options.keep)
     with contextlib.ExitStack() as stack:
         home = stack.enter_context(_home(outcome))
         place = home if name == "embedded" else stack.enter_context(folder())
@@ -90,7 +105,7 @@ def run(name: str, seed: int, seconds: float, most: int | None, kinds: list[Kind
                 say(f"[{name} {time.monotonic() - begun:.0f} s] {text}")
 
             broker.start()
-            _Run(outcome, Fleet(home, broker.setting, tell), broker, tell).go(seconds, most, kinds, no_disk)
+            _Run(outcome, Fleet(home, broker.setting, tell), broker, tell).go(options, no_disk)
     return outcome
 
 
@@ -103,14 +118,15 @@ class _Run:
         load = Sender(fleet.file, broker.options)
         self._load = Load(bursts(outcome.seed, QUEUES), load, fleet.home / "ledger")
 
-    def go(self, seconds: float, most: int | None, kinds: list[Kind] | None, no_disk: str) -> None:
+    def go(self, options: Options, no_disk: str) -> None:
         """Do all of it."""
         if no_disk:
             self._outcome.notes.append(f"no {Kind.FULL_DISK}: {no_disk}")
         names, files = self._calm()
         self._load.start()
         try:
-            self._break(seconds, most, [kind for kind in self._faults.possible(not no_disk) if kind in (kinds or Kind)])
+            possible = self._faults.possible(not no_disk)
+            self._break(options, [kind for kind in possible if kind in (options.kinds or Kind)])
         finally:
             self._load.stop()
         self._drain()
@@ -121,6 +137,7 @@ class _Run:
         self._down()
         outcome.stray_files = self._fleet.files() - files
         kept = self._broker.kept() if kept is None else kept
+        self._ledger.read()
         outcome.verdict = judge(self._load.sent, self._ledger, kept)
 
     def _calm(self) -> tuple[Counter[str], Counter[str]]:
@@ -135,9 +152,9 @@ class _Run:
         self._fleet.up()
         return names, files
 
-    def _break(self, seconds: float, most: int | None, kinds: list[Kind]) -> None:
-        deadline = time.monotonic() + seconds
-        for number, fault in enumerate(islice(faults(self._outcome.seed, kinds), most)):
+    def _break(self, options: Options, kinds: list[Kind]) -> None:
+        deadline = time.monotonic() + options.seconds
+        for number, fault in enumerate(islice(faults(options.seed, kinds), options.most)):
             if time.monotonic() > deadline:
                 return
             self._say(f"fault {number}: {fault.kind}")
@@ -206,13 +223,13 @@ def _home(outcome: Outcome) -> Iterator[Path]:
         yield made
     finally:
         clear(made)
-        if outcome.failures():
+        if outcome.keep or outcome.failures():
             outcome.kept = str(made)
         else:
             shutil.rmtree(made)
 
 
 def _keep(home: Path, outcome: Outcome) -> None:
-    """Copy the state of a run that failed off its disk, which goes away."""
-    if outcome.failures():
+    """Copy the state of a run that is looked at off its disk, which goes away."""
+    if outcome.keep or outcome.failures():
         shutil.copytree(home / ".celeryfleet", home / _KEPT, ignore=shutil.ignore_patterns("*.sock", "filler"))
