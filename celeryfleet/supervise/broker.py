@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,11 @@ RETRY = 0.01
 LOADING = 0.2
 #: seconds a starting broker may be silent; one that loads its data is not
 PATIENCE = 120.0
+
+#: how a socket is asked for the pid at its other end, in the first four bytes; on macOS LOCAL_PEERPID
+_PEER_PID = (
+    (socket.SOL_SOCKET, socket.SO_PEERCRED, 12) if hasattr(socket, "SO_PEERCRED") else (0, 2, 4)
+)  # LOCAL_PEERPID
 
 # Until the end of the pipe, whatever a task may write into it by mistake.
 _KEEPER = 'while read -r _; do :; done; kill -TERM "$1" 2>/dev/null'
@@ -51,6 +57,17 @@ def start(plan: BrokerPlan, log: Path, limits: LogPlan) -> int:
 def keep(pid: int, lifeline: int) -> int:
     """Start the keeper of a broker; `lifeline` is the read end. Return the keeper's pid."""
     return process.spawn(["/bin/sh", "-c", _KEEPER, "celeryfleet-broker-keeper", str(pid)], os.environ, stdin=lifeline)
+
+
+def running(path: str) -> int | None:
+    """Return the pid of the server that listens on this socket; None: there is none."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(1.0)
+        try:
+            sock.connect(path)
+        except OSError:
+            return None
+        return int.from_bytes(sock.getsockopt(*_PEER_PID)[:4], sys.byteorder) or None
 
 
 async def ask(path: str) -> bytes:

@@ -17,7 +17,7 @@ from celeryfleet.plan.values import Plan
 from celeryfleet.protocol import Pause, Request, Stop
 from celeryfleet.supervise import process
 from celeryfleet.supervise.autoscaler import Autoscaler
-from celeryfleet.supervise.broker import EmbeddedBroker
+from celeryfleet.supervise.broker import EmbeddedBroker, running
 from celeryfleet.supervise.control_server import ControlServer
 from celeryfleet.supervise.decide import actions
 from celeryfleet.supervise.decide.events import DeadNodes, Leftover
@@ -98,9 +98,18 @@ class Supervisor:
                 process.tell(old.pid, signal.SIGTERM)
                 process.watch(old.pid, partial(self._workers.gone, name, 0, "it finished without a supervisor"))
                 self.fleet.happen(Leftover(name, old.pool, old.node, old.pid, old.grace))
+        if self._broker.pid is None and self.fleet.target.embeds:
+            self._meet_broker()
         self.fleet.happen(DeadNodes(self._leftovers.nodes))
         known = {queue.name for queue in self.fleet.plan.queues}
         self.fleet.happen(Pause(tuple(sorted(known & self._leftovers.paused))))
+
+    def _meet_broker(self) -> None:
+        """Take over a broker whose supervisor was killed before it wrote it down: two on one folder lose messages."""
+        pid = running(self.fleet.plan.broker.socket)
+        if pid is not None:
+            self.fleet.say(f"a broker (pid {pid}) of an earlier supervisor still runs")
+            self._broker.adopt(pid)
 
     # --- Carrying out -------------------------------------------------------------------------------------
 

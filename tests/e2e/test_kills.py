@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -141,6 +142,22 @@ def test_everything_killed_at_once_loses_nothing(home: Home) -> None:
             continue
     eventually(lambda: not home.processes())
     home.up()
+    release(home)
+
+
+def test_a_broker_that_nobody_has_written_down_is_taken_over_with_its_messages(home: Home) -> None:
+    """A supervisor killed right after it had started the broker: the next one started a second on the same files."""
+    home.write().up()
+    busy(home)
+    broker = part(home, "valkey-server")
+    for pid in home.processes():
+        if pid != broker:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    eventually(lambda: set(home.processes()) == {broker})
+    (home.path / ".celeryfleet" / "shop" / "pids.json").unlink()
+    home.up()
+    assert part(home, "valkey-server") == broker
     release(home)
 
 
