@@ -73,7 +73,7 @@ def unreachable(url: str, transport: str, settings: Mapping[str, object]) -> str
     try:
         connect(url, settings=settings).close()
     except BrokerError as error:
-        return str(error)
+        return type(error.reason)(error)  # a Refusal stays one
     return ""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet import trust
 from celeryfleet.cli.lean import unreachable
+from celeryfleet.endpoint import Refusal
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import GetPlan, Running
 from celeryfleet.supervise.control_client import Client, NotRunningError
@@ -160,8 +161,7 @@ def reach_broker(plan: Plan) -> None:
             hint="Start the fleet with `celeryfleet up -d`; if it runs, see `celeryfleet logs broker`.",
             code=Exit.BROKER,
         )
-    raise FleetError(
-        f"the broker {plan.broker.shown} cannot be reached: {reason}.",
-        hint="Is it running, and is `broker:` in fleet.yaml right?",
-        code=Exit.BROKER,
-    )
+    hint = "Is it running, and is `broker:` in fleet.yaml right?"
+    if isinstance(reason, Refusal):
+        hint = "`celeryfleet check --explain CF046` says what to do."
+    raise FleetError(f"the broker {plan.broker.shown} cannot be reached: {reason}.", hint=hint, code=Exit.BROKER)

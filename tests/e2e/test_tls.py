@@ -136,6 +136,7 @@ def test_a_broker_that_refuses_is_an_error_of_check_and_ends_up_with_the_reason(
         assert done.returncode == code
         assert "TLS: its certificate does not have its IP address" in done.stderr
         assert ("[CF046]" in done.stderr) == (words == ("check",))
+        assert "check --explain CF046` says" in done.stderr
 
 
 def test_results_on_a_server_of_their_own_are_looked_at_too(home: Home, secured: Secured) -> None:
