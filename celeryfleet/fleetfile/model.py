@@ -133,7 +133,7 @@ class Autoscale(Section):
     target_length: int | None = key(fields.positive, None)
     #: seconds the oldest message may wait
     target_age: float | None = key(fields.span, None)
-    #: seconds between two changes
+    #: seconds for which fewer must have been enough before it shrinks
     cooldown: float = key(fields.duration, 60.0)
 
     def contradictions(self, at: Cursor) -> Iterator[Refused]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count, islice
 from typing import Any, TypeVar
 
 from celeryfleet.routing.queue import Queue
@@ -48,7 +49,7 @@ class AutoscalePolicy:
     target_length: int | None = None
     #: seconds the oldest message may wait; None: not looked at
     target_age: float | None = None
-    #: seconds between two changes
+    #: seconds for which fewer must have been enough before it shrinks
     cooldown: float = 60.0
 
 
@@ -97,6 +98,26 @@ class PoolPlan:
     autoscale: AutoscalePolicy | None = None
     #: a task that has ended or hung so many processes is parked; 0: none is
     park_after: int = 3
+    #: of its workers, where these are not 1 to `replicas`: others than the latest were stopped
+    some_numbers: tuple[int, ...] = ()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Return its workers' numbers, ascending."""
+        return self.some_numbers or tuple(range(1, self.replicas + 1))
+
+    def sized(self, replicas: int, first: Sequence[int] = (), taken: Collection[int] = ()) -> PoolPlan:
+        """Return it with another number of replicas.
+
+        Of fewer those that are `first` are left out first, then the latest; more have numbers that are not `taken`.
+        """
+        going = [*(number for number in first if number in self.numbers), *reversed(self.numbers)]
+        gone = set(list(dict.fromkeys(going))[: max(0, self.replicas - replicas)])
+        kept = [number for number in self.numbers if number not in gone]
+        free = (number for number in count(1) if number not in kept and number not in taken)
+        numbers = tuple(sorted([*kept, *islice(free, max(0, replicas - len(kept)))]))
+        usual = numbers == tuple(range(1, replicas + 1))
+        return replace(self, replicas=replicas, some_numbers=() if usual else numbers)
 
     def worker_name(self, number: int) -> str:
         """Name the worker with this number, counted from 1."""
@@ -246,8 +267,7 @@ class Plan:
 
     def scaled(self, replicas: dict[str, int]) -> Plan:
         """Return the plan with other numbers of replicas."""
-        pools = tuple(replace(pool, replicas=replicas.get(pool.name, pool.replicas)) for pool in self.pools)
-        return replace(self, pools=pools)
+        return replace(self, pools=tuple(pool.sized(replicas.get(pool.name, pool.replicas)) for pool in self.pools))
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON's types; `from_json` is the way back."""

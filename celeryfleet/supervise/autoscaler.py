@@ -1,17 +1,20 @@
-"""Measures the queues of autoscaled pools every few seconds and has the plan follow; Redis only.
+"""Measures the queues of autoscaled pools every few seconds and has the plan follow.
 
-The measuring is a request to the broker by a client that blocks, and so runs in a thread: the supervisor itself
-never forks (it spawns), and its loop never waits. A fleet without `autoscale` never starts it.
+What waits is asked of the broker, by a client that blocks and so runs in a thread: the supervisor's loop never waits.
+What runs is known from the workers' heartbeats. A fleet without `autoscale` never starts any of this.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from celeryfleet.plan.values import PoolPlan
-from celeryfleet.supervise.decide.autoscale import Memory, Sample, wanted
+from celeryfleet.supervise.decide.autoscale import Load, Memory, Sample, wanted
+from celeryfleet.supervise.decide.state import Status, Worker
 from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.supervise.status import backlog
 
@@ -60,24 +63,41 @@ class Autoscaler:
         self._running = False
 
     def follow(self, depths: dict[str, dict[str, Any]], now: float) -> None:
-        """Scale the pools to what these depths ask for."""
-        changes = {}
+        """Scale the pools to what these depths and the workers' beats ask for."""
+        state = self._fleet.state
+        changed = {}
         for pool in self._pools():
             assert pool.autoscale is not None
-            old = self._memories.get(pool.name, Memory(pool.replicas))
-            memory = Memory(pool.replicas, old.changed_at)  # `scale` may have changed it by hand
-            verdict = wanted(pool.autoscale, _sample(pool, depths), memory, now)
+            workers = {worker.name: worker for worker in state.workers.values() if worker.pool == pool.name}
+            sample = _sample(pool, depths, state.paused, workers)
+            verdict = wanted(pool, pool.autoscale, sample, self._memories.get(pool.name, Memory()), now)
             self._memories[pool.name] = verdict.memory
-            if verdict.memory.replicas != pool.replicas:
-                changes[pool.name] = verdict.memory.replicas
-                self._fleet.say(f"scale {pool.name} to {verdict.memory.replicas}: {verdict.cause}")
-        if changes:
-            self._fleet.aim(self._fleet.plan.scaled(changes))
+            if verdict.replicas != pool.replicas:
+                changed[pool.name] = _sized(pool, verdict.replicas, verdict.idlest, workers)
+                self._fleet.say(f"scale {pool.name} to {verdict.replicas}: {verdict.cause}")
+        if changed:
+            plan = self._fleet.plan
+            pools = tuple(changed.get(pool.name, pool) for pool in plan.pools)
+            self._fleet.aim(replace(plan, pools=pools))
 
 
-def _sample(pool: PoolPlan, depths: dict[str, dict[str, Any]]) -> Sample:
-    found = [depths[name] for name in pool.queues if name in depths]
+def _sample(
+    pool: PoolPlan, depths: dict[str, dict[str, Any]], paused: Collection[str], workers: Mapping[str, Worker]
+) -> Sample:
+    found = [depths[name] for name in pool.queues if name in depths and name not in paused]
     ages = [depth["oldest_age_s"] for depth in found if depth["oldest_age_s"] is not None]
-    # What workers have taken ahead waits too: another replica could have taken it.
-    waiting = sum((depth["ready"] or 0) + (depth["unacked"] or 0) for depth in found)
-    return Sample(waiting, max(ages, default=None))
+    loads = {
+        name: Load(worker.beat.active, worker.beat.reserved, worker.processed_before + worker.beat.processed)
+        for name, worker in workers.items()
+        if worker.status is Status.READY
+    }
+    return Sample(sum(depth["ready"] or 0 for depth in found), max(ages, default=None), loads)
+
+
+def _sized(pool: PoolPlan, replicas: int, idlest: Collection[str], workers: Mapping[str, Worker]) -> PoolPlan:
+    """Leave out workers that do not run, then the idlest; start none whose name one that still stops has."""
+    idle = [number for number in reversed(pool.numbers) if pool.worker_name(number) not in idlest]
+    names = {pool.worker_name(number): number for number in pool.numbers}
+    first = [*idle, *(names[name] for name in idlest if name in names)]
+    stopping = [int(name.rpartition("-")[2]) for name, worker in workers.items() if worker.live and name not in names]
+    return pool.sized(replicas, first, stopping)

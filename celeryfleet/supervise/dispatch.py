@@ -129,12 +129,13 @@ class Dispatcher:
             )
         if request.only:
             plan = plan.beside(old, request.only)
-        kept = {
-            pool.name: running.replicas
-            for pool in plan.pools
+        pools = tuple(
+            replace(pool, replicas=running.replicas, some_numbers=running.some_numbers)
             if (running := old.pool(pool.name)) and (request.reload or pool.autoscale)
-        }
-        return replace(plan.scaled(kept), generation=old.generation + request.reload).after(old)
+            else pool
+            for pool in plan.pools
+        )
+        return replace(plan, pools=pools, generation=old.generation + request.reload).after(old)
 
     def _scale(self, replicas: dict[str, int]) -> None:
         self._require(replicas)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from celeryfleet import protocol, worker_protocol
@@ -132,11 +133,10 @@ def _deaths(part: Part, now: float) -> tuple[float, ...]:
 
 def _apply_stop(state: FleetState, cold: bool, grace: float | None, now: float) -> FleetState:
     state = replace(state, stopping=True, cold=state.cold or cold, grace=grace if grace is not None else state.grace)
-    if grace is None:
-        return state
     for worker in state.workers.values():
-        if worker.deadline is not None and not worker.cold:
-            state = state.change(worker.name, deadline=min(worker.deadline, now + grace))
+        if worker.deadline is not None and not worker.cold and (grace is not None or worker.deadline == math.inf):
+            limit = now + (worker.grace if grace is None else grace)
+            state = state.change(worker.name, deadline=min(worker.deadline, limit))
     return state
 
 

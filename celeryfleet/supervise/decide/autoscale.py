@@ -1,70 +1,167 @@
-"""How many replicas a pool should have now. Pure: what was measured, what was done before and the time are given."""
+"""How many replicas a pool should have now. Pure: what was measured, what was known before and the time are given.
+
+It follows two measurements, not a guess of the user's: how many messages come, and how long a task takes. Their
+product is how many tasks run at a time if nothing is to pile up. What has piled up comes on top.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from celeryfleet.plan.values import AutoscalePolicy
+from celeryfleet.plan.values import AutoscalePolicy, PoolPlan
+
+#: seconds over which the rate of messages is averaged, and seconds of work over which a task's duration is
+_RATE_SPAN, _RUNTIME_SPAN = 10.0, 300.0
+#: seconds that the oldest message may wait where a policy has no target
+_AGE = 30.0
+#: a part of a worker that is worth no worker
+_SPARE = 0.1
+#: a worker that will have done what it has within this part of its grace period may be stopped
+_SOON = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one worker does."""
+
+    #: tasks that run
+    active: int = 0
+    #: tasks that it has taken, those that run included
+    reserved: int = 0
+    #: tasks that it has done since it is known
+    processed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was measured of a pool's queues."""
+    """What was measured of a pool."""
 
-    #: messages that wait, those included that a worker has taken and not acknowledged
-    waiting: int
+    #: messages in its queues
+    ready: int
     #: seconds; None where no message tells
     oldest_age: float | None = None
+    #: of its workers, by name
+    workers: Mapping[str, Load] = field(default_factory=dict)
+
+    @property
+    def active(self) -> int:
+        """Count the tasks that run."""
+        return sum(load.active for load in self.workers.values())
+
+    @property
+    def undone(self) -> int:
+        """Count the messages that are not done, in the queues and in the workers."""
+        return self.ready + sum(load.reserved for load in self.workers.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the last decision left to remember."""
+    """What earlier samples have taught."""
 
-    #: replicas wanted so far
-    replicas: int
-    #: when that last changed; None: never
-    changed_at: float | None = None
+    #: the latest one, and when it was taken
+    sample: Sample | None = None
+    at: float = 0.0
+    #: messages that came, and seconds in which they did, both fading
+    came: float = 0.0
+    watched: float = 0.0
+    #: seconds that tasks ran, and tasks that ended, both fading
+    ran: float = 0.0
+    ended: float = 0.0
+    #: how many replicas there were to be in the end
+    replicas: int | None = None
+    #: how many replicas were needed, and when, as far back as the cooldown
+    needs: tuple[tuple[float, int], ...] = ()
+
+    def after(self, sample: Sample, now: float) -> Memory:
+        """Learn from another sample."""
+        if self.sample is None:
+            return Memory(sample, now)
+        old, seconds = self.sample, now - self.at
+        ended = sum(
+            max(0, load.processed - old.workers[name].processed)
+            for name, load in sample.workers.items()
+            if name in old.workers
+        )
+        came = max(0, sample.undone - old.undone + ended)
+        ran = (old.active + sample.active) / 2 * seconds
+        fades = math.exp(-seconds / _RATE_SPAN)
+        ages = math.exp(-seconds / _RUNTIME_SPAN) if ran else 1.0
+        return Memory(
+            sample,
+            now,
+            came=self.came * fades + came,
+            watched=self.watched * fades + seconds,
+            ran=self.ran * ages + ran,
+            ended=self.ended * ages + ended,
+            needs=self.needs,
+        )
+
+    @property
+    def rate(self) -> float:
+        """Return the messages that come in a second."""
+        return self.came / self.watched if self.watched else 0.0
+
+    @property
+    def runtime(self) -> float:
+        """Return the seconds that a task takes; one that runs counts as if it ended now."""
+        count = self.ended + (self.sample.active if self.sample else 0)
+        return self.ran / count if count else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How many replicas are wanted, and why if that is a change."""
+    """How many replicas are wanted, why if that is a change, and which go first if they are fewer."""
 
+    replicas: int
     memory: Memory
     cause: str = ""
+    #: names of workers, the idlest one first
+    idlest: tuple[str, ...] = ()
 
 
-def wanted(policy: AutoscalePolicy, sample: Sample, memory: Memory, now: float) -> Verdict:
-    """Decide on the number of replicas.
+def wanted(pool: PoolPlan, policy: AutoscalePolicy, sample: Sample, memory: Memory, now: float) -> Verdict:
+    """Decide on the number of replicas of a pool.
 
-    It grows at once to what the backlog asks for (`target_length` messages each), or by one while the oldest message
-    is older than `target_age`; it shrinks by one at a time when fewer would do. Between two changes lies the
-    cooldown, but limits hold at once.
+    It grows at once to what is needed; it shrinks to the most that was needed within the cooldown, and by no more
+    workers than have nothing to do, or soon will. Limits hold at once.
     """
-    bounded = min(policy.max, max(policy.min, memory.replicas))
-    if bounded != memory.replicas:
-        return _changed(bounded, now, f"the limits are {policy.min} and {policy.max}")
-    if memory.changed_at is not None and now < memory.changed_at + policy.cooldown:
-        return Verdict(memory)
-    aim, cause = _aim(policy, sample, memory.replicas)
-    aim = min(policy.max, max(policy.min, aim))
-    return Verdict(memory) if aim == memory.replicas else _changed(aim, now, cause)
+    # What was set by hand, or in fleet.yaml, counts as needed, too.
+    given = () if memory.replicas == pool.replicas else ((now, pool.replicas),)
+    memory = memory.after(sample, now)
+    need, cause = _need(pool, policy, sample, memory)
+    needs = (*memory.needs, *given, (now, need))
+    recent = tuple((at, one) for at, one in needs if at > now - policy.cooldown)
+    aim = need
+    if need < pool.replicas:
+        loads = sample.workers.values()
+        stay = sum(load.reserved * memory.runtime / pool.concurrency > pool.grace * _SOON for load in loads)
+        aim = min(pool.replicas, max(stay, need, *(one for _, one in recent)))
+    bounded = min(policy.max, max(policy.min, aim))
+    memory = replace(memory, needs=recent, replicas=bounded)
+    if bounded == pool.replicas:
+        return Verdict(bounded, memory)
+    if bounded != aim:
+        cause = f"{cause}; the limits are {policy.min} and {policy.max}"
+    idlest = sorted(sample.workers, key=lambda name: sample.workers[name].reserved)
+    return Verdict(bounded, memory, cause, tuple(idlest))
 
 
-def _aim(policy: AutoscalePolicy, sample: Sample, replicas: int) -> tuple[int, str]:
-    """Return the number to aim for, limits aside, and why."""
-    by_length = math.ceil(sample.waiting / policy.target_length) if policy.target_length else 0
-    late = policy.target_age is not None and (sample.oldest_age or 0.0) > policy.target_age
-    if by_length > replicas:
-        return by_length, f"{sample.waiting} messages wait, and each worker should have {policy.target_length}"
-    if late:
-        return replicas + 1, f"the oldest message has waited {sample.oldest_age:.0f} s"
-    if by_length < replicas and (policy.target_length or not sample.waiting):
-        return replicas - 1, f"{sample.waiting} messages wait"
-    return replicas, ""
-
-
-def _changed(replicas: int, now: float, cause: str) -> Verdict:
-    return Verdict(Memory(replicas, now), cause)
+def _need(pool: PoolPlan, policy: AutoscalePolicy, sample: Sample, memory: Memory) -> tuple[int, str]:
+    """Return how many replicas are needed, limits aside, and why."""
+    age = policy.target_age or (None if policy.target_length else _AGE)
+    rate, runtime = round(memory.rate, 3), memory.runtime
+    backlog = sample.ready / age if age else 0.0
+    traffic = f"{rate:.2g} messages come a second, a task takes {runtime:.2g} s, and {sample.ready} wait"
+    found = [
+        (math.ceil((rate + backlog) * runtime / pool.concurrency - _SPARE), traffic),
+        (math.ceil(sample.active / pool.concurrency), f"{sample.active} tasks run"),
+        (min(1, sample.ready), f"{sample.ready} messages wait"),
+    ]
+    if policy.target_length:
+        each = f"and each worker should have {policy.target_length}"
+        found.append((math.ceil(sample.undone / policy.target_length), f"{sample.undone} messages wait or run, {each}"))
+    if age and (sample.oldest_age or 0.0) > age:
+        found.append((pool.replicas + 1, f"the oldest message has waited {sample.oldest_age:.0f} s"))
+    return max(found, key=lambda one: one[0])

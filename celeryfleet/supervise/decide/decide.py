@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from celeryfleet.plan.values import PoolPlan, WorkerSpec
@@ -28,6 +29,8 @@ class _Draft:
     replacing: set[str] = field(default_factory=set)
 
     def wake(self, at: float) -> None:
+        if at == math.inf:
+            return
         self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
 
 
@@ -43,7 +46,7 @@ def decide(target: Target, state: FleetState, now: float) -> tuple[tuple[actions
         _decide_worker(target, state, spec, now, draft)
     for worker in state.workers.values():
         if worker.name not in target.specs:
-            _decide_unwanted(worker, now, draft)
+            _decide_unwanted(target, worker, now, draft)
     _decide_restore(target, state, draft)
     return tuple(draft.actions), draft.wake_at
 
@@ -239,10 +242,13 @@ def _set_queues(state: FleetState, worker: Worker, pool: PoolPlan, now: float, d
         draft.actions.append(actions.SetQueues(worker.name, wanted, tuple(missing), tuple(surplus), again))
 
 
-def _decide_unwanted(worker: Worker, now: float, draft: _Draft) -> None:
+def _decide_unwanted(target: Target, worker: Worker, now: float, draft: _Draft) -> None:
     match worker.status:
         case Status.STARTING | Status.READY:
-            draft.actions.append(actions.Stop(worker.name, worker.grace, "it is no longer wanted"))
+            pool = target.pools.get(worker.pool)
+            patient = pool is not None and pool.autoscale is not None  # there is no hurry: let it finish its tasks
+            grace = math.inf if patient else worker.grace
+            draft.actions.append(actions.Stop(worker.name, grace, "it is no longer wanted"))
         case Status.STOPPING | Status.STUCK:
             _enforce_deadline(worker, now, draft)
         case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -38,7 +39,9 @@ def readiness(target: Target, state: FleetState, pool: str = "") -> Readiness:
             reasons += _lack(target, state, found)
     if not reasons:
         follows = all(w and w.digest == spec.digest and not w.outdated for w, spec in zip(wanted, specs, strict=True))
-        surplus = any(worker.live for worker in state.workers.values() if worker.name not in target.specs)
+        # One that the autoscaler has no use for may take all the time it wants.
+        others = [w for w in state.workers.values() if w.name not in target.specs and w.deadline != math.inf]
+        surplus = any(worker.live for worker in others)
         return Readiness("ready", "", True if follows and not surplus else None)
     failed = any(worker is not None and worker.status is Status.FAILED for worker in wanted)
     stays = failed or state.broker.phase is Phase.FAILED or _cannot_import(target, state)

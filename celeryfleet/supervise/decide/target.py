@@ -22,7 +22,7 @@ class Target:
     def of(cls, plan: Plan, former: Target | None = None) -> Target:
         """Spell out a plan."""
         pools = plan.pools if plan.beat is None else (*plan.pools, _beat_pool(plan, plan.beat))
-        specs = [plan.worker(pool, n) for pool in pools for n in range(1, pool.replicas + 1)]
+        specs = [plan.worker(pool, n) for pool in pools for n in pool.numbers]
         return cls(plan, {spec.name: spec for spec in specs}, {pool.name: pool for pool in pools}, former)
 
     def followed_by(self, plan: Plan, imported: bool) -> Target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from dataclasses import replace
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from celeryfleet.plan.values import AutoscalePolicy, BrokerPlan, Plan
-from celeryfleet.protocol import Stop
+from celeryfleet.protocol import Pause, Stop
 from celeryfleet.routing.queue import Queue
 from celeryfleet.supervise.autoscaler import Autoscaler
+from celeryfleet.supervise.decide.events import Heard
 from celeryfleet.supervise.reconciler import Reconciler
+from celeryfleet.worker_protocol import Beat, Ready
 from tests.unit.supervise.histories import plan, pool
 
 POLICY = AutoscalePolicy(min=1, max=4, target_length=10, cooldown=60.0)
@@ -29,19 +32,56 @@ def depth(ready: int | None, unacked: int | None = 0, age: float | None = None) 
     return {"ready": ready, "unacked": unacked, "oldest_age_s": age}
 
 
+def beats(loop: Reconciler, **reserved: int) -> None:
+    """Let the workers of a fleet be ready and have so many tasks."""
+    for name, tasks in reserved.items():
+        name = name.replace("_", "-")
+        loop.happen(Heard(name, Beat(tasks, tasks, consuming=True)))
+        loop.happen(Heard(name, Ready(())))
+
+
+async def turn() -> None:
+    """Let what was decided be done."""
+    await asyncio.sleep(0.01)
+
+
 def test_pools_follow_their_own_queues_and_the_others_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     async def live() -> None:
-        loop = fleet(plan(pool("web", autoscale=POLICY, queues=("a", "b")), pool("mail")))
+        loop = fleet(plan(pool("web", autoscale=POLICY, queues=("a", "b", "c"), concurrency=8), pool("mail")))
+        loop.happen(Pause(("c",)))
         scaler = Autoscaler(loop)
-        scaler.follow({"a": depth(20), "b": depth(None, 5), "mail": depth(1000)}, now=1000.0)
-        assert {name: p.replicas for name, p in loop.target.pools.items()} == {"web": 3, "mail": 1}
+        scaler.follow({"a": depth(20), "b": depth(None), "c": depth(1000), "mail": depth(1000)}, now=1000.0)
+        assert {name: p.replicas for name, p in loop.target.pools.items()} == {"web": 2, "mail": 1}
+        await turn()
+        beats(loop, web_1=5, web_2=0)
+        scaler.follow({"a": depth(21), "b": depth(0)}, now=1002.0)
+        assert loop.target.pools["web"].replicas == 3, "what workers have taken counts"
         scaler.follow({"a": depth(0), "b": depth(0)}, now=1030.0)
         assert loop.target.pools["web"].replicas == 3, "the cooldown is not over"
-        scaler.follow({"a": depth(0), "b": depth(0)}, now=1060.0)
-        assert loop.target.pools["web"].replicas == 2
 
     asyncio.run(live())
-    assert "scale web to 3: 25 messages wait, and each worker should have 10" in capsys.readouterr().out
+    assert "scale web to 3: 26 messages wait or run, and each worker should have 10" in capsys.readouterr().out
+
+
+def test_the_idlest_worker_is_stopped_with_all_the_time_it_wants_and_its_name_is_not_waited_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def live() -> None:
+        loop = fleet(plan(pool("web", 3, autoscale=replace(POLICY, cooldown=0.0), grace=2.0)))
+        scaler = Autoscaler(loop)
+        loop.schedule()
+        await turn()
+        beats(loop, web_1=1, web_2=0, web_3=1)
+        scaler.follow({"web": depth(0)}, now=1000.0)
+        assert list(loop.target.specs) == ["web-1", "web-3"]
+        await turn()
+        assert loop.state.workers["web-2"].deadline == float("inf")
+        scaler.follow({"web": depth(50)}, now=1001.0)
+        assert list(loop.target.specs) == ["web-1", "web-3", "web-4", "web-5"]
+        assert Plan.from_json(json.loads(json.dumps(loop.plan.to_json()))) == loop.plan
+
+    asyncio.run(live())
+    assert "stop web-2: it is no longer wanted" in capsys.readouterr().out
 
 
 def test_it_goes_on_from_what_was_scaled_by_hand() -> None:
@@ -51,6 +91,11 @@ def test_it_goes_on_from_what_was_scaled_by_hand() -> None:
         loop.aim(loop.plan.scaled({"web": 9}))
         scaler.follow({"web": depth(35)}, now=1000.0)
         assert loop.target.pools["web"].replicas == 4
+        loop.aim(loop.plan.scaled({"web": 2}))
+        scaler.follow({"web": depth(0)}, now=1100.0)
+        assert loop.target.pools["web"].replicas == 2, "it lasts for a cooldown"
+        scaler.follow({"web": depth(0)}, now=1160.0)
+        assert loop.target.pools["web"].replicas == 1
 
     asyncio.run(live())
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from celeryfleet.plan.values import RestartPolicy
+from celeryfleet.plan.values import AutoscalePolicy, RestartPolicy
 from celeryfleet.protocol import Pause, Restart, Stop
 from celeryfleet.supervise.decide.events import ForkServerBroken, Leftover, RetryAsked
 from celeryfleet.supervise.decide.readiness import readiness
@@ -373,6 +373,22 @@ def test_a_killed_fork_server_harms_no_worker_and_is_replaced() -> None:
     assert world.told() == []  # until the server is back
     world.server_up()
     assert world.told() == ["start web-1: it was killed by SIGKILL"]
+
+
+def test_a_worker_that_the_autoscaler_has_no_use_for_is_never_cut_off_but_by_the_end_of_the_fleet() -> None:
+    policy = AutoscalePolicy(1, 2)
+    world = ready_world(pool("web", 2, autoscale=policy))
+    world.want(plan(pool("web", 1, autoscale=policy)))
+    assert world.told() == ["stop web-2: it is no longer wanted"]
+    assert readiness(world.target, world.state).settled is True
+    world.after(10.0)
+    world.beat("web-1")
+    assert world.wake_at == world.now + 30.0, "it would be woken for what never comes"
+    world.after(25.0)
+    world.told()
+    world.happen(Stop())
+    world.after(30.0)
+    assert "stop web-2 cold: its grace period is over" in world.told()
 
 
 # --- Messages and queues ----------------------------------------------------------------------------------
