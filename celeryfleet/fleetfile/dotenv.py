@@ -32,9 +32,12 @@ def parse(text: str, file: str) -> tuple[dict[str, str], list[Problem]]:
             problems.append(Problem(*_not_a_line(line, f"{file}:{number}:1")))
             continue
         value = match[2]
-        while value[:1] in ('"', "'") and _quoted(value) is None and at < len(lines) and _open(value):
-            value += "\n" + lines[at]
-            at += 1
+        if value[:1] in ('"', "'") and _quoted(value) is None and _open(value):
+            mark, start = value[0], at
+            while at < len(lines) and mark not in lines[at]:
+                at += 1
+            at = min(at + 1, len(lines))
+            value = "\n".join([value, *lines[start:at]])
         found = _value(value)
         if found is None or "\0" in found:
             what = f"the value of {match[1]} has a quote that is not closed, or something after it."

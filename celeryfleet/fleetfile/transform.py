@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from celeryfleet.errors import Problem
 from celeryfleet.fleetfile.cursor import subject
 from celeryfleet.fleetfile.tree import Entry, MappingNode, Node, Path, ScalarNode, SequenceNode, is_null
-from celeryfleet.fleetfile.variables import VariableError, interpolate
+from celeryfleet.fleetfile.variables import LARGEST, VariableError, interpolate
 
 
 def overridden(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
@@ -43,28 +43,39 @@ def _as_broker(node: Node) -> Node:
     return node
 
 
-def interpolated(node: Node, variables: Mapping[str, str], problems: list[Problem], path: Path = ()) -> Node:
+def interpolated(node: Node, variables: Mapping[str, str], problems: list[Problem]) -> Node:
     """Return the tree with its texts interpolated; a key is never touched."""
-    match node:
-        case ScalarNode():
-            return _scalar(node, variables, problems, path)
-        case SequenceNode():
-            items = (interpolated(item, variables, problems, (*path, i)) for i, item in enumerate(node.items))
-            return replace(node, items=tuple(items))
-        case MappingNode():
-            entries = {
-                key: Entry(entry.mark, interpolated(entry.node, variables, problems, (*path, key)))
-                for key, entry in node.entries.items()
-            }
-            return replace(node, entries=entries)
+    return _Interpolation(variables, problems).of(node, ())
 
 
-def _scalar(node: ScalarNode, variables: Mapping[str, str], problems: list[Problem], path: Path) -> ScalarNode:
-    if "$" not in node.text:
-        return node
-    try:
-        text = interpolate(node.text, variables)
-    except VariableError as error:
-        problems.append(Problem(f"{subject(path)} {error}.", str(node.mark), error.hint))
-        return replace(node, written=node.text, failed=True)
-    return replace(node, text=text, written=node.text if "${" in node.text else None)
+@dataclass
+class _Interpolation:
+    """Goes through a tree once."""
+
+    variables: Mapping[str, str]
+    problems: list[Problem]
+    #: characters that all texts together may still grow to
+    room: int = LARGEST
+
+    def of(self, node: Node, path: Path) -> Node:
+        match node:
+            case ScalarNode():
+                return self._scalar(node, path) if "$" in node.text else node
+            case SequenceNode():
+                return replace(node, items=tuple(self.of(item, (*path, i)) for i, item in enumerate(node.items)))
+            case MappingNode():
+                return replace(
+                    node,
+                    entries={
+                        k: Entry(entry.mark, self.of(entry.node, (*path, k))) for k, entry in node.entries.items()
+                    },
+                )
+
+    def _scalar(self, node: ScalarNode, path: Path) -> ScalarNode:
+        try:
+            text = interpolate(node.text, self.variables, self.room)
+        except VariableError as error:
+            self.problems.append(Problem(f"{subject(path)} {error}.", str(node.mark), error.hint))
+            return replace(node, written=node.text, failed=True)
+        self.room -= len(text)
+        return replace(node, text=text, written=node.text if "${" in node.text else None)

@@ -15,6 +15,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FORM = re.compile(rf"({_NAME.pattern})(?:(:?[-?])(.*))?", re.DOTALL)
 _START = re.compile(r"\$\$|\$\{")
 _BRACE = re.compile(r"\$\$|\$\{|\}")
+#: characters that texts may grow to
+LARGEST = 1024 * 1024
 #: levels of ${A:-${B:-c}}
 _DEEPEST = 10
 
@@ -72,9 +74,18 @@ def _closing(text: str, at: int) -> int:
     return at
 
 
-def interpolate(text: str, variables: Mapping[str, str]) -> str:
-    """Return the text with every `${VAR}` replaced and every `$$` a `$`; a lone `$` stays. Raises VariableError."""
-    return "".join(part if isinstance(part, str) else _value(part, variables) for part in segments(text))
+def interpolate(text: str, variables: Mapping[str, str], room: int = LARGEST) -> str:
+    """Return the text with every `${VAR}` replaced and every `$$` a `$`; a lone `$` stays. Raises VariableError.
+
+    It also does where the text grows to more than `room` characters.
+    """
+    parts = []
+    for part in segments(text):
+        parts.append(part if isinstance(part, str) else _value(part, variables))
+        room -= len(parts[-1])
+        if room < 0:
+            raise VariableError("is too large with its variables replaced")
+    return "".join(parts)
 
 
 def _value(variable: Variable, variables: Mapping[str, str]) -> str:

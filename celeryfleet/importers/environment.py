@@ -25,7 +25,7 @@ _OPTIONS = {"broker": "broker", "results": "result_backend"}
 #: those that tell Celery alone; an app may well read REDIS_URL for a cache, too
 OF_CELERY = frozenset((*_VARIABLES["broker"][:3], *_VARIABLES["results"]))
 _KEY = re.compile(r"(^|_)(key|dsn|pass|pwd|auth|credentials?|webhook(_url)?|jwt|salt)$", re.IGNORECASE)
-_USERINFO = re.compile(r"://[^/\s@]*[^/\s@:][^/\s@]*@")
+_USERINFO = re.compile(r"://(?=:*[^/\s@:])[^/\s@]*@")
 
 DJANGO = "DJANGO_SETTINGS_MODULE"
 #: of no use to a fleet's workers, or taken into account otherwise

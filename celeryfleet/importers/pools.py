@@ -11,7 +11,6 @@ from celeryfleet.importers import keys
 from celeryfleet.importers.environment import environment
 from celeryfleet.importers.found import Fate, Line, Note, Worker
 
-_NUMBER = re.compile(r"[-_.]?[0-9]+$")
 #: node names that say less than the name of the program
 _PLAIN_NAMES = frozenset(("celery", "default", "node", "w", "worker"))
 #: options that tell workers apart without making them different
@@ -88,14 +87,15 @@ def _replicas(workers: Sequence[Worker]) -> Iterator[Line]:
 
 def _label(worker: Worker) -> str:
     """Return what a worker is called: by -n if that says something, else by the file."""
-    node = worker.options.get("hostname", "").partition("@")[0]
+    node = worker.options.get("hostname", "").partition("@")[0][:200]
     node = re.sub(r"%+.|\$\{[^}]*\}|\$\([^)]*\)|\$\w+", "", node).strip("._-")
     return node if node and _stem(node).lower() not in _PLAIN_NAMES else worker.name
 
 
 def _stem(label: str) -> str:
     """Return a name without the number at its end."""
-    return _NUMBER.sub("", label) or label
+    stem = label.rstrip("0123456789")
+    return (stem[:-1] if stem != label and stem.endswith(("-", "_", ".")) else stem) or label
 
 
 def _name(found: Sequence[Pool]) -> None:

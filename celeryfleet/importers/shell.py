@@ -14,6 +14,8 @@ _DESCRIPTOR = re.compile(r"(?:(?<=\s)|^)[0-9](?=[<>])")
 _OPERATOR = frozenset(";&|()<>")
 #: stands for what is replaced while the words are taken apart; no text file holds it
 _STAND_IN = "\ue000"
+#: characters of a command
+_LONGEST = 131_072
 _NEXT = re.compile(r"""\\.|["'\n#]""", re.DOTALL)
 
 
@@ -35,7 +37,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
             yield start, "".join(parts)
             parts, number = [], number + 1
             start = number
-        elif mark == "#" and not quote and (not parts or not "".join(parts) or "".join(parts)[-1].isspace()):
+        elif mark == "#" and not quote and next((part for part in reversed(parts) if part), " ")[-1].isspace():
             end = text.find("\n", at)
             at = len(text) if end < 0 else end
         else:
@@ -52,7 +54,9 @@ def commands(text: str, where: str = "") -> tuple[Command, ...]:
 
 
 def line_commands(line: str, where: str) -> tuple[Command, ...]:
-    """Take one logical line apart. Raises ValueError where a quote is not closed."""
+    """Take one logical line apart. Raises ValueError where a quote is not closed, and for what no system would run."""
+    if len(line) > _LONGEST:
+        raise ValueError(f"It is longer than {_LONGEST:,} characters")
     held: list[str] = []
 
     def hold(match: re.Match[str]) -> str:

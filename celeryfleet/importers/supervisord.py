@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from celeryfleet.errors import FleetError
 from celeryfleet.importers import shell, variables, yamltext
 from celeryfleet.importers.found import FOLDER, USER, Fate, Line, Note, Program, Reading, leftovers
+from celeryfleet.text import cut
 
 _SECTION = re.compile(r"\[([^\]]+)\]")
-_KEY = re.compile(r"([^=:\s;#][^=:]*?)\s*[=:]")
+_KEY = re.compile(r"([^=:\s;#][^=:]*)[=:]")
 _EXPANSION = re.compile(r"%\(([A-Za-z_][A-Za-z0-9_]*)\)([0-9]*)([sd])")
 #: what differs between the processes of a program
 _NUMBER = "process_num"
@@ -21,13 +22,19 @@ _MOST = 1000
 _HINT = "supervisord's configuration has [program:…] sections with a `command` each."
 
 
+class _Parser(configparser.RawConfigParser):
+    """The parser that supervisord uses; its pattern of a line takes the square of a line's spaces (seen in 3.11)."""
+
+    OPTCRE = re.compile(r"(?P<option>[^=:]*)(?P<vi>[=:])\s*(?P<value>.*)$")
+
+
 def read(source: str, file: str) -> Reading:
     """Read supervisord's configuration. Raises FleetError if it is nothing of the kind."""
-    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"), default_section="\0")
+    parser = _Parser(strict=False, inline_comment_prefixes=(";", "#"), default_section="\0")
     try:
         parser.read_string(source, file)
     except configparser.Error as error:
-        what = f"this is no configuration of supervisord: {' '.join(str(error).split())}."
+        what = f"this is no configuration of supervisord: {cut(' '.join(str(error).split()), 200)}."
         raise FleetError(what, file, _HINT) from None
     places = _places(source, file)
     notes: list[Note] = []
@@ -57,7 +64,7 @@ def _places(source: str, file: str) -> dict[tuple[str, str], str]:
             section = match[1]
             found.setdefault((section, ""), f"{file}:{number}")
         elif match := _KEY.match(line):
-            found[section, match[1].lower()] = f"{file}:{number}"
+            found[section, match[1].rstrip().lower()] = f"{file}:{number}"
     return found
 
 
