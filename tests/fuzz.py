@@ -1,6 +1,6 @@
 """Gives texts that nobody would write to everything that reads what others write: `make fuzz [SECONDS=30]`.
 
-A reader may refuse a text in its own words. A traceback, more than 5 seconds of work or 100 MB is a failure, and is
+A reader may refuse a text in its own words. A traceback, more than 10 seconds of work or 100 MB is a failure, and is
 shown with its seed and the smallest text that does it. One at a time: python -m tests.fuzz --target words --seed 7
 """
 
@@ -48,7 +48,7 @@ from tests.unit.importers.test_fuzz import FORMS, OPTIONS, STARTS, VALUES
 from tests.unit.plan.fleets import FACTS, fleet_text
 
 #: seconds of processor time, and bytes, that one text may cost
-SECONDS, BYTES = 5.0, 100_000_000
+SECONDS, BYTES = 10.0, 100_000_000
 #: texts between two looks at the clock
 _ROUND = 200
 _TEMPLATES = Path(__file__).parent.parent / "celeryfleet" / "cli" / "templates"

@@ -12,7 +12,7 @@ from tests.unit.plan.fleets import fleet_text
 
 pytestmark = pytest.mark.slow
 
-MANY = 300_000
+MANY = 200_000
 
 
 @pytest.mark.parametrize(
