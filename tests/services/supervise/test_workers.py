@@ -23,6 +23,7 @@ from celeryfleet.supervise.decide.actions import Spawn, Stop
 from celeryfleet.supervise.decide.events import Did
 from celeryfleet.supervise.decide.state import Status
 from celeryfleet.supervise.dispatch import Dispatcher
+from celeryfleet.supervise.leftovers import Leftovers
 from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.supervise.workers import Workers
@@ -307,5 +308,34 @@ def test_settings_that_cannot_be_written_leave_the_fleet_as_it_was(act: Act) -> 
             await dispatcher(parse(Apply, encode(Apply(stage.fleet.plan.to_json()))), [])
         assert stage.fleet.target is before
         claim.release()
+
+    act(scene)
+
+
+def test_a_thousand_workers_that_are_killed_and_replaced_leave_nothing_in_memory(act: Act, tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        leftovers = Leftovers(tmp_path / "pids.json")
+
+        async def cycle() -> None:
+            pid = sleeper()
+            line = stage.spawn()
+            line.sendall(encode(Hello(pid)) + encode(Ready(("shop.add",))) + encode(Beat(processed=1)))
+            await stage.until(lambda: stage.worker.beat.processed)
+            leftovers.remember(stage.fleet.state, {})
+            os.kill(pid, signal.SIGKILL)
+            assert os.waitpid(pid, 0)[0] == pid
+            stage.workers.ended(pid, -signal.SIGKILL)
+            stage.forks.lines.pop().close()
+
+        async def grown_by(cycles: int) -> int:
+            gc.collect()
+            before = len(gc.get_objects())
+            for _ in range(cycles):
+                await cycle()
+            gc.collect()
+            return len(gc.get_objects()) - before
+
+        await grown_by(100)  # as many exits as are remembered, and what Python keeps for the next time
+        assert await grown_by(900) < 450, "something is left of each"
 
     act(scene)
