@@ -251,9 +251,12 @@ def _connect(endpoint: Endpoint, timeout: float) -> Connection:
     try:
         replies = connection.pipeline([*words, ["PING"]])
     except BrokerError as error:
-        if endpoint.tls is None or error.reason != _CLOSED:
+        if endpoint.path or error.reason != _CLOSED:
             raise
-        raise BrokerError(endpoint.where, explained_tls("ALERT_HANDSHAKE_FAILURE") or _CLOSED) from error
+        told = (
+            f"{_CLOSED}; does it want TLS (rediss://)?" if endpoint.tls is None else explained_tls("HANDSHAKE_FAILURE")
+        )
+        raise BrokerError(endpoint.where, told or _CLOSED) from error
     for reply in replies:
         if isinstance(reply, ReplyError):
             connection.close()

@@ -145,7 +145,7 @@ def test_a_wrong_certificate_is_refused_by_all(
 
 
 def test_plain_words_to_a_port_with_tls_and_the_reverse_are_explained(secure: int, tmp_path: Path) -> None:
-    with pytest.raises(BrokerError, match="it closed the connection"):
+    with pytest.raises(BrokerError, match=r"it closed the connection; does it want TLS \(rediss://\)\?"):
         connect(f"redis://127.0.0.1:{secure}/0")
     port = free_port()
     with redis_with(tmp_path, {"port": port}), pytest.raises(BrokerError, match="does not answer to TLS"):
