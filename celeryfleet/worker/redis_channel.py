@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha1
+from threading import get_ident
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -29,7 +30,7 @@ from celeryfleet.worker import redis_rights
 from celeryfleet.worker.redis_wire import Wire
 
 if TYPE_CHECKING:
-    from celeryfleet.redis_client import Reply
+    from celeryfleet.redis_client import Reply, Word
 
 logger = get_logger(__name__)
 
@@ -104,10 +105,11 @@ class QoS(redis_rights.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message."""
-        if self.channel.acknowledge(delivery_tag):
-            virtual.QoS.ack(self, delivery_tag)
-        else:
+        if self.channel.wire is None:
             super().ack(delivery_tag)
+        else:
+            virtual.QoS.ack(self, delivery_tag)
+            self.channel.acknowledge(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Give a message back, or drop it."""
@@ -134,6 +136,8 @@ class Channel(redis_rights.Channel):
     pops = False
     #: since when nothing is asked, for all queues were empty
     _idle_since: float | None = None
+    #: the thread that takes messages; others may acknowledge
+    _thread = 0
     _shared_client: Any = None
     _last_refusal = ""
 
@@ -183,7 +187,7 @@ class Channel(redis_rights.Channel):
         elif self.wire.lost:
             raise LostError("the connection by which messages are taken was closed")
         else:
-            self._claim(self.wire)
+            self.wire.write(*self._claim())
 
     def _open_wire(self) -> bool:
         """Prepare the connection; tell whether it is of use, else the poller opens another."""
@@ -196,7 +200,7 @@ class Channel(redis_rights.Channel):
                 self.pops = True
                 self.client.connection.disconnect()
                 return False
-        self.wire = wire
+        self.wire, self._thread = wire, get_ident()
         return True
 
     def _in_order(self) -> list[str]:
@@ -205,14 +209,14 @@ class Channel(redis_rights.Channel):
         names = self._queue_cycle.consume(len(self.active_queues))
         return sorted(names, key=lambda name: rank.get(name, len(rank)))
 
-    def _claim(self, wire: Wire[Claim | str]) -> None:
-        names = self._in_order()
-        count = self._free()
+    def _claim(self) -> Iterator[tuple[Claim | str, tuple[Word, ...]]]:
+        """Return the command that claims what may be taken, if anything may."""
+        names, count = self._in_order(), self._free()
         if not names or not count:
             return
         for tag in tuple(self._refused):
             self._refused.discard(tag)
-            self.acknowledge(tag)
+            yield from self._settling(tag)
         keys = [self.unacked_key, self.unacked_index_key]
         keys += [self._q_for_pri(name, step) for name in names for step in self.priority_steps]
         turns = int(self.queue_order_strategy == "round_robin")
@@ -221,7 +225,7 @@ class Channel(redis_rights.Channel):
         self._in_poll, self._brpop_sent_at = self.client.connection, monotonic()
         keys = [self.global_keyprefix + key for key in keys]
         arguments = (count, len(self.priority_steps), turns, time(), self.tags, claim.first, *map(dumps, names))
-        wire.write((claim, ("EVALSHA", _SHA, len(keys), *keys, *arguments)))
+        yield claim, ("EVALSHA", _SHA, len(keys), *keys, *arguments)
 
     def _free(self) -> int:
         """Count how many messages may be taken."""
@@ -312,20 +316,21 @@ class Channel(redis_rights.Channel):
 
     # --- acknowledging ---
 
-    def acknowledge(self, delivery_tag: str) -> bool:
-        """Write an acknowledgement; tell whether there is a connection for it.
-
-        The message goes before its place in the index, by which it would be found.
-        """
-        if self.wire is None:
-            return False
-        message = ("HDEL", self.global_keyprefix + self.unacked_key, delivery_tag)
-        place = ("ZREM", self.global_keyprefix + self.unacked_index_key, delivery_tag)
+    def acknowledge(self, delivery_tag: str) -> None:
+        """Write an acknowledgement, and ask for the next message with it."""
+        commands = self._settling(delivery_tag)
+        if not self._in_poll and get_ident() == self._thread and self.qos.can_consume():
+            commands += self._claim()
         try:
-            self.wire.write((delivery_tag, message), (delivery_tag, place))
+            self.wire.write(*commands)  # type: ignore[union-attr]
         except LostError:  # it stays owed; the next connection settles it
             logger.debug("the connection was lost before the acknowledgement of %s", delivery_tag)
-        return True
+
+    def _settling(self, delivery_tag: str) -> list[tuple[Claim | str, tuple[Word, ...]]]:
+        """Return the commands of an acknowledgement: the message goes before its place, by which it is found."""
+        message = ("HDEL", self.global_keyprefix + self.unacked_key, delivery_tag)
+        place = ("ZREM", self.global_keyprefix + self.unacked_index_key, delivery_tag)
+        return [(delivery_tag, message), (delivery_tag, place)]
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Acknowledge a message, by another connection if ours is lost."""
