@@ -36,48 +36,78 @@ logger = get_logger(__name__)
 
 #: messages claimed at once where the prefetch count sets no limit
 _MANY = 64
-#: seconds between two looks of an idle worker into its queues, in case that it was not told
-_LOOK = 5.0
-#: seconds until a claim that was refused is made again
-_AGAIN = 1.0
+#: seconds between two looks into queues that were empty, in case that those who watch are gone or stand still;
+#: of those who have not looked for three the script knows nothing
+_LOOK = 1.0
 #: seconds that a reply may take while the channel closes
 _PATIENCE = 5.0
 #: how an error reply begins that is about the server rather than about what was asked
 _GONE = ("LOADING", "READONLY", "MASTERDOWN", "NOAUTH", "CLUSTERDOWN")
 
 #: Moves up to ARGV[1] messages from lists into the hash KEYS[1], and their tags into the index KEYS[2] with the time
-#: ARGV[4]. The other keys are the lists, ARGV[2] of them a queue, the most urgent first; if ARGV[3] is "1", a queue
-#: that has given a message comes last from then on. A tag is ARGV[5] and a number, from ARGV[6] on. The other
-#: arguments are the names of the queues, as JSON. Answers with what the hash now holds, [message, "", queue]: what
-#: kombu keeps of a message that was sent to a queue by its name, so that anyone puts it back where it was.
-#: If these are too few, the connection will be told when one of the lists changes.
+#: ARGV[4]. The lists are the keys from the fifth on, ARGV[2] of them a queue, the most urgent first; if ARGV[3] is "1",
+#: a queue that has given a message comes last from then on. A tag is ARGV[5] and a number, from ARGV[6] on; the
+#: names of the queues, as JSON, begin with ARGV[8].
+#: Answers with what is to be done next, and what the hash now holds, [message, "", queue]: what kombu keeps of a
+#: message that was sent to a queue by its name, so that anyone puts it back where it was.
+#:
+#: Of the idle workers that read these lists two watch them (KEYS[3], when they last looked), the others sleep
+#: (KEYS[4]) until one who takes a message wakes the first of them: if all watched, each message would wake all. While
+#: there are idle ones, one who has nothing free (ARGV[7] is "1") leaves the messages to them, and others take one.
 _CLAIM = """
-local asked, steps, left, found = tonumber(ARGV[1]), tonumber(ARGV[2]), {}, {}
-for queue = 1, (#KEYS - 2) / steps do left[queue] = queue end
-while #found < asked and #left > 0 do
+local me, watching, sleeping, steps = KEYS[1], KEYS[3], KEYS[4], tonumber(ARGV[2])
+local now = tonumber(redis.call('TIME')[1])
+for _, set in ipairs({watching, sleeping}) do redis.call('ZREMRANGEBYSCORE', set, '-inf', now - 3) end
+redis.call('ZREM', sleeping, me)
+local watched, rang = redis.call('ZREM', watching, me) == 1, false
+local others = redis.call('ZCARD', watching) + redis.call('ZCARD', sleeping)
+if ARGV[7] == '1' and others > 0 then return {'busy'} end
+local wanted = others > 0 and 1 or tonumber(ARGV[1])
+local answer, left = {'more'}, {}
+for queue = 1, (#KEYS - 4) / steps do left[queue] = queue end
+while #answer <= wanted and #left > 0 do
   local queue, message = left[1], false
   for step = 1, steps do
-    message = redis.pcall('RPOP', KEYS[2 + (queue - 1) * steps + step])
+    message = redis.pcall('RPOP', KEYS[4 + (queue - 1) * steps + step])
     if message then break end
   end
   if type(message) == 'table' then
-    if #found == 0 then return message end
-    return found
+    if #answer == 1 then return message end
+    return answer
   end
   if not message or ARGV[3] == '1' then table.remove(left, 1) end
   if message then
-    local tag = ARGV[5] .. (ARGV[6] + #found)
-    local kept = '[' .. message .. ', "", ' .. ARGV[6 + queue] .. ']'
-    redis.call('HSET', KEYS[1], tag, kept)
+    local tag = ARGV[5] .. (ARGV[6] + #answer - 1)
+    local kept = '[' .. message .. ', "", ' .. ARGV[7 + queue] .. ']'
+    redis.call('HSET', me, tag, kept)
     redis.call('ZADD', KEYS[2], ARGV[4], tag)
-    found[#found + 1] = kept
+    answer[#answer + 1] = kept
     if ARGV[3] == '1' then left[#left + 1] = queue end
   end
 end
-if #found < asked then
-  for list = 3, #KEYS do redis.call('LLEN', KEYS[list]) end
+if #answer > 1 and (watched or #answer > wanted) then
+  local first = redis.call('ZRANGE', sleeping, 0, 0)[1]
+  if first then
+    redis.call('ZREM', sleeping, first)
+    redis.call('SET', first .. ':bell', '', 'PX', 1000)
+    rang = true
+  end
 end
-return found
+if #answer > wanted then return answer end
+if ARGV[7] == '1' then
+  answer[1] = 'busy'
+  return answer
+end
+answer[1] = 'idle'
+if rang or redis.call('ZCARD', watching) > 1 then
+  redis.call('ZADD', sleeping, now, me)
+  redis.call('GET', me .. ':bell')
+else
+  redis.call('ZADD', watching, now, me)
+  for list = 5, #KEYS do redis.call('LLEN', KEYS[list]) end
+end
+for _, set in ipairs({watching, sleeping}) do redis.call('PEXPIRE', set, 10000) end
+return answer
 """
 _SHA = sha1(_CLAIM.encode(), usedforsecurity=False).hexdigest()
 #: what prepares the connection
@@ -134,8 +164,12 @@ class Channel(redis_rights.Channel):
     wire: Wire[Claim | str] | None = None
     #: whether messages are popped, as kombu does
     pops = False
-    #: since when nothing is asked, for all queues were empty
+    #: counts the tasks that could begin at once
+    room: Callable[[], int] = staticmethod(lambda: _MANY)
+    #: since when nothing is asked, for there was nothing
     _idle_since: float | None = None
+    #: whether that is so until there is room
+    _busy = False
     #: the thread that takes messages; others may acknowledge
     _thread = 0
     _shared_client: Any = None
@@ -173,10 +207,17 @@ class Channel(redis_rights.Channel):
         super()._update_queue_cycle()
         self.look()  # the queues are others now
 
-    def look(self, after: float = 0.0) -> None:
-        """Claim soon, if nothing was asked for so many seconds."""
-        if self._idle_since is not None and monotonic() - self._idle_since >= after:
+    def look(self) -> None:
+        """Ask again."""
+        if self._idle_since is not None:
             self._idle_since, self._in_poll = None, None
+
+    def look_in_time(self) -> None:
+        """Ask again if it is time."""
+        if self._idle_since is not None:
+            late = monotonic() - self._idle_since >= _LOOK
+            if late or (self._busy and self.room() > 0):
+                self.look()
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for messages."""
@@ -211,21 +252,24 @@ class Channel(redis_rights.Channel):
 
     def _claim(self) -> Iterator[tuple[Claim | str, tuple[Word, ...]]]:
         """Return the command that claims what may be taken, if anything may."""
-        names, count = self._in_order(), self._free()
-        if not names or not count:
+        names, free = self._in_order(), self._free()
+        if not names or not free:
             return
+        room = self.room()
+        count = min(free, max(room, 1))
         for tag in tuple(self._refused):
             self._refused.discard(tag)
             yield from self._settling(tag)
-        keys = [self.unacked_key, self.unacked_index_key]
+        group = ",".join(sorted(names))
+        keys = [self.unacked_key, self.unacked_index_key, f"watching:{group}", f"sleeping:{group}"]
         keys += [self._q_for_pri(name, step) for name in names for step in self.priority_steps]
         turns = int(self.queue_order_strategy == "round_robin")
         claim = Claim(count, self._claimed)
         self._claimed += count
         self._in_poll, self._brpop_sent_at = self.client.connection, monotonic()
         keys = [self.global_keyprefix + key for key in keys]
-        arguments = (count, len(self.priority_steps), turns, time(), self.tags, claim.first, *map(dumps, names))
-        yield claim, ("EVALSHA", _SHA, len(keys), *keys, *arguments)
+        arguments = (count, len(self.priority_steps), turns, time(), self.tags, claim.first, int(room < 1))
+        yield claim, ("EVALSHA", _SHA, len(keys), *keys, *arguments, *map(dumps, names))
 
     def _free(self) -> int:
         """Count how many messages may be taken."""
@@ -252,16 +296,14 @@ class Channel(redis_rights.Channel):
 
     def _receive_claimed(self, wire: Wire[Claim | str], claim: Claim, reply: Reply) -> None:
         self._in_poll = None
-        entries = reply if isinstance(reply, list) else []
+        answer, *entries = reply if isinstance(reply, list) else ["idle"]
         if isinstance(reply, ReplyError):
             if reply.startswith("NOSCRIPT"):
                 wire.write(("", ("SCRIPT", "LOAD", _CLAIM)))
                 return
             self._say_refused(reply)
-            self._idle_since = monotonic() - _LOOK + _AGAIN
-        elif len(entries) < claim.count:
-            self._idle_since = monotonic()
-        if self._idle_since is not None:
+        if answer != b"more":
+            self._idle_since, self._busy = monotonic(), answer == b"busy"
             self._in_poll = self.client.connection
         for message, queue in self._messages(claim, entries):
             self._queue_cycle.rotate(queue)
@@ -370,7 +412,7 @@ class Channel(redis_rights.Channel):
             try:
                 for about, reply in wire.close(_PATIENCE):
                     if isinstance(about, Claim) and isinstance(reply, list):
-                        for message, _ in self._messages(about, reply):
+                        for message, _ in self._messages(about, reply[1:]):
                             taken = self.Message(message, channel=self)
                             self.qos.append(taken, taken.delivery_tag)
             except LostError as error:
@@ -382,7 +424,7 @@ class Poller(redis.MultiChannelPoller):  # type: ignore[misc]
     """Always reads what comes by our connections, for there are acknowledgements in it."""
 
     def _register_BRPOP(self, channel: Any) -> None:  # noqa: N802 - kombu's name
-        channel.look(after=_LOOK)
+        channel.look_in_time()
         super()._register_BRPOP(channel)
 
     def _pause_brpop(self, channel: Any, fileno: int) -> None:

@@ -236,9 +236,14 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
         with contextlib.suppress(*connection.connection_errors):
             self._channel = connection.default_channel
+            self._channel.room = self._room
             self._settle_all()
         running = _tags(self._handed_over | set(state.active_requests.data))
         bring_back(self.app, self.restore, running, own=connection)
+
+    def _room(self) -> int:
+        """Count the tasks that could begin at once."""
+        return int(self.pool.num_processes) - len(state.reserved_requests)
 
     def _settle(self, delivery_tag: str, requeue: bool) -> None:
         """Acknowledge or requeue a message of a lost connection, now or once there is another connection."""
