@@ -22,8 +22,10 @@ from uuid import uuid4
 
 from celery.utils.log import get_logger
 from kombu.transport import redis, virtual
+from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 from redis.exceptions import ConnectionError as LostError
+from redis.exceptions import NoPermissionError
 
 from celeryfleet.redis_client import Push, ReplyError
 from celeryfleet.worker import redis_rights
@@ -148,6 +150,20 @@ class QoS(redis_rights.QoS):
         else:
             self.ack(delivery_tag)
 
+    def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
+        """Put back what has passed the visibility timeout, but for what is here: the keys are this worker's alone.
+
+        kombu would have a task that waits or works for longer done once more.
+        """
+        self._vrestore_count += 1
+        if (self._vrestore_count - 1) % (interval or 1):
+            return
+        with self.channel.conn_or_acquire() as client:
+            until = time() - self.visibility_timeout
+            for tag in client.zrange(self.unacked_index_key, 0, until, byscore=True, offset=num and start, num=num):
+                if bytes_to_str(tag) not in self._delivered:
+                    self.restore_by_tag(tag, client)
+
 
 class Channel(redis_rights.Channel):
     """Claims messages, reads queue by queue, and outlives its connection."""
@@ -195,6 +211,14 @@ class Channel(redis_rights.Channel):
     def _disconnect_pools(self) -> None:
         self._shared_client = None
         super()._disconnect_pools()
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        """Bind a queue; for good where kombu would use a script to have the binding expire, and may not."""
+        try:
+            super()._queue_bind(exchange, routing_key, pattern, queue)
+        except NoPermissionError:
+            self._expires.pop(queue, None)
+            super()._queue_bind(exchange, routing_key, pattern, queue)
 
     # --- taking ---
 

@@ -1,0 +1,287 @@
+"""Messages that real workers claim from a real Redis: of any shape, refused, forgotten, behind limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from celery import Celery
+
+from celeryfleet.app import apply
+from celeryfleet.plan.broker import socket_url
+from celeryfleet.redis_client import Connection, connect
+from celeryfleet.worker_protocol import Ready
+from tests.fakes import eventually, forget_pools
+from tests.servers import redis_server
+from tests.services.worker.children import NODE, settings_of, worker
+
+APP = """
+import os, pathlib, time
+from celery import Celery
+
+app = Celery("shop")
+here = pathlib.Path(__file__).parent
+
+
+def write(text):
+    with (here / "trace").open("a") as trace:
+        trace.write(f"{text}\\n")
+
+
+@app.task(ignore_result=True)
+def note(text):
+    write(len(text) if len(text) > 100 else text)
+
+
+@app.task(ignore_result=True)
+def until(name):
+    write(f"start {name}")
+    while not (here / name).exists():
+        time.sleep(0.01)
+
+
+@app.task(ignore_result=True, acks_late=True)
+def until_late(name):
+    until(name)
+
+
+@app.task(ignore_result=True)
+def ask():
+    write(sorted(app.control.inspect(timeout=5, limit=1).ping()))
+"""
+KEPT = f"unacked:{NODE}"
+
+
+class Shop:
+    """A folder with the app, and its broker."""
+
+    def __init__(self, folder: Path, server: Path, **more: Any) -> None:
+        (folder / "shop.py").write_text(APP)
+        self.folder = folder
+        self.settings = settings_of(server, "web", "mail", accept_content=["json", "yaml"], **more)
+        self.broker: Connection = connect(socket_url(str(server)))
+        self.broker.call("FLUSHALL")
+        self.app = Celery("producer", set_as_current=False)
+        apply(self.app, self.settings)
+
+    def send(self, task: str, *args: Any, **options: Any) -> None:
+        self.app.send_task(f"shop.{task}", args, **options)
+
+    def trace(self) -> list[str]:
+        path = self.folder / "trace"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def settled(self) -> bool:
+        """Tell whether nothing is unacknowledged."""
+        return not self.broker.call("HLEN", self.prefixed(KEPT)) and not self.broker.call(
+            "ZCARD", self.prefixed(f"unacked_index:{NODE}")
+        )
+
+    def prefixed(self, key: str) -> str:
+        return str(self.settings["broker_transport_options"].get("global_keyprefix", "")) + key
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Path]:
+    with redis_server() as path:
+        yield path
+
+
+@pytest.fixture
+def shop(server: Path, tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(tmp_path, server)
+    yield made
+    close(made)
+
+
+def close(shop: Shop) -> None:
+    forget_pools(shop.app)
+    shop.broker.call("CONFIG", "SET", "min-replicas-to-write", "0")
+    shop.broker.close()
+
+
+def test_messages_of_any_serializer_and_size_are_done_and_acknowledged(shop: Shop) -> None:
+    with worker(shop.folder, shop.settings) as (line, _):
+        line.first(Ready)
+        for serializer in ("json", "yaml"):
+            shop.send("note", f"ä{serializer}", serializer=serializer)
+        shop.send("note", "x" * 5_000_000)
+        shop.send("note", "zipped", compression="zlib")
+        shop.send("note", "header", headers={"delivery_tag": "not this one", "}": '"{'})
+        eventually(lambda: len(shop.trace()) == 5)
+        assert set(shop.trace()) == {"äjson", "äyaml", "5000000", "zipped", "header"}
+        eventually(shop.settled)
+
+
+def test_a_prefix_of_all_keys_is_minded(server: Path, tmp_path: Path) -> None:
+    shop = Shop(tmp_path, server)
+    shop.settings["broker_transport_options"]["global_keyprefix"] = "fleet-a:"
+    apply(shop.app, shop.settings)
+    with worker(shop.folder, shop.settings) as (line, _):
+        line.first(Ready)
+        shop.send("until_late", "flag")
+        eventually(lambda: shop.trace() == ["start flag"])
+        assert shop.broker.call("HLEN", f"fleet-a:{KEPT}") == 1
+        (shop.folder / "flag").touch()
+        eventually(shop.settled)
+    keys = shop.broker.call("KEYS", "*")
+    assert isinstance(keys, list)
+    assert {key[:8] for key in keys if isinstance(key, bytes)} == {b"fleet-a:"}
+    close(shop)
+
+
+def test_copies_with_one_delivery_tag_and_unusual_spellings_are_all_done(shop: Shop) -> None:
+    shop.send("note", "copy", queue="mail")
+    message = shop.broker.call("RPOP", "mail")
+    assert isinstance(message, bytes)
+    escaped = message.replace(b'"delivery_tag"', b'"deliver\\u0079_tag"')
+    spaced = json.dumps(dict(reversed(json.loads(message).items())), indent=2)
+    assert escaped != message
+    with worker(shop.folder, shop.settings) as (line, _):
+        line.first(Ready)
+        shop.broker.call("LPUSH", "mail", message, message, escaped, spaced)
+        eventually(lambda: shop.trace() == ["copy"] * 4)
+        eventually(shop.settled)
+
+
+def test_what_is_no_message_is_kept_and_stops_nobody(shop: Shop) -> None:
+    with worker(shop.folder, shop.settings) as (line, process):
+        line.first(Ready)
+        shop.broker.call("LPUSH", "web", "no JSON", "[]", '{"properties": 1}', "{}")
+        shop.send("note", "after", queue="web")
+        eventually(lambda: shop.trace() == ["after"])
+        assert shop.broker.call("HLEN", KEPT) == 4
+        assert process.poll() is None
+    assert "this is no message" in (shop.folder / "web-1.log").read_text()
+
+
+def test_an_early_acknowledgement_is_made_when_the_task_begins_and_a_late_one_when_it_ends(shop: Shop) -> None:
+    with worker(shop.folder, shop.settings) as (line, _):
+        line.first(Ready)
+        shop.send("until", "early")
+        eventually(lambda: shop.trace() == ["start early"])
+        eventually(shop.settled)
+        shop.send("until_late", "late")
+        eventually(lambda: shop.trace() == ["start early", "start late"])
+        assert shop.broker.call("HLEN", KEPT) == 1
+        for name in ("early", "late"):
+            (shop.folder / name).touch()
+        eventually(shop.settled)
+
+
+def test_no_more_is_taken_than_the_prefetch_count_leaves_free(server: Path, tmp_path: Path) -> None:
+    shop = Shop(tmp_path, server, worker_prefetch_multiplier=2)
+    with worker(shop.folder, shop.settings) as (line, _):
+        line.first(Ready)
+        for number in range(8):
+            shop.send("until_late", f"flag{number}", queue=("web", "mail")[number % 2])
+        eventually(lambda: len(shop.trace()) == 2)
+        assert eventually(lambda: shop.broker.call("HLEN", KEPT) == 4)
+        lengths = [shop.broker.call("LLEN", queue) for queue in ("web", "mail")]
+        assert lengths == [2, 2], "taken by turns"
+        for number in range(8):
+            (shop.folder / f"flag{number}").touch()
+        eventually(lambda: len(shop.trace()) == 8)
+        eventually(shop.settled)
+    close(shop)
+
+
+def test_a_task_that_works_for_longer_than_the_visibility_timeout_is_not_done_twice(shop: Shop) -> None:
+    impatient = {"visibility_timeout": 0.1, "unacked_restore_interval": 0.1, "unacked_restore_throttle": 1}
+    shop.settings["broker_transport_options"] |= impatient
+    with worker(shop.folder, shop.settings, concurrency=1) as (line, _):
+        line.first(Ready)
+        shop.send("until_late", "flag")
+        shop.send("note", "later", countdown=2)
+        eventually(lambda: shop.broker.call("HLEN", KEPT) == 2)
+        shop.broker.call("HSET", KEPT, "unknown", shop.broker.call("HVALS", KEPT)[0])  # type: ignore[arg-type,index]
+        shop.broker.call("ZADD", f"unacked_index:{NODE}", 1, "unknown")
+        eventually(lambda: shop.broker.call("HEXISTS", KEPT, "unknown") == 0)  # a sweep has been
+        (shop.folder / "flag").touch()
+        eventually(lambda: "later" in shop.trace())
+        eventually(shop.settled)
+        assert sorted(shop.trace()) in (["later", "start flag", "start flag"], ["later", "later", "start flag"])
+
+
+def test_a_server_that_forgets_scripts_is_given_ours_again(shop: Shop) -> None:
+    with worker(shop.folder, shop.settings) as (line, _):
+        line.first(Ready)
+        shop.send("note", "one")
+        eventually(lambda: shop.trace() == ["one"])
+        shop.broker.call("SCRIPT", "FLUSH")
+        shop.send("note", "two")
+        eventually(lambda: shop.trace() == ["one", "two"])
+
+
+def test_while_the_server_takes_no_writes_nothing_is_lost_and_then_all_is_done(shop: Shop) -> None:
+    with worker(shop.folder, shop.settings) as (line, process):
+        line.first(Ready)
+        shop.send("until_late", "flag")
+        shop.send("note", "first")
+        eventually(lambda: sorted(shop.trace()) == ["first", "start flag"])
+        shop.send("note", "second", countdown=0.5)
+        shop.broker.call("CONFIG", "SET", "min-replicas-to-write", "1")
+        (shop.folder / "flag").touch()
+        log = shop.folder / "web-1.log"
+        eventually(lambda: "NOREPLICAS" in log.read_text())
+        assert not shop.settled()
+        shop.broker.call("CONFIG", "SET", "min-replicas-to-write", "0")
+        eventually(lambda: sorted(shop.trace()) == ["first", "second", "start flag"])
+        eventually(shop.settled)
+        assert process.poll() is None
+        assert log.read_text().count("Redis refuses") <= 2
+
+
+def test_a_task_that_asks_the_workers_gets_its_answer(shop: Shop) -> None:
+    with worker(shop.folder, shop.settings) as (line, _):
+        line.first(Ready)
+        shop.send("ask")
+        eventually(lambda: shop.trace() == [f"['{NODE}']"])
+        eventually(shop.settled)
+
+
+@pytest.mark.parametrize("denied", ["-client|tracking", "-script|load", "-@scripting"])
+def test_where_messages_may_not_be_claimed_they_are_popped_and_the_log_says_so(
+    server: Path, tmp_path: Path, denied: str
+) -> None:
+    shop = Shop(tmp_path, server)
+    shop.broker.call("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", *denied.split())
+    path = quote(str(server))
+    shop.settings["broker_url"] = f"redis+socket://limited:secret@{path}"
+    with worker(shop.folder, shop.settings) as (line, _):
+        line.first(Ready)
+        shop.send("note", "popped")
+        eventually(lambda: shop.trace() == ["popped"])
+        assert "this worker may lose some when it is killed" in (shop.folder / "web-1.log").read_text()
+    close(shop)
+
+
+def test_a_queue_that_is_added_or_cancelled_is_read_or_not_from_then_on(shop: Shop) -> None:
+    with worker(shop.folder, shop.settings) as (line, _):
+        line.first(Ready)
+        eventually(lambda: shop.app.control.cancel_consumer("mail", reply=True))
+        shop.send("note", "mail", queue="mail")
+        shop.send("note", "web", queue="web")
+        eventually(lambda: shop.trace() == ["web"])
+        assert shop.broker.call("LLEN", "mail") == 1
+        eventually(lambda: shop.app.control.add_consumer("mail", reply=True))
+        eventually(lambda: shop.trace() == ["web", "mail"])
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
+def test_other_pools_take_and_acknowledge_alike(shop: Shop, pool: str) -> None:
+    if pool == "gevent":
+        pytest.importorskip("gevent")
+    with worker(shop.folder, shop.settings, pool) as (line, process):
+        line.first(Ready)
+        for number in range(20):
+            shop.send("note", str(number), queue=("web", "mail")[number % 2])
+        eventually(lambda: len(shop.trace()) == 20)
+        assert sorted(map(int, shop.trace())) == list(range(20))
+        eventually(shop.settled)
+        process.terminate()
+        assert process.wait(20) == 0
