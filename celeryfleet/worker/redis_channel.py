@@ -5,8 +5,8 @@ one step at the server, the claim. An idle worker does not block there either: h
 told when one of them changes (Redis' client-side caching). Claims and acknowledgements go over one connection on
 which nobody waits for a reply.
 
-No module of the worker but this one, redis_restore.py and redis_rights.py leans on private names of kombu's. Seen in
-kombu 5.7.0; tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
+No module of the worker but this one and redis_restore.py leans on private names of kombu's. Seen in kombu 5.7.0;
+tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from kombu.transport import redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from celeryfleet.redis_client import Push, ReplyError
-from celeryfleet.worker import redis_rights
 from celeryfleet.worker.redis_wire import Wire
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class Claim:
     first: int
 
 
-class QoS(redis_rights.QoS):
+class QoS(redis.QoS):  # type: ignore[misc]
     """Knows that a claimed message is among the unacknowledged ones already, and waits for no reply."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
@@ -165,7 +164,7 @@ class QoS(redis_rights.QoS):
                     self.restore_by_tag(tag, client)
 
 
-class Channel(redis_rights.Channel):
+class Channel(redis.Channel):  # type: ignore[misc]
     """Claims messages, reads queue by queue, and outlives its connection."""
 
     QoS = QoS
@@ -213,11 +212,14 @@ class Channel(redis_rights.Channel):
         super()._disconnect_pools()
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
-        """Bind a queue; for good where kombu would use a script to have the binding expire, and may not."""
+        """Bind a queue: for good, as kombu did before 5.7, where it may not run its script that has bindings expire."""
         try:
             super()._queue_bind(exchange, routing_key, pattern, queue)
-        except NoPermissionError:
-            self._expires.pop(queue, None)
+        except ResponseError as error:
+            denied = isinstance(error, NoPermissionError) or "can't run this command" in str(error)
+            if not denied or self._expires.pop(queue, None) is None:
+                raise
+            logger.warning("the binding of %s to %s will not expire: %s", queue, exchange, error)
             super()._queue_bind(exchange, routing_key, pattern, queue)
 
     # --- taking ---

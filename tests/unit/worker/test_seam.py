@@ -19,7 +19,7 @@ from celery.worker.request import Request as CeleryRequest
 from kombu.transport import redis
 from kombu.utils.scheduling import cycle_by_name
 
-from celeryfleet.worker import prefork, redis_channel, redis_rights, seam
+from celeryfleet.worker import prefork, redis_channel, seam
 
 
 class Heartbeat:
@@ -74,8 +74,6 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
         (prefork.Child, asynpool.Worker, {"_do_exit"}),
         (prefork.Pool, asynpool.AsynPool, {"Worker", "flush"}),
         (prefork.TaskPool, celery_prefork.TaskPool, {"Pool", "on_stop"}),
-        (redis_rights.Channel, redis.Channel, {"QoS", "_queue_bind", "maybe_refresh_binding_expiry"}),
-        (redis_rights.QoS, redis.QoS, {"restore_visible"}),
         (
             redis_channel.Channel,
             redis.Channel,
