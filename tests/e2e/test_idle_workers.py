@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from celeryfleet.plan.broker import socket_url
+from celeryfleet.redis_client import connect
 from tests.e2e.conftest import APP, Home
 from tests.fakes import eventually
 
@@ -31,7 +33,17 @@ for name in sys.argv[1:]:
 
 @pytest.fixture
 def fleet(home: Home) -> Home:
-    return home.write(FLEET, APP).up()
+    home.write(FLEET, APP).up()
+    eventually(lambda: all_idle(home))
+    return home
+
+
+def all_idle(home: Home) -> bool:
+    """Tell whether all four wait for messages."""
+    (socket,) = home.path.glob(".celeryfleet/*/broker.sock")
+    with connect(socket_url(str(socket))) as broker:
+        waiting = broker.pipeline([("ZCARD", f"{what}:default") for what in ("watching", "sleeping")])
+    return waiting == [2, 2]
 
 
 def send(home: Home, *names: str) -> None:
@@ -47,7 +59,7 @@ def finish(home: Home, *names: str) -> None:
     for name in names:
         Path(home.path, name).touch()
     eventually(lambda: {f"end {name}" for name in names} <= set(home.trace()))
-    eventually(lambda: not any(worker["active"] for worker in home.status()["pools"][0]["workers"]))
+    eventually(lambda: all_idle(home))
 
 
 def test_as_many_tasks_as_there_are_idle_workers_begin_at_once(fleet: Home) -> None:
