@@ -57,7 +57,8 @@ _GONE = ("LOADING", "READONLY", "MASTERDOWN", "NOAUTH", "CLUSTERDOWN")
 #: there are idle ones, one who has nothing free (ARGV[7] is "1") leaves the messages to them, and others take one.
 _CLAIM = """
 local me, watching, sleeping, steps = KEYS[1], KEYS[3], KEYS[4], tonumber(ARGV[2])
-local now = tonumber(redis.call('TIME')[1])
+local clock = redis.call('TIME')
+local now = clock[1] + clock[2] / 1000000
 for _, set in ipairs({watching, sleeping}) do redis.call('ZREMRANGEBYSCORE', set, '-inf', now - 3) end
 redis.call('ZREM', sleeping, me)
 local watched, rang = redis.call('ZREM', watching, me) == 1, false
@@ -89,7 +90,7 @@ end
 if #answer > 1 and (watched or #answer > wanted) then
   local first = redis.call('ZRANGE', sleeping, 0, 0)[1]
   if first then
-    redis.call('ZREM', sleeping, first)
+    redis.call('ZADD', sleeping, now, first)
     redis.call('SET', first .. ':bell', '', 'PX', 1000)
     rang = true
   end
