@@ -201,7 +201,7 @@ def result(
 def _print_document(outcome: Outcome, about: Mapping[str, Any] | None = None, **more: Any) -> int:
     """Print an outcome as JSON; return the exit code: 0, 1 for a failure, 124 where it is not over."""
     found = {"schema_version": 1, "id": outcome.id, **(about or {}), "state": outcome.state, "result": outcome.result}
-    say(_json({**found, **more, "error": outcome.error}, indent=2))
+    say(_json({**found, **more, "error": outcome.error}))
     return Exit.OK if outcome.state == "SUCCESS" else Exit.FAILURE if outcome.ready else Exit.TIMEOUT
 
 
@@ -211,7 +211,7 @@ def _show(outcome: Outcome, timeout: float | None, told: str = "") -> int:
         say(f"{'✓' if outcome.state == 'SUCCESS' else '✗'} {told}", sys.stderr)
     if outcome.state == "SUCCESS":
         found = outcome.result
-        say(found if isinstance(found, str) else _json(found, ensure_ascii=False))
+        say(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str))
         return Exit.OK
     for failed in outcome.failed:
         say(f"error: {failed.task} ({failed.id}) failed: {failed.error}", sys.stderr)
@@ -226,12 +226,12 @@ def _show(outcome: Outcome, timeout: float | None, told: str = "") -> int:
     )
 
 
-def _json(value: Any, **form: Any) -> str:
+def _json(value: Any) -> str:
     """Write JSON; a number that is none, such as NaN, is null there."""
     try:
-        return json.dumps(value, default=str, allow_nan=False, **form)
+        return json.dumps(value, default=str, allow_nan=False, indent=2)
     except ValueError:
-        return json.dumps(json.loads(json.dumps(value, default=str), parse_constant=lambda name: None), **form)
+        return json.dumps(json.loads(json.dumps(value, default=str), parse_constant=lambda name: None), indent=2)
 
 
 def _spread(records: Mapping[str, Record]) -> str:

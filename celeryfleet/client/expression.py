@@ -77,7 +77,10 @@ def _refuse_syntax(text: str, where: str, error: SyntaxError) -> NoReturn:
     line = min(max(1, (error.lineno or 1) - (len(lines) > 1)), len(lines))
     # At the end of a text the parser gives 0.
     column = min(error.offset or len(lines[line - 1]) + 1, len(lines[line - 1]) + 1)
-    raise _fault(text, where, line, column, ComplaintError(f"This is no expression: {error.msg}.", _EXAMPLE)) from None
+    what = f"This is no expression: {error.msg}."
+    if "set_int_max_str_digits" in error.msg:  # more digits than Python reads
+        what = "This number is too large, or none."
+    raise _fault(text, where, line, column, ComplaintError(what, _EXAMPLE)) from None
 
 
 def _fault(text: str, where: str, line: int, column: int, complaint: ComplaintError) -> FleetError:

@@ -182,6 +182,7 @@ def test_an_error_points_at_the_place(text: str, message: str) -> None:
         ("add.s(1) + add.s(2)", "only numbers can"),
         ("add.s({1: 2})", "as in JSON"),
         ("add.s(1e999)", "too large"),
+        pytest.param(f"add.s({'9' * 5000})", "too large, or none", id="5,000 digits"),
         ("add.s(1 / 0)", "division by zero"),
         ("add.starmap([1, 2])", "argument lists"),
         ("add.chunks([(1, 2)], 0)", "size of a chunk"),
