@@ -45,47 +45,76 @@ def agreed(settings: Mapping[str, Any], folder: str, where: Callable[..., str]) 
     `folder` is fleet.yaml's, `where` says where a setting stands in it. Raises FleetError for an option of TLS that
     there is not: workers would end in a TypeError.
     """
-    url, results = settings["broker_url"], settings["result_backend"]
-    broker, backend = transport_of(url), transport_of(results)
-    found: dict[str, Any] = {}
-    tls = None
-    if broker != "other":
-        complete = _completed(url, settings.get("broker_user"), settings.get("broker_password"))
-        found["broker_url"], tls = _without_tls(complete, settings.get("broker_use_ssl"), folder)
-        if tls is not None:
-            _check(tls, broker, where("celery", "broker_use_ssl"))
-            found["broker_use_ssl"] = _for_redis(tls) if broker == "redis" else _for_amqp(tls, url)
-    if backend == "redis":
-        given = settings.get("redis_backend_use_ssl")
-        found["result_backend"], own = _without_tls(_completed(results), given, folder)
-        if results == url:
-            found["result_backend"] = found["broker_url"]
-        own = tls if _hosts(results) == _hosts(url) and not given else own
-        if own is not None:
-            _check(own, backend, where("celery", "redis_backend_use_ssl"))
-            found["redis_backend_use_ssl"] = _for_redis(own)
-    if url.startswith("sentinel://"):
-        options = _of_sentinels(settings.get("broker_transport_options", {}), folder)
-        found["broker_transport_options"] = options
-        if results.startswith("sentinel://"):
-            shared = {key: options[key] for key in _SENTINEL_OPTIONS if key in options}
-            found["result_backend_transport_options"] = shared | settings.get("result_backend_transport_options", {})
+    found, tls = _of_broker(settings, folder, where)
+    found |= _of_results(settings, found, tls, folder, where)
+    found |= _of_sentinels(settings, folder)
     return {key: value for key, value in found.items() if value != settings.get(key)}
 
 
-def _of_sentinels(options: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """Return transport options whose `sentinel_kwargs` spell TLS as redis-py does."""
+def _of_broker(
+    settings: Mapping[str, Any], folder: str, where: Callable[..., str]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Say how the broker is reached; return its options of TLS, too, if it is spoken."""
+    url, given = settings["broker_url"], settings.get("broker_use_ssl")
+    transport = transport_of(url)
+    if transport == "other":
+        return {}, None
+    complete = _completed(url, settings.get("broker_user"), settings.get("broker_password"))
+    stripped, tls = _without_tls(complete, given, folder)
+    found: dict[str, Any] = {"broker_url": stripped}
+    if tls is not None:
+        _check(tls, transport, where("celery", "broker_use_ssl"))
+        found["broker_use_ssl"] = _for_redis(tls) if transport == "redis" else _for_amqp(tls, url)
+    elif given:  # a socket
+        found["broker_use_ssl"] = False
+    return found, tls
+
+
+def _of_results(
+    settings: Mapping[str, Any],
+    broker: Mapping[str, Any],
+    tls: dict[str, Any] | None,
+    folder: str,
+    where: Callable[..., str],
+) -> dict[str, Any]:
+    """Say how a Redis that keeps results is reached; `tls` is how the broker is, if it is on the same server."""
+    url, given = settings["result_backend"], settings.get("redis_backend_use_ssl")
+    if transport_of(url) != "redis":
+        return {}
+    stripped, own = _without_tls(_completed(url), given, folder)
+    if not given and _hosts(url) == _hosts(settings["broker_url"]):
+        own = tls
+    found: dict[str, Any] = {"result_backend": stripped}
+    if url == settings["broker_url"]:
+        found["result_backend"] = broker["broker_url"]
+    if own is not None:
+        _check(own, "redis", where("celery", "redis_backend_use_ssl"))
+        found["redis_backend_use_ssl"] = _for_redis(own)
+    elif given:
+        found["redis_backend_use_ssl"] = None
+    return found
+
+
+def _of_sentinels(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Say how sentinels are asked, for the broker and for results that are behind sentinels, too."""
+    if not settings["broker_url"].startswith("sentinel://"):
+        return {}
+    options = dict(settings.get("broker_transport_options", {}))
     own = options.get("sentinel_kwargs") or {}
-    if not own.get("ssl"):
-        return dict(options)
-    tls = {key: value for key, value in own.items() if key.startswith("ssl_")}
-    return {**options, "sentinel_kwargs": own | _for_redis(_canonical(tls, folder))}
+    if own.get("ssl"):
+        tls = {key: value for key, value in own.items() if key.startswith("ssl_")}
+        options["sentinel_kwargs"] = own | _for_redis(_canonical(tls, folder))
+    found = {"broker_transport_options": options}
+    if settings["result_backend"].startswith("sentinel://"):
+        shared = {key: options[key] for key in _SENTINEL_OPTIONS if key in options}
+        found["result_backend_transport_options"] = shared | settings.get("result_backend_transport_options", {})
+    return found
 
 
 def _without_tls(url: str, setting: Any, folder: str) -> tuple[str, dict[str, Any] | None]:
     """Take `ssl_…` out of an URL, or several; return it, and these options with those of a setting; None: no TLS."""
     options = dict(setting) if isinstance(setting, Mapping) else {}
-    secure, urls = bool(setting), []
+    secure, urls = bool(setting) and "+socket://" not in url, []
     for one in url.split(";"):
         place, mark, query = one.partition("?")
         taken = [pair for pair in query.split("&") if pair.startswith("ssl_")]

@@ -43,6 +43,13 @@ def test_without_tls_nothing_is_said_of_it() -> None:
     assert told("redis://h/1") == {"broker_url": "redis://h/1", "result_backend": "redis://h/1"}
 
 
+def test_a_socket_has_no_tls_though_the_settings_are_those_of_another_broker() -> None:
+    """As where an override file has a developer's fleet run on the embedded broker: a TypeError in workers."""
+    options = {"ssl_ca_certs": "/ca.pem"}
+    found = told("embedded", broker_use_ssl=options, redis_backend_use_ssl=options)
+    assert (found["broker_use_ssl"], found["redis_backend_use_ssl"]) == (False, None)
+
+
 def test_options_of_urls_and_settings_come_together_and_files_are_found_beside_fleet_yaml() -> None:
     found = told(
         "rediss://a?ssl_ca_certs=certs/ca.pem&socket_timeout=3;rediss://b?ssl_ca_certs=certs/ca.pem",
