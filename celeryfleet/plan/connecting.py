@@ -82,7 +82,8 @@ def _of_results(
     if transport_of(url) != "redis":
         return {}
     stripped, own = _without_tls(_completed(url), given, folder)
-    if not given and _hosts(url) == _hosts(settings["broker_url"]):
+    same = transport_of(settings["broker_url"]) == "redis" and _hosts(url) == _hosts(settings["broker_url"])
+    if same and not given:
         own = tls
     found: dict[str, Any] = {"result_backend": stripped}
     if url == settings["broker_url"]:

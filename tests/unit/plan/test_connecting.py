@@ -69,6 +69,7 @@ def test_results_on_the_same_server_are_reached_as_the_broker_is_and_others_by_t
     assert told("rediss://h/0", "rediss://h/1", **ours)["redis_backend_use_ssl"]["ssl_ca_certs"] == "/ca.pem"
     assert told("rediss://h/0", "rediss://other/1", **ours)["redis_backend_use_ssl"] == REQUIRED
     assert "redis_backend_use_ssl" not in told("rediss://h/0", "redis://other/1", **ours)
+    assert "redis_backend_use_ssl" not in told("amqps://h//", "redis://h/1"), "which is another server on that host"
     own = {"redis_backend_use_ssl": {"ssl_cert_reqs": "none"}}
     assert told("rediss://h/0", "rediss://h/1", **ours, **own)["redis_backend_use_ssl"] == {"ssl_cert_reqs": "none"}
 
