@@ -1,9 +1,13 @@
 """The messages between a supervisor, its fork server and its workers."""
 
+import signal
+
 from celeryfleet.records import Record
 
 #: bytes of what a worker says at once, at most: a task may have written it
 WORKER_LIMIT = 4 * 1024 * 1024
+#: at which a process writes its stacks into its log; one that does not listen ignores this signal
+STACK_SIGNAL = signal.SIGWINCH
 #: bytes of a running task's place in the file that tells which run: its id and its name
 RUNNING_BYTES = 512
 
@@ -129,6 +133,8 @@ class Start(Record):
     scratch: str
     #: seconds of silence at most
     keepalive: float
+    #: seconds after which a child that can't work is killed
+    patience: float
     #: the file that tells which tasks run
     running: str
     #: a task that has ended or hung so many processes is parked in this queue; 0: none is

@@ -28,7 +28,7 @@ from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.supervise.status import notes
 from celeryfleet.supervise.workers import Workers
-from celeryfleet.worker_protocol import Read, Restore
+from celeryfleet.worker_protocol import STACK_SIGNAL, Read, Restore
 
 #: seconds between two writes of pids.json
 _WRITE_EVERY = 0.1
@@ -138,7 +138,9 @@ class Supervisor:
         match action:
             case actions.Spawn(spec, fork, _, _, former):
                 self._workers.spawn(spec, fork, former)
-            case actions.Stop(name):
+            case actions.Stop(name, stuck=stuck):
+                if stuck:
+                    self._workers.signal(name, STACK_SIGNAL)
                 self._workers.signal(name, signal.SIGTERM)
             case actions.Cold(name):
                 self._workers.signal(name, signal.SIGQUIT)

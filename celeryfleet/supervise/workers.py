@@ -50,6 +50,8 @@ _POKE = 0.05
 _ROOM = 16 * WORKER_LIMIT
 #: lines of its log kept when a worker ends unexpectedly
 _LAST_WORDS = 12
+#: lines of its log that are searched for the stacks of a worker that hung, and frames of each thread that are kept
+_STACKS, _FRAMES = 200, 3
 
 
 class _Line:
@@ -125,6 +127,7 @@ class Workers:
             log_format=plan.logs.format,
             scratch=str(self._scratch(spec.name)),
             # Two of three signs of life may be late before silence counts.
+            patience=self._fleet.target.pools[spec.pool].health.heartbeat_within,
             keepalive=min(_KEEPALIVE, self._fleet.target.pools[spec.pool].health.heartbeat_within / 3),
             running=str(self._running(spec.name)),
             park_after=self._fleet.target.pools[spec.pool].park_after,
@@ -296,7 +299,8 @@ class Workers:
         worker = self._fleet.state.workers.get(name)
         log: tuple[str, ...] = ()
         if worker is not None and (worker.deadline is None or worker.stuck):
-            log = tuple(last_lines(self._fleet.home / "logs" / f"{name}.log", _LAST_WORDS))
+            file = self._fleet.home / "logs" / f"{name}.log"
+            log = stacks(last_lines(file, _STACKS)) if worker.stuck else tuple(last_lines(file, _LAST_WORDS))
         shutil.rmtree(self._scratch(name), ignore_errors=True)
         self._fleet.say(f"{name} has ended: {reason}")
         if worker is not None and (worker.status is not Status.STOPPING or worker.stuck):
@@ -305,3 +309,13 @@ class Workers:
             self._running(name).unlink(missing_ok=True)
         number = reason.rpartition(" ")[2] if code < 0 else None
         self._fleet.happen(Exited(name, LastExit(code, number, round(time.time(), 3), reason, log)))
+
+
+def stacks(lines: list[str]) -> tuple[str, ...]:
+    """Cut the stacks that a hung worker wrote last to where each thread was; its last lines if it wrote none."""
+    heads = [at for at, line in enumerate(lines) if line.endswith("(most recent call first):")]
+    first = heads[-1] if heads else len(lines)
+    while first and (lines[first - 1].startswith("  File ") or first - 1 in heads):
+        first -= 1
+    kept = [line for at in heads if at >= first for line in lines[at : at + _FRAMES + 1]]
+    return tuple(kept[:_LAST_WORDS] or lines[-_LAST_WORDS:])

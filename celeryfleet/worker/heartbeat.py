@@ -47,6 +47,8 @@ class Heartbeat:
         self.channel = channel
         #: seconds of silence at most
         self.keepalive = keepalive
+        #: seconds after which a child that can't work is killed
+        self.patience: float
         self.consumer: Any = None
         self.suspects: Suspects
         self.pool_blocks = app.conf.worker_pool == "solo"
@@ -112,9 +114,11 @@ class Heartbeat:
         def look() -> None:
             if chain == self._chain:  # else a newer connection has its own
                 busy = self.beat_if_changed()
+                if look_after := getattr(self.consumer.pool, "look_after", None):
+                    look_after(time.monotonic(), self.patience)
                 if self._listens_by_ticking:
                     self.listen()
-                later(TICK if busy or self._listens_by_ticking else min(IDLE_TICK, self.keepalive), look)
+                later(min(TICK if busy or self._listens_by_ticking else IDLE_TICK, self.keepalive), look)
 
         later(TICK, look)
 
@@ -175,6 +179,11 @@ class Heartbeat:
         """Say what has become of it as soon as the loop runs again."""
         if self.consumer is not None:
             self.consumer.call_soon(self.beat_if_changed)
+
+    def first_task_starts(self, **_: Any) -> None:
+        """Say at once that something runs: its task may hold the interpreter's lock, and be silent, from now on."""
+        if self._last is None or not self._last.active:
+            self.beat_if_changed()
 
     def task_failed(self) -> None:
         """Count a task that has failed."""
@@ -242,4 +251,6 @@ def install(app: Any, channel: socket.socket, keepalive: float) -> Heartbeat:
     if heartbeat.pool_blocks:
         signals.task_prerun.connect(heartbeat.task_starts_here, weak=False)
         signals.task_postrun.connect(heartbeat.task_ended_here, weak=False)
+    elif app.conf.worker_pool != "prefork":
+        signals.task_prerun.connect(heartbeat.first_task_starts, weak=False)
     return heartbeat

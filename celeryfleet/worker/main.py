@@ -19,6 +19,7 @@ from typing import Any
 
 from celeryfleet.logs import write
 from celeryfleet.records import encode, parse
+from celeryfleet.worker.stacks import write_stacks
 from celeryfleet.worker_protocol import App, Beat, Exec, Hello, Ready, Start
 
 #: signals that an inherited handler must not answer in a worker
@@ -68,6 +69,7 @@ def greet(channel: socket.socket, order: Exec) -> None:
     os.environ["CELERYFLEET_WORKER"] = start.name
     os.environ["CELERYFLEET_SETTINGS"] = order.app.settings_file
     _keep_shared_memory_in(Path(start.scratch))
+    write_stacks()
     title(start.argv)
     die_with(order.supervisor)
     channel.sendall(encode(Hello(os.getpid())))
@@ -123,6 +125,7 @@ def _work(app: Any, options: dict[str, Any], start: Start, channel: socket.socke
     heartbeat = install(app, channel, start.keepalive)
     if app.conf.worker_pool not in ("gevent", "eventlet"):  # whose sockets are tied to a loop, and which fork nothing
         os.register_at_fork(after_in_child=channel.close)  # what a task runs in must not speak for the worker
+    heartbeat.patience = start.patience
     heartbeat.suspects = Suspects(app, start, heartbeat.send)
     heartbeat.suspects.running.connect()
     if start.log_format == "json":

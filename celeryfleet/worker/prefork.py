@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from inspect import isgenerator
+from pathlib import Path
 from typing import Any
 
 from billiard.pool import EX_FAILURE, EX_OK, RUN, WorkersJoined
 from celery.concurrency import asynpool, prefork
+from celery.utils.log import get_logger
 from kombu.asynchronous import get_event_loop
+
+from celeryfleet.worker.stacks import dump_stack
+
+logger = get_logger(__name__)
 
 #: seconds between two looks for children whose end nothing else has told
 _LOOK = 0.25
@@ -36,6 +43,25 @@ class Pool(asynpool.AsynPool):  # type: ignore[misc]
     """Knows which tasks a child has been given, and listens until the last child has ended."""
 
     Worker = Child
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        #: since when a child, by its pid, can't work, in seconds of the monotonic clock
+        self._ailing: dict[int, float] = {}
+        super().__init__(*args, **options)
+
+    def look_after(self, now: float, patience: float) -> None:
+        """End children that have been stopped by a signal, or have not begun a task they were given, for so long.
+
+        Nothing else would: a time limit counts from the moment a task has begun.
+        """
+        given = {job._write_to.pid for job in tuple(self._cache.values()) if job._write_to and not job._accepted}
+        told = {pid: _ails(pid, pid in given) for pid in [process.pid for process in self._pool]}
+        self._ailing = {pid: self._ailing.get(pid, now) for pid, why in told.items() if why}
+        for pid, since in self._ailing.items():
+            if now - since >= patience:
+                logger.error("child %d %s for %.0f s: it is killed", pid, told[pid], now - since)
+                dump_stack(pid)
+                os.kill(pid, signal.SIGKILL)
 
     def flush(self) -> None:
         """Give up what was not started; before a stop that is what no child has been given."""
@@ -87,6 +113,11 @@ class TaskPool(prefork.TaskPool):  # type: ignore[misc]
     Pool = Pool
     _pool: Any
 
+    def look_after(self, now: float, patience: float) -> None:
+        """Look after the children."""
+        if isinstance(self._pool, Pool):
+            self._pool.look_after(now, patience)
+
     def on_stop(self) -> None:
         """Wait for the children here, not in a thread of its own that looks twice a second."""
         pool, hub = self._pool, get_event_loop()
@@ -97,6 +128,15 @@ class TaskPool(prefork.TaskPool):  # type: ignore[misc]
         pool.finish(hub)
         pool.join()
         self._pool = None
+
+
+def _ails(pid: int, given: bool) -> str:
+    """Say what keeps a child from work; empty if nothing does."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:  # it has ended, or the platform does not tell
+        state = b""
+    return "has been stopped" if state == b"T" else "has not begun the task that it was given" if given else ""
 
 
 def _resume(step: Any) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import faulthandler
 import functools
 import gc
 import importlib
@@ -29,6 +28,7 @@ from celeryfleet.app.django import connections
 from celeryfleet.logs import write
 from celeryfleet.records import receive_with_fds, send_with_fds
 from celeryfleet.worker import main as worker_main
+from celeryfleet.worker.stacks import write_stacks
 from celeryfleet.worker_protocol import App, Broken, Exec, Preload, Preloaded, Start
 
 #: what a forked worker would else import for itself, 16 times over
@@ -93,7 +93,7 @@ def serve(channel_fd: int, supervisor: int) -> None:
     if message is None:
         return
     write.install(Path(message.log.path), message.log.max_size, message.log.max_files)
-    faulthandler.enable(2)  # a crash in C tells where, here and in what is forked from here
+    write_stacks()
     os.environ.update(message.env)
     started = time.monotonic()
     try:

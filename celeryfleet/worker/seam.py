@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import signal
 import threading
 import time
@@ -30,6 +31,7 @@ from kombu.asynchronous import get_event_loop
 from kombu.transport import TRANSPORT_ALIASES
 
 from celeryfleet.routing.conflicts import explained
+from celeryfleet.worker.stacks import dump_stack
 
 if TYPE_CHECKING:
     from celeryfleet.worker.heartbeat import Heartbeat
@@ -280,6 +282,8 @@ class Request(CeleryRequest):  # type: ignore[misc]
         """Count a task whose child is killed; a soft limit is an exception in the task, and comes by `on_failure`."""
         if not soft:
             self.heartbeat.task_failed()
+            if self.worker_pid not in (None, os.getpid()):
+                dump_stack(self.worker_pid)  # it is killed next
             if not self.task.acks_on_timeout:
                 self.heartbeat.suspects.strike(self, f"its hard time limit, {timeout:g} s, was over")
         return super().on_timeout(soft, timeout)

@@ -83,7 +83,8 @@ def _apply_exit(state: FleetState, event: events.Exited, now: float) -> FleetSta
     worker = state.workers.get(event.name)
     if worker is None:
         return state
-    expected = worker.status in (Status.STOPPING, Status.STUCK) and not worker.stuck
+    killed = bool(worker.stuck) and event.last.code != 0
+    expected = worker.status in (Status.STOPPING, Status.STUCK) and not killed
     last = event.last.but(reason=f"{worker.stuck}; {event.last.reason}") if worker.stuck else event.last
     gone = replace(
         worker,

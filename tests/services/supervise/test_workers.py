@@ -26,7 +26,7 @@ from celeryfleet.supervise.dispatch import Dispatcher
 from celeryfleet.supervise.leftovers import Leftovers
 from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconciler import Reconciler
-from celeryfleet.supervise.workers import Workers
+from celeryfleet.supervise.workers import Workers, stacks
 from celeryfleet.worker_protocol import Beat, Hello, Ready, Revoked, Start
 from tests.unit.supervise.histories import plan, pool
 
@@ -339,3 +339,24 @@ def test_a_thousand_workers_that_are_killed_and_replaced_leave_nothing_in_memory
         assert await grown_by(900) < 450, "something is left of each"
 
     act(scene)
+
+
+def test_of_a_hung_worker_it_is_kept_where_each_thread_was_last() -> None:
+    frames = [f'  File "x.py", line {number} in f{number}' for number in range(9)]
+    older = ["Current thread 0x1 (most recent call first):", '  File "old.py", line 1 in old', "[2026-11-26] received"]
+    log = [
+        *older,
+        "Thread 0x2 (most recent call first):",
+        *frames,
+        "Current thread 0x1 (most recent call first):",
+        *frames,
+    ]
+    kept = [
+        "Thread 0x2 (most recent call first):",
+        *frames[:3],
+        "Current thread 0x1 (most recent call first):",
+        *frames[:3],
+    ]
+    assert stacks([*log, "[2026-11-26] a last line"]) == tuple(kept)
+    assert stacks(["one", "two"]) == ("one", "two")
+    assert stacks([]) == ()

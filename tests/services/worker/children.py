@@ -100,6 +100,7 @@ def start_message(folder: Path, settings: dict[str, Any], pool: str, concurrency
         scratch=str(folder / "scratch"),
         running=str(folder / "running" / "web-1"),
         keepalive=10.0,
+        patience=30.0,
         restore=(NODE,),
     )
     app = App("shop", "", str(folder), settings, str(folder / "settings.json"))

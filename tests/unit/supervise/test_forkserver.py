@@ -22,7 +22,7 @@ from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.worker_protocol import App, Broken, LogFile, Preload, Preloaded, Revoked, Start
 from tests.unit.supervise.histories import plan, pool
 
-START = Start("web-1", (), {}, {}, {}, LogFile("x", 1, 1), "text", "scratch", 1.0, "running")
+START = Start("web-1", (), {}, {}, {}, LogFile("x", 1, 1), "text", "scratch", 1.0, 30.0, "running")
 
 
 class Stage:

@@ -290,6 +290,11 @@ def test_a_silent_worker_is_replaced_and_has_failed_when_that_goes_on() -> None:
     world.die()
     assert world.told() == ["start web-1: it has been silent for 30 s; it was killed by SIGKILL"]
     world.ready()
+    world.after(30)
+    world.told()
+    world.die(code=0)
+    assert world.told() == ["start web-1: it has been silent for 30 s"], "it was not killed"
+    world.ready()
     world.after(38)
     world.told()
     world.die()

@@ -79,7 +79,7 @@ class Stage:
     """A worker that runs what it is told to at once."""
 
     def __init__(self, folder: Path, limit: int = 3, **strikes: int) -> None:
-        start = Start("web-1", (), {}, {}, {}, LogFile("x", 1, 1), "text", "scratch", 1.0, str(folder / "web-1"))
+        start = Start("web-1", (), {}, {}, {}, LogFile("x", 1, 1), "text", "scratch", 1.0, 30.0, str(folder / "web-1"))
         app = Celery("shop", set_as_current=False, broker="memory://")
         self.suspects = Suspects(app, start.but(park_after=limit, strikes=strikes), lambda message: None)
         self.suspects.run = self.take
