@@ -36,7 +36,7 @@ class Sender:
         try:
             if self._connection is None:
                 self._connection = self._app.connection_for_write()
-                self._connection.connect()  # once: all else tries for long
+                self._connection.ensure_connection(max_retries=1, interval_start=0)  # by default it first waits for 2 s
             with self._app.amqp.Producer(self._connection.default_channel) as producer:
                 self._app.send_task(task, (seconds,), task_id=id_, queue=queue, producer=producer, **options)
         except Exception:  # whatever a broker that is being killed makes of it: the task is not counted as sent
