@@ -125,6 +125,7 @@ class Faults:
 
     def _cut(self, fault: Fault, parts: Parts) -> str:
         self._broker.cut()
+        self.since = time.monotonic()
         return "all"
 
     def _full_disk(self, fault: Fault, parts: Parts) -> str:

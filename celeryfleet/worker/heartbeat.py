@@ -120,7 +120,7 @@ class Heartbeat:
                     self.listen()
                 later(min(TICK if busy or self._listens_by_ticking else IDLE_TICK, self.keepalive), look)
 
-        later(TICK, look)
+        later(0, look)
 
     def listen_for_ever(self) -> None:
         """Listen in a green thread of its own, where there is no event loop that could."""

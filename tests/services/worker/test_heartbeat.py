@@ -342,3 +342,17 @@ print(len(heart._out))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 300_000
+
+
+def test_a_worker_tells_that_it_reads_again_as_soon_as_its_loop_runs(folder: Path) -> None:
+    """After a lost connection it said so a second later, and `health` was 3 for as long."""
+    script = """
+import socket
+from celery import Celery
+from celeryfleet.worker.heartbeat import Heartbeat
+ours, theirs = socket.socketpair()
+heart = Heartbeat(Celery(), theirs, 10.0)
+heart.keep_beating(lambda seconds, look: print(f"looks after {seconds} s"))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "looks after 0 s\n"
