@@ -107,6 +107,13 @@ class Backlog(Record):
     parked: str = ""
 
 
+class Depths(Record):
+    """How many messages wait in each queue, or what keeps that from being known."""
+
+    ready: dict[str, int]
+    trouble: str = ""
+
+
 class Status(Record):
     """A fleet as it is shown."""
 

@@ -80,5 +80,11 @@ def _read_queues(session: Session, app: Any) -> Collection[str]:
         with publishing(app):
             answers = app.control.inspect(timeout=_INSPECT).active_queues() or {}
         return {queue["name"] for found in answers.values() for queue in found}
-    pools = [pool for pool in status.pools if any(worker.state != "failed" for worker in pool.workers)]
-    return {queue for pool in pools if pool.want for queue in pool.queues}
+    grows = {pool.name for pool in session.plan.pools if pool.autoscale}  # its first message starts a worker
+    pools = [
+        pool
+        for pool in status.pools
+        if (pool.name in grows and not pool.workers)
+        or (pool.want and any(worker.state != "failed" for worker in pool.workers))
+    ]
+    return {queue for pool in pools for queue in pool.queues}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from celeryfleet.errors import Exit, FleetError
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
 
-from celeryfleet.protocol import Backlog
+from celeryfleet.protocol import Backlog, Depths
 
 #: seconds for a connection
 TIMEOUT = 3.0
@@ -43,17 +44,23 @@ def reach(url: str, settings: Mapping[str, Any] | None = None) -> str:
 
 
 def _asked(url: str, settings: Mapping[str, Any] | None, ask: Callable[[Any], Any]) -> tuple[Any, str]:
-    """Ask something of a connection that is open; return the answer, or None and why there is none."""
+    """Ask something of a connection of its own; return the answer, or None and why there is none."""
+    connection = opened(url, settings)
+    try:
+        return _ask(connection, ask)
+    finally:
+        connection.release()
+
+
+def _ask(connection: Any, ask: Callable[[Any], Any]) -> tuple[Any, str]:
+    """Ask something of a connection, once it is open; return the answer, or None and why there is none."""
     from kombu.exceptions import OperationalError
 
-    connection = opened(url, settings)
     try:
         connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT)
         return ask(connection), ""
     except (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError) as error:
         return None, _told(connection, error)
-    finally:
-        connection.release()
 
 
 def _told(connection: Any, error: BaseException) -> str:
@@ -92,16 +99,44 @@ def measure_by_declaring(backlog: Backlog) -> tuple[dict[str, dict[str, Any]] | 
 
 def _ready(connection: Any, names: Sequence[str]) -> dict[str, int]:
     """Count each queue's ready messages; one that is not declared yet has none, and costs the channel."""
-    ready, channel = {}, None
-    for name in names:
-        channel = channel or connection.channel()
-        try:
-            ready[name] = int(channel.queue_declare(name, passive=True).message_count)
-        except connection.channel_errors as error:
-            if getattr(error, "reply_code", 404) != 404:
-                raise
-            ready[name], channel = 0, None
+    ready = {}
+    with ExitStack() as open_channel:
+        channel = None
+        for name in names:
+            channel = channel or open_channel.enter_context(connection.channel())
+            try:
+                ready[name] = int(channel.queue_declare(name, passive=True).message_count)
+            except connection.channel_errors as error:
+                if getattr(error, "reply_code", 404) != 404:
+                    raise
+                open_channel.close()
+                ready[name], channel = 0, None
     return ready
+
+
+class Counting:
+    """Counts ready messages again and again, by a connection that is kept as long as it lasts."""
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+        self._to: object = None
+
+    def count(self, backlog: Backlog) -> Depths:
+        """Count each queue's ready messages, or say why that can't be done."""
+        if self._to != (backlog.url, backlog.settings):
+            self.close()
+            self._connection, self._to = opened(backlog.url, backlog.settings), (backlog.url, backlog.settings)
+        names = [queue["name"] for queue in backlog.queues]
+        ready, trouble = _ask(self._connection, lambda connection: _ready(connection, names))
+        if trouble:
+            self.close()
+        return Depths(ready or {}, trouble)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            self._connection.release()
+        self._connection = self._to = None
 
 
 def purge(plan: Plan, queues: Sequence[str]) -> int:

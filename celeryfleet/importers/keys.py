@@ -150,7 +150,7 @@ def _autoscaled(written: str, known: Mapping[str, str], tell: Tell) -> Line:
         advice = f", such as concurrency: {least} and autoscale: {{min: 1, max: {most}}}"
     what = (
         f"`--autoscale={written}` makes one worker grow and shrink; here it has its most from the start. A fleet's "
-        f"autoscale adds workers, on Redis{advice}"
+        f"autoscale adds workers{advice}"
     )
     tell(Fate.CHANGED, what)
     if two or re.fullmatch(r"\s*[0-9]{1,6}\s*(,\s*[0-9]{1,6}\s*)?", settled):

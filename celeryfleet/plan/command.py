@@ -38,9 +38,11 @@ _FLAGS = {
 def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], transport: str, facts: Facts) -> PoolPlan:
     """Plan the workers of one pool; `settings` are the fleet's, `transport` its broker's."""
     pool = fleet.pools[name]
-    if pool.autoscale is not None and transport != "redis":
+    if pool.autoscale is not None and transport == "other":
         where = fleet.where("pools", name, "autoscale")
-        raise FleetError("not supported: autoscale on a broker other than Redis.", where, "Give the pool `replicas`.")
+        raise FleetError(
+            "autoscale needs Redis or RabbitMQ: of others nobody knows what waits.", where, "Give the pool `replicas`."
+        )
     concurrency = facts.cpus if isinstance(pool.concurrency, str) else pool.concurrency
     fork, exec_reason = forks(fleet.preload, pool, facts)
     own = conf(pool, settings, transport, _ranked(fleet, transport))
@@ -99,7 +101,7 @@ def conf(pool: Pool, settings: Mapping[str, Any], transport: str, ranked: Collec
     `ranked` are the queues in which some tasks go before others.
     """
     prefetch = pool.prefetch_multiplier
-    if prefetch is None and (_in_order(pool, transport, ranked) or (transport == "redis" and pool.autoscale)):
+    if prefetch is None and (_in_order(pool, transport, ranked) or pool.autoscale):
         prefetch = 1  # nothing can overtake a message that a worker has prefetched, and no new replica can take it
     ours: dict[str, Any] = {
         "worker_pool": pool.pool,

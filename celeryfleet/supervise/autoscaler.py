@@ -1,7 +1,7 @@
 """Measures the queues of autoscaled pools every few seconds and has the plan follow.
 
-What waits is asked of the broker, by a client that blocks and so runs in a thread: the supervisor's loop never waits.
-What runs is known from the workers' heartbeats. A fleet without `autoscale` never starts any of this.
+What waits is asked of the broker (counting.py); what runs is known from the workers' heartbeats. A fleet without
+`autoscale` never starts any of this.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from celeryfleet.plan.values import PoolPlan
+from celeryfleet.supervise.counting import Counting
 from celeryfleet.supervise.decide.autoscale import Load, Memory, Sample, wanted
 from celeryfleet.supervise.decide.state import Status, Worker
 from celeryfleet.supervise.reconciler import Reconciler
@@ -20,8 +21,6 @@ from celeryfleet.supervise.status import backlog
 
 #: seconds between two measurements
 INTERVAL = 2.0
-#: seconds the broker has to answer
-TIMEOUT = 2.0
 
 
 class Autoscaler:
@@ -45,12 +44,11 @@ class Autoscaler:
         return [pool for pool in self._fleet.plan.pools if pool.autoscale is not None]
 
     async def _run(self) -> None:
-        from celeryfleet.depths import measure
-
+        counting = Counting()
         while self._pools() and not self._fleet.state.stopping:
             asked = backlog(self._fleet.target, self._fleet.state)
             try:
-                depths = await asyncio.to_thread(measure, asked, time.time(), TIMEOUT)
+                depths = await counting.count(asked)
             except Exception as error:  # most often the broker is away: it comes back, or its own watch tells
                 if str(error) != self._trouble:
                     self._fleet.say(f"the queues could not be measured: {error}")
@@ -60,6 +58,7 @@ class Autoscaler:
                 if not self._fleet.state.stopping:
                     self.follow(depths, time.monotonic())
             await asyncio.sleep(self._interval)
+        counting.close()
         self._running = False
 
     def follow(self, depths: dict[str, dict[str, Any]], now: float) -> None:

@@ -147,6 +147,28 @@ def test_a_solo_worker_that_takes_one_message_ahead_does_not_fall_asleep_on_ackn
     eventually(lambda: len(home.trace()) == 60)
 
 
+def test_a_pool_grows_with_what_waits_and_runs_and_shrinks_again(rabbit: Rabbit, home: Home) -> None:
+    policy = "autoscale: {min: 0, max: 3, target_length: 2, cooldown: 100ms}"
+    _write(home, rabbit, PLAIN, TWO.replace("replicas: 2, prefetch_multiplier: 1", policy))
+    home.up()
+    home.run("send", "until", "flag", "--count", "8", "--no-wait")
+    eventually(lambda: _workers(home) == 3)
+    (counting,) = [pid for pid, command in home.processes().items() if "celeryfleet.client.counting" in command]
+    os.kill(counting, signal.SIGKILL)
+    (home.path / "flag").touch()
+    eventually(lambda: _workers(home) == 0)
+    assert home.trace().count("end flag") == 8
+    assert "does not answer" in home.log()
+    os.kill(home.status()["supervisor"]["pid"], signal.SIGKILL)
+    eventually(lambda: not home.processes())
+
+
+def _workers(home: Home) -> int:
+    """Count the ready workers of the pool `mail`; fewer wanted ones do not count."""
+    (pool,) = (pool for pool in home.status()["pools"] if pool["name"] == "mail")
+    return int(pool["ready"]) if pool["ready"] == pool["want"] else -1
+
+
 def test_a_task_of_a_killed_worker_starts_anew_at_once(rabbit: Rabbit, home: Home) -> None:
     _write(home, rabbit, PLAIN, TWO)
     home.up()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from celeryfleet.plan.values import AutoscalePolicy, PoolPlan
 
-#: seconds over which the rate of messages is averaged, and seconds of work over which a task's duration is
+#: seconds over which the rate of messages is counted, and seconds of work over which a task's duration is averaged
 _RATE_SPAN, _RUNTIME_SPAN = 10.0, 300.0
 #: seconds that the oldest message may wait where a policy has no target
 _AGE = 30.0
@@ -63,9 +63,8 @@ class Memory:
     #: the latest one, and when it was taken
     sample: Sample | None = None
     at: float = 0.0
-    #: messages that came, and seconds in which they did, both fading
-    came: float = 0.0
-    watched: float = 0.0
+    #: when messages came, in how many seconds, and how many
+    came: tuple[tuple[float, float, int], ...] = ()
     #: seconds that tasks ran, and tasks that ended, both fading
     ran: float = 0.0
     ended: float = 0.0
@@ -86,13 +85,11 @@ class Memory:
         )
         came = max(0, sample.undone - old.undone + ended)
         ran = (old.active + sample.active) / 2 * seconds
-        fades = math.exp(-seconds / _RATE_SPAN)
         ages = math.exp(-seconds / _RUNTIME_SPAN) if ran else 1.0
         return Memory(
             sample,
             now,
-            came=self.came * fades + came,
-            watched=self.watched * fades + seconds,
+            came=(*(one for one in self.came if one[0] > now - _RATE_SPAN), (now, seconds, came)),
             ran=self.ran * ages + ran,
             ended=self.ended * ages + ended,
             needs=self.needs,
@@ -101,7 +98,8 @@ class Memory:
     @property
     def rate(self) -> float:
         """Return the messages that come in a second."""
-        return self.came / self.watched if self.watched else 0.0
+        watched = sum(seconds for _, seconds, _ in self.came)
+        return sum(count for *_, count in self.came) / watched if watched else 0.0
 
     @property
     def runtime(self) -> float:
@@ -151,7 +149,7 @@ def wanted(pool: PoolPlan, policy: AutoscalePolicy, sample: Sample, memory: Memo
 def _need(pool: PoolPlan, policy: AutoscalePolicy, sample: Sample, memory: Memory) -> tuple[int, str]:
     """Return how many replicas are needed, limits aside, and why."""
     age = policy.target_age or (None if policy.target_length else _AGE)
-    rate, runtime = round(memory.rate, 3), memory.runtime
+    rate, runtime = memory.rate, memory.runtime
     backlog = sample.ready / age if age else 0.0
     traffic = f"{rate:.2g} messages come a second, a task takes {runtime:.2g} s, and {sample.ready} wait"
     found = [

@@ -15,13 +15,13 @@ from amqp.exceptions import ChannelError
 from celery import Celery
 
 from celeryfleet.app import apply
-from celeryfleet.client.broker import measure_by_declaring, opened, purge, reach
+from celeryfleet.client.broker import Counting, measure_by_declaring, opened, purge, reach
 from celeryfleet.client.conflicts import conflicts_of, found_on
 from celeryfleet.client.options import Options
 from celeryfleet.client.send import send
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.values import Plan
-from celeryfleet.protocol import Backlog
+from celeryfleet.protocol import Backlog, Depths
 from celeryfleet.routing.conflicts import error
 from celeryfleet.routing.queue import Queue
 from celeryfleet.routing.resolve import resolve
@@ -466,6 +466,26 @@ def test_depths_are_asked_for_without_declaring(rabbit: Rabbit, connection: Any)
     assert depths is not None
     assert {name: depth["ready"] for name, depth in depths.items()} == {full: 3, absent: 0, empty: 0}
     assert found_on(connection, [_queue(absent)]) == []
+
+
+def test_what_waits_is_counted_again_and_again_by_one_connection_and_by_another_one_when_that_is_lost(
+    rabbit: Rabbit, connection: Any
+) -> None:
+    full, absent = rabbit.name("full"), rabbit.name("absent")
+    _declare(connection, _queue(full))
+    counting, asked = Counting(), _backlog(rabbit.url, full, absent)
+    assert counting.count(asked) == Depths({full: 0, absent: 0})
+    ours = counting._connection
+    channels = len(ours.connection.channels)
+    _put(connection, "", full)
+    eventually(lambda: counting.count(asked) == Depths({full: 1, absent: 0}))
+    assert (counting._connection, len(ours.connection.channels)) == (ours, channels)
+    ours.connection.sock.close()
+    assert counting.count(asked).trouble
+    assert counting.count(asked) == Depths({full: 1, absent: 0})
+    wrong = _backlog(rabbit.url.replace(":5672", ":1"), full)
+    assert "Connection refused" in counting.count(wrong).trouble
+    counting.close()
 
 
 @pytest.mark.parametrize(

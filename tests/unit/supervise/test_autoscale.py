@@ -90,7 +90,7 @@ def test_a_pool_shrinks_to_the_most_that_was_needed_within_the_cooldown() -> Non
     memory, replicas, seen = Memory(), 1, []
     for now, ready in ((1000.0, 100), (1010.0, 60), (1059.0, 0), (1060.0, 0), (1069.0, 0), (1070.0, 0)):
         verdict = wanted(pool(replicas=replicas), replace(POLICY, target_age=None), Sample(ready), memory, now)
-        memory, replicas = replace(verdict.memory, came=0.0), verdict.replicas
+        memory, replicas = replace(verdict.memory, came=()), verdict.replicas
         seen.append(replicas)
     assert seen == [5, 5, 5, 3, 3, 1]
 
