@@ -92,7 +92,9 @@ class Crowd:
         return frozenset(client["id"] for client in clients if client.get("psub") != "0")
 
     def await_all(self, count: int) -> None:
-        """Return when `count` workers answer ping."""
+        """Return when `count` workers answer ping; at once where none are to be waited for."""
+        if not count:
+            return
         self._until(lambda: len(self.listeners()) >= count * self.ears, f"{count} workers to connect")
         answers = self.ask("ping", limit=count)
         if len(answers) < count:

@@ -37,7 +37,7 @@ def measure(samples: Samples, url: str, count: int, say: Say) -> None:
             samples.add(REDIS, name, rate)
             say(f"Redis, {name}: {rate:,.0f} tasks a second")
     with _app(BROKER, url, broker_transport_options={"confirm_publish": True}) as app:
-        if not _answers(app):
+        if not answers(app):
             say(f"{BROKER.rpartition('@')[2]} is not there: nothing is measured on RabbitMQ")
             return
         try:
@@ -123,7 +123,7 @@ def _rate(work: Callable[[], object], count: int) -> float:
     return count / seconds
 
 
-def _answers(app: Any) -> bool:
+def answers(app: Any) -> bool:
     from celeryfleet.client.broker import reach
 
     return not reach(app.conf.broker_write_url)

@@ -17,8 +17,9 @@ METHOD = """\
 - A kill goes to a worker's main process, and to each worker once at most. honcho stops everything when one ends;
   `celery multi` and plain workers replace nothing.
 - The no-op tasks are put into the queues at once, as copies of one message that Celery wrote, so that the workers set
-  the pace. The clock stops when the last result is in the backend. The plain workers get their settings from
-  `celeryfleet config --format python`.
+  the pace. The clock stops when the last one is acknowledged. The plain workers get their settings from
+  `celeryfleet config --format python`, and log as much. On RabbitMQ the tasks are there before the workers start, and
+  the clock runs from a fifth of their results, in Redis, to the last.
 - Tasks are sent with no worker running, by a plain Celery app with Celery's defaults: 20,000 in bulk (10,000 with
   `--quick`), a tenth as many one by one. On RabbitMQ each message is confirmed, one by one in the loop, by the batch
   in bulk. "A receiver of another's" listens to `before_task_publish`, as tracers do."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 #: what celeryfleet gives its workers too
 LEAN = ("--without-mingle", "--without-gossip", "--without-heartbeat")
 
@@ -54,15 +56,18 @@ def named(peer: str, lean: bool) -> str:
     return f"{peer}, lean" if lean else peer
 
 
-def fleet(count: int, broker: str = "", name: str = FLEET) -> Recipe:
+def fleet(
+    count: int, broker: str = "", name: str = FLEET, results: str = "", env: Mapping[str, str] = NOTHING
+) -> Recipe:
     """Run N pools of one worker each; `broker` is a URL, or empty for the embedded one."""
     queues = ", ".join(f"{queue(number)}: " for number in range(1, count + 1))
     pools = "".join(f"  p{number}: {{queues: [{queue(number)}]}}\n" for number in range(1, count + 1))
     url = f'broker: "{broker}"\n' if broker else ""
+    url += f'results: "{results}"\n' if results else ""
     text = f"name: bench\napp: shop\n{url}queues: {{{queues}}}\ndefault_queue: q1\npools:\n{pools}"
     socket = "" if broker else ".celeryfleet/bench/broker.sock"
     command = ("celeryfleet", "up", "-d", "--wait", "--wait-timeout", "60")
-    return Recipe(name, {"fleet.yaml": text}, (command,), detaches=True, socket=socket)
+    return Recipe(name, {"fleet.yaml": text}, (command,), detaches=True, env=env, socket=socket)
 
 
 def plain(count: int, lean: bool) -> Recipe:

@@ -95,12 +95,18 @@ def _kills() -> tuple[Target, ...]:
 
 
 def _tasks() -> tuple[Target, ...]:
-    ours, what = Key(tasks.MEASURE, peers.FLEET), f"no-op tasks end to end, {tasks.COUNT} pools"
+    def ratio(load: tasks.Load, limit: float | None, peer: str = tasks.SAME) -> Target:
+        measure = load.measure
+        what = f"{load.name}, {load.workers} worker{'s'[: load.workers - 1]} / {peer}"
+        return Target(what, Key(measure, peers.FLEET), Key(measure, peer), limit, True)
+
+    others = (tasks.RESULTS, tasks.FOUR_RESULTS, tasks.LATE, tasks.LARGE, tasks.RABBIT)
     return (
-        Target(
-            f"{what} / plain `celery worker`s with the same settings", ours, Key(tasks.MEASURE, tasks.SAME), 1.0, True
-        ),
-        Target(f"{what} / the same with Celery's own flags", ours, Key(tasks.MEASURE, tasks.OWN_FLAGS), None, True),
+        ratio(tasks.ONE, 1.6),
+        ratio(tasks.ONE, None, tasks.OWN_FLAGS),
+        ratio(tasks.FOUR, 1.5),
+        ratio(tasks.FOUR, None, tasks.OWN_FLAGS),
+        *(ratio(load, None) for load in others),
     )
 
 
