@@ -17,7 +17,10 @@ DEMO_APP = "celeryfleet.demo"
 #: replicas of one pool; more is a typing error that would take the machine down
 MOST_REPLICAS = 1000
 
+Level = Literal["debug", "info", "warning", "error", "critical"]
+
 _replicas = whole(0, MOST_REPLICAS)
+_level = choice("debug", "info", "warning", "error", "critical")
 
 # --- Queues and routes ------------------------------------------------------------------------------------
 
@@ -188,6 +191,8 @@ class Pool(Section):
     profiles: tuple[str, ...] = key(fields.words, ())
     #: task events and heartbeats, for Flower and its like
     events: bool = key(fields.flag, False)
+    #: what is not less than this is written to their logs; None: as the fleet's `logs` say
+    log_level: Level | None = key(_level, None)
 
     def contradictions(self, at: Cursor) -> Iterator[Refused]:
         """Compare the limits, and the replicas with those that the autoscaler may choose."""
@@ -248,6 +253,8 @@ class Logs(Section):
     """How workers write their logs."""
 
     format: Literal["text", "json"] = key(choice("text", "json"), "text")
+    #: what is not less than this is written, by pools that do not say otherwise
+    level: Level = key(_level, "info")
     #: bytes per file
     max_size: int = key(fields.size, 50_000_000)
     #: files per worker, the current one included

@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import get_args
 
 from celeryfleet.fleetfile import names
 from celeryfleet.fleetfile.cursor import Cursor, Refused
 from celeryfleet.fleetfile.fields import section
-from celeryfleet.fleetfile.model import Pool
+from celeryfleet.fleetfile.model import Level, Pool
 from celeryfleet.fleetfile.parser import parse_yaml
 from celeryfleet.fleetfile.transform import interpolated
 from celeryfleet.importers import variables, yamltext
@@ -45,7 +46,8 @@ def lines(worker: Worker, queues: Sequence[str], known: Mapping[str, str], tell:
         if option in _FATES:
             fate, what = _FATES[option]
             tell(fate, f"{_written(option, value)}{what}")
-    _tell_profile_and_level(said, tell)
+    _tell_profile(said, tell)
+    yield from _level(said.get("loglevel", ""), tell)
 
 
 #: options that are a key with another unit: the key, the unit and the comment
@@ -223,13 +225,18 @@ _FATES: Mapping[str, tuple[Fate, str]] = {
 }
 
 
-def _tell_profile_and_level(said: Mapping[str, str], tell: Tell) -> None:
+def _level(written: str, tell: Tell) -> Iterator[Line]:
+    level = {"fatal": "critical"}.get(written.lower(), written.lower())
+    if level == "info":
+        tell(Fate.NEEDLESS, "`-l INFO`: as every worker of a fleet")
+    elif level in get_args(Level):
+        yield Line("log_level", level, "-l")
+    elif written:
+        tell(Fate.LOST, f"`-l {written}`: write it as the pool's `log_level`: {listed(get_args(Level), 'or')}")
+
+
+def _tell_profile(said: Mapping[str, str], tell: Tell) -> None:
     if said.get("optimization") == "fast":
         tell(Fate.LOST, "`-O fast` is gone from Celery: every worker is fair")
     elif said.get("optimization"):
         tell(Fate.NEEDLESS, f"`-O {said['optimization']}`: every worker is fair")
-    level = said.get("loglevel", "")
-    if level.upper() == "INFO":
-        tell(Fate.NEEDLESS, "`-l INFO`: as every worker of a fleet")
-    elif level:
-        tell(Fate.LOST, f"`-l {level}`: a fleet's workers log at INFO")

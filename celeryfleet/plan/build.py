@@ -66,7 +66,8 @@ def _beat(fleet: Fleet, where: Paths, transport: str) -> BeatPlan | None:
         return None
     schedule = {name: _beat_entry(entry, transport) for name, entry in fleet.beat.schedule.items()}
     file = f"{where.state_dir}/beat-schedule"
-    return BeatPlan(("celery", "-A", fleet.app, "beat", "-l", "INFO", "-s", file, "--pidfile="), schedule, file)
+    level = fleet.logs.level.upper()
+    return BeatPlan(("celery", "-A", fleet.app, "beat", "-l", level, "-s", file, "--pidfile="), schedule, file)
 
 
 def _beat_entry(entry: Any, transport: str) -> dict[str, Any]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet, Pool
     from celeryfleet.plan.facts import Facts
 
-LOGLEVEL = "INFO"
 #: the fleet's own heartbeat does their work; mingle alone costs a second of every start
 _LEAN = ("mingle", "gossip", "heartbeat")
 #: pools that patch Python before anything else is imported
@@ -52,8 +51,8 @@ def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], transport: s
         replicas=_replicas(pool),
         implementation=pool.pool,
         concurrency=concurrency,
-        argv=argv(fleet.app, pool, concurrency, own),
-        options=options(fleet.name, pool, concurrency, facts.host),
+        argv=argv(fleet, pool, concurrency, own),
+        options=options(fleet, pool, concurrency, facts.host),
         conf=own,
         env=dict(pool.env),
         fork=fork,
@@ -78,17 +77,21 @@ def _replicas(pool: Pool) -> int:
     return min(max(pool.replicas, pool.autoscale.min), pool.autoscale.max)
 
 
-def options(fleet: str, pool: Pool, concurrency: int, host: str) -> dict[str, Any]:
+def options(fleet: Fleet, pool: Pool, concurrency: int, host: str) -> dict[str, Any]:
     """Return the keyword arguments of `app.Worker`; `{name}` is filled in per worker."""
     return {
-        "hostname": f"{{name}}@{fleet}.{host}",
+        "hostname": f"{{name}}@{fleet.name}.{host}",
         "queues": list(pool.queues),
         "concurrency": concurrency,
         "pool": pool.pool,
-        "loglevel": LOGLEVEL,
+        "loglevel": _level(fleet, pool),
         "quiet": True,
         **{f"without_{part}": True for part in _without(pool)},
     }
+
+
+def _level(fleet: Fleet, pool: Pool) -> str:
+    return (pool.log_level or fleet.logs.level).upper()
 
 
 def _without(pool: Pool) -> tuple[str, ...]:
@@ -144,19 +147,19 @@ def _kib(size: int | None) -> int | None:
     return None if size is None else max(1, size // _BYTES_PER_KIB)
 
 
-def argv(app: str, pool: Pool, concurrency: int, own: Mapping[str, Any]) -> tuple[str, ...]:
+def argv(fleet: Fleet, pool: Pool, concurrency: int, own: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the `celery worker` command of a worker with these settings of its own; `{node}` is filled in."""
     flags: list[tuple[str, Any]] = [
         ("-Q", ",".join(pool.queues)),
         ("-n", "{node}"),
         ("-c", concurrency),
         ("-P", pool.pool),
-        ("-l", LOGLEVEL),
+        ("-l", _level(fleet, pool)),
         *((flag, own.get(key)) for flag, key in _FLAGS.items()),
     ]
     given = [part for flag, value in flags if value is not None for part in (flag, str(value))]
     events = ["-E"] if pool.events else []
-    return ("celery", "-A", app, "worker", *given, *events, *(f"--without-{part}" for part in _without(pool)))
+    return ("celery", "-A", fleet.app, "worker", *given, *events, *(f"--without-{part}" for part in _without(pool)))
 
 
 def _number(seconds: float | None) -> float | int | None:

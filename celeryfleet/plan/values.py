@@ -167,6 +167,8 @@ class LogPlan:
 
     #: text or json
     format: str = "text"
+    #: debug, info, warning, error or critical; a pool's own is in its options
+    level: str = "info"
     #: bytes per file
     max_size: int = 50_000_000
     #: files per worker, the current one included

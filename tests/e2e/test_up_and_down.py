@@ -80,6 +80,19 @@ def test_up_again_gives_forked_workers_the_settings_that_are_new(home: Home) -> 
     assert home.send("add", "1", "2") == 3  # a worker with the old settings knows no queue "fresh"
 
 
+def test_another_log_level_is_followed_by_up_and_replaces_only_the_pools_that_it_is_for(home: Home) -> None:
+    quiet = FLEET + "logs: {level: warning}\n"
+    home.write(quiet).up()
+    home.send("add", "1", "1")
+    assert "shop.add" not in home.log("web-1")
+    before = home.pid("web-1"), home.pid("mail-1")
+    home.write(quiet.replace("web: {", "web: {log_level: info, ")).up()
+    home.send("add", "1", "1")
+    assert "Task shop.add" in home.log("web-1")
+    assert home.pid("web-1") != before[0]
+    assert home.pid("mail-1") == before[1]
+
+
 def test_a_fleet_of_the_same_name_in_another_folder_does_not_take_a_live_workers_tasks(home: Home) -> None:
     with redis_server() as socket:
         shared = FLEET.replace("app: shop\n", f"app: shop\nbroker: redis+socket://{socket}?virtual_host=0\n")

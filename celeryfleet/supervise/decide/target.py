@@ -57,7 +57,12 @@ def _beat_pool(plan: Plan, beat: BeatPlan) -> PoolPlan:
         implementation="beat",
         concurrency=1,
         argv=beat.argv,
-        options={"hostname": f"{{name}}@{plan.fleet}", "pool": "beat", "schedule": beat.file, "loglevel": "INFO"},
+        options={
+            "hostname": f"{{name}}@{plan.fleet}",
+            "pool": "beat",
+            "schedule": beat.file,
+            "loglevel": plan.logs.level.upper(),
+        },
         conf={"beat_schedule": beat.schedule},
         env={},
         fork=any(pool.fork for pool in plan.pools),

@@ -118,7 +118,7 @@ KEYS = {
     ),
     "unknown and like none": (
         f"{QUEUES}logs: {{zzz: 1}}\n",
-        '2:8: logs has no key "zzz". Its keys are format, max_size and max_files.',
+        '2:8: logs has no key "zzz". Its keys are format, level, max_size and max_files.',
     ),
     "line in a route": (
         f"{QUEUES}routes: [{{task: x, queue: mail, line: 3}}]\n",

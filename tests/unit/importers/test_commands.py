@@ -176,7 +176,7 @@ def test_an_option_becomes_a_key_of_the_pool(words: str, key: str, value: Any) -
         ("-I shop.more", "`-I shop.more`"),
         ("--uid=1000", "`--uid=1000`"),
         ("--workdir=/srv", "`--workdir=/srv`: fleet.yaml belongs there"),
-        ("-l debug", "`-l debug`: a fleet's workers log at INFO"),
+        ("-l $LEVEL", "`-l ${LEVEL}`: write it as the pool's `log_level`: debug, info, warning, error or critical"),
         ("-l info", "`-l INFO`"),
         ("-O fast", "`-O fast` is gone from Celery"),
         ("-Ofair", "`-O fair`: every worker is fair"),

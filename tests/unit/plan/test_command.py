@@ -9,6 +9,7 @@ import pytest
 
 from celeryfleet.plan.build import build
 from celeryfleet.plan.values import AutoscalePolicy, Health, PoolPlan, RestartPolicy
+from celeryfleet.supervise.decide.target import Target
 from tests.unit.plan.fleets import FACTS, fleet_of, fleet_text, plan_of
 
 EVERYTHING: dict[str, Any] = {
@@ -177,3 +178,23 @@ class TestForking:
         plan = build(fleet_of(fleet_text()), replace(FACTS, can_fork=False))
         assert plan.pools[0].fork is False
         assert plan.pools[0].exec_reason == "workers are forked from a preloaded app on Linux only"
+
+
+@pytest.mark.parametrize(
+    ("logs", "own", "level"),
+    [({}, {}, "INFO"), ({"level": "warning"}, {}, "WARNING"), ({"level": "warning"}, {"log_level": "debug"}, "DEBUG")],
+)
+def test_the_level_of_a_pools_log_is_its_own_or_the_fleets(
+    logs: dict[str, str], own: dict[str, str], level: str
+) -> None:
+    pool = pool_of(top={"logs": logs}, **own)
+    assert pool.options["loglevel"] == level
+    assert pool.argv[pool.argv.index("-l") + 1] == level
+
+
+def test_beat_logs_at_the_fleets_level() -> None:
+    schedule = {"schedule": {"often": {"task": "shop.add", "every": "10s"}}}
+    plan = plan_of(fleet_text(logs={"level": "error"}, beat=schedule))
+    assert plan.beat
+    assert plan.beat.argv[4:6] == ("-l", "ERROR")
+    assert Target.of(plan).specs["beat-1"].options["loglevel"] == "ERROR"
