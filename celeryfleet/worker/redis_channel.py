@@ -112,8 +112,8 @@ for _, set in ipairs({watching, sleeping}) do redis.call('PEXPIRE', set, 10000) 
 return answer
 """
 _SHA = sha1(_CLAIM.encode(), usedforsecurity=False).hexdigest()
-#: what prepares the connection
-_GREETING = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "NOLOOP"), ("SCRIPT", "LOAD", _CLAIM))
+#: what prepares the connection; a script that asks for the time, for a user who may not, would be refused each time
+_GREETING = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "NOLOOP"), ("SCRIPT", "LOAD", _CLAIM), ("TIME",))
 
 
 @dataclass(frozen=True, slots=True)
