@@ -283,7 +283,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         if not names or not free:
             return
         room = self.room()
-        count = min(free, max(room, 1))
+        count = free if room < 1 else min(free, room)
         for tag in tuple(self._refused):
             self._refused.discard(tag)
             yield from self._settling(tag)
@@ -323,12 +323,12 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     def _receive_claimed(self, wire: Wire[Claim | str], claim: Claim, reply: Reply) -> None:
         self._in_poll = None
-        answer, *entries = reply if isinstance(reply, list) else ["idle"]
+        answer, *entries = reply if isinstance(reply, list) else [b"idle"]
         if isinstance(reply, ReplyError):
             if reply.startswith("NOSCRIPT"):
                 wire.write(("", ("SCRIPT", "LOAD", _CLAIM)))
-                return
-            self._say_refused(reply)
+            else:
+                self._say_refused(reply)
         if answer != b"more":
             self._idle_since, self._busy = monotonic(), answer == b"busy"
             self._in_poll = self.client.connection
@@ -426,7 +426,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         self.do_restore = False
         self.settle = settle
         if self.wire is not None:
-            for tag in {about for about in self.wire.owed if isinstance(about, str) and about} | self._refused:
+            for tag in {about for about in self.wire.owing() if isinstance(about, str) and about} | self._refused:
                 settle(tag, False)
             self.client.connection.disconnect()
             self.wire, self._in_poll = None, None
@@ -434,7 +434,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     def close(self) -> None:
         """Close, having given back what was claimed last."""
         wire, self.wire = self.wire, None
-        if wire is not None:
+        if wire is not None and not wire.lost:
             self._in_poll = None
             try:
                 for about, reply in wire.close(_PATIENCE):

@@ -28,7 +28,7 @@ class Wire(Generic[About]):
         self._sock = connection._sock
         self._replies = Replies(self._sock.recv)
         #: what the replies to come are about
-        self.owed: deque[About] = deque()
+        self._owed: deque[About] = deque()
         #: pools of threads acknowledge, too
         self._writing = threading.RLock()
 
@@ -36,6 +36,11 @@ class Wire(Generic[About]):
     def lost(self) -> bool:
         """Whether the connection has been closed, by whomever."""
         return self._connection._sock is not self._sock
+
+    def owing(self) -> list[About]:
+        """Return what the replies to come are about."""
+        with self._writing:
+            return list(self._owed)
 
     def ask(self, *command: Word) -> Reply:
         """Write a command and wait for its reply; of use only before anything else was written."""
@@ -45,14 +50,14 @@ class Wire(Generic[About]):
     def write(self, *commands: tuple[About, tuple[Word, ...]]) -> None:
         """Write commands; their replies come by `read`."""
         with self._writing:
-            self.owed.extend(about for about, _ in commands)
+            self._owed.extend(about for about, _ in commands)
             self._write(b"".join(encode(command) for _, command in commands))
 
     def read(self) -> Iterator[tuple[About | None, Reply]]:
         """Return what has come, waiting for the rest of a reply that has begun; a push is about nothing."""
         while True:
             reply = self._read()
-            yield None if isinstance(reply, Push) else self.owed.popleft(), reply
+            yield None if isinstance(reply, Push) else self._owed.popleft(), reply
             if not self._replies.begun and not (hasattr(self._sock, "pending") and self._sock.pending()):
                 return
 
@@ -60,7 +65,7 @@ class Wire(Generic[About]):
         """Return what is still owed, each reply within so many seconds, and close."""
         try:
             self._sock.settimeout(patience)
-            while self.owed:
+            while self._owed:
                 yield from self.read()
         finally:
             self._connection.disconnect()
