@@ -84,7 +84,9 @@ class Supervisor:
 
     def _take_over(self) -> None:
         """Meet what an earlier supervisor left: workers that still finish, its broker, and what it had paused."""
-        for name, old in self._leftovers.alive():
+        alive = dict(self._leftovers.alive())
+        self._workers.blame_all(alive)
+        for name, old in alive.items():
             self.fleet.say(f"{name} (pid {old.pid}) of an earlier supervisor still runs")
             if name in ("broker", "keeper") and not self.fleet.target.embeds:
                 continue  # workers may still need it; the keeper stops it after them

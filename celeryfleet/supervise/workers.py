@@ -11,6 +11,7 @@ import signal
 import socket
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from celeryfleet.logs.read import last_lines
@@ -100,7 +101,6 @@ class Workers:
         except OSError as error:
             self.gone(spec.name, 1, f"it could not be started: {error.strerror}")
             return
-        self._blame(spec.name)  # where our predecessor was killed, too
         line = self._lines[spec.name] = _Line(ours, self._room)
         asyncio.get_running_loop().add_reader(ours, self._hear, spec.name, line)
         start = self._start_message(spec)
@@ -229,6 +229,12 @@ class Workers:
     def _running(self, name: str) -> Path:
         """Name the file in which a worker tells which tasks it runs."""
         return self._fleet.home / "running" / name
+
+    def blame_all(self, alive: Collection[str]) -> None:
+        """Suspect the tasks of workers that were killed along with their supervisor, wanted again or not."""
+        for file in sorted((self._fleet.home / "running").glob("*")):
+            if file.name not in alive:
+                self._blame(file.name)
 
     def _blame(self, name: str) -> None:
         """Suspect the tasks that ran when a worker was killed or hung."""

@@ -161,6 +161,19 @@ def test_a_broker_that_nobody_has_written_down_is_taken_over_with_its_messages(h
     release(home)
 
 
+def test_what_workers_that_are_not_wanted_again_were_doing_is_cleared_away(home: Home) -> None:
+    home.write().up()
+    home.run("scale", "web=3")
+    running = home.path / ".celeryfleet" / "shop" / "running"
+    eventually(lambda: {file.name for file in running.iterdir()} == {"mail-1", "web-1", "web-2", "web-3"})
+    for pid in (home.status()["supervisor"]["pid"], *home.processes()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not home.processes())
+    home.up()
+    assert {file.name for file in running.iterdir()} == {"mail-1", "web-1"}
+
+
 def test_a_worker_that_cannot_start_ends_in_failed_with_its_last_words(home: Home) -> None:
     app = APP + "\nif os.environ.get('CELERYFLEET_WORKER') == 'web-1':\n    raise SystemExit('no such licence')\n"
     fleet = FLEET.replace("web: {", "web: {restart: {backoff: 50ms, max_backoff: 100ms, max_restarts: 2}, ")
