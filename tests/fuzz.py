@@ -225,6 +225,7 @@ def bounded() -> Iterator[None]:
 def fuzz(name: str, seed: int | None, examples: int) -> None:
     """Read so many texts; None: the same ones each time. Raises what a reader should not, with the smallest text."""
     target, latest = TARGETS[name], [""]
+    failed: list[bool] = []
 
     @settings(
         max_examples=examples,
@@ -237,8 +238,14 @@ def fuzz(name: str, seed: int | None, examples: int) -> None:
     @given(target.texts)
     def case(text: str) -> None:
         latest[0] = text
-        with bounded():
-            target.read(text)
+        try:
+            with bounded():
+                target.read(text)
+        except Exception as error:
+            if not failed:
+                print(f"{name}, seed {seed}: {error!r:.200}; looking for the smallest text", file=sys.stderr)
+            failed.append(True)
+            raise
 
     try:
         (case if seed is None else hypothesis.seed(seed)(case))()

@@ -15,6 +15,7 @@ def read(source: str, file: str) -> Reading:
     """Read a Procfile: `name: command`, comments and empty lines."""
     programs: list[Program] = []
     notes: list[Note] = []
+    named: set[str] = set()
     for number, line in enumerate(map(str.strip, source.splitlines()), 1):
         where, match = f"{file}:{number}", _LINE.fullmatch(line)
         if match is None and line and not line.startswith("#"):
@@ -26,7 +27,8 @@ def read(source: str, file: str) -> Reading:
             commands = shell.commands(variables.normal(match[2]), where)
         except ValueError as error:
             notes.append(Note(Fate.LOST, where, f"no shell could read this: {error}"))
-        if match[1] in (program.name for program in programs):
+        if match[1] in named:
             notes.append(Note(Fate.CHANGED, where, f"{match[1]} is named twice: both are read"))
+        named.add(match[1])
         programs.append(Program(match[1], where, commands))
     return Reading(tuple(programs), tuple(notes))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import FleetError
 from celeryfleet.plan import broker
-from celeryfleet.plan.command import pool_plan
+from celeryfleet.plan.command import pool_plan, ranked
 from celeryfleet.plan.facts import Facts, Paths, paths
 from celeryfleet.plan.settings import queues, settings
 from celeryfleet.plan.values import BeatPlan, LogPlan, Plan
@@ -27,6 +27,7 @@ def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
     where = fleet_paths(fleet, facts)
     shared = settings(fleet, where)
     transport = transport_of(shared["broker_url"])
+    first = ranked(fleet, transport)
     wanted = [name for name, pool in fleet.pools.items() if not pool.profiles or set(pool.profiles) & set(profiles)]
     return Plan(
         fleet=fleet.name,
@@ -39,7 +40,7 @@ def build(fleet: Fleet, facts: Facts, profiles: Collection[str] = ()) -> Plan:
         env=dict(fleet.variables),
         broker=broker.broker(fleet, where, shared, facts.server),
         queues=queues(fleet),
-        pools=tuple(pool_plan(fleet, name, shared, transport, facts) for name in wanted),
+        pools=tuple(pool_plan(fleet, name, shared, transport, first, facts) for name in wanted),
         beat=_beat(fleet, where, transport),
         logs=LogPlan(**vars(fleet.logs)),
         preload=fleet.preload,

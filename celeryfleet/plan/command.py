@@ -34,8 +34,10 @@ _FLAGS = {
 }
 
 
-def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], transport: str, facts: Facts) -> PoolPlan:
-    """Plan the workers of one pool; `settings` are the fleet's, `transport` its broker's."""
+def pool_plan(
+    fleet: Fleet, name: str, settings: Mapping[str, Any], transport: str, ranked: Collection[str], facts: Facts
+) -> PoolPlan:
+    """Plan the workers of one pool; `settings` and `ranked` queues are the fleet's, `transport` its broker's."""
     pool = fleet.pools[name]
     if pool.autoscale is not None and transport == "other":
         where = fleet.where("pools", name, "autoscale")
@@ -44,7 +46,7 @@ def pool_plan(fleet: Fleet, name: str, settings: Mapping[str, Any], transport: s
         )
     concurrency = facts.cpus if isinstance(pool.concurrency, str) else pool.concurrency
     fork, exec_reason = forks(fleet.preload, pool, facts)
-    own = conf(pool, settings, transport, _ranked(fleet, transport))
+    own = conf(pool, settings, transport, ranked)
     return PoolPlan(
         name=name,
         queues=tuple(pool.queues),
@@ -130,7 +132,7 @@ def conf(pool: Pool, settings: Mapping[str, Any], transport: str, ranked: Collec
     return with_user_settings(ours, dict(pool.celery))
 
 
-def _ranked(fleet: Fleet, transport: str) -> set[str]:
+def ranked(fleet: Fleet, transport: str) -> set[str]:
     """Name the queues in which the broker has some tasks go before others."""
     declared = queues(fleet)
     if transport == "redis":

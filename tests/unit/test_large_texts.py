@@ -7,6 +7,8 @@ import pytest
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile import dotenv
 from celeryfleet.fleetfile.load import parse
+from celeryfleet.importers.document import Ask
+from celeryfleet.importers.formats import convert
 from tests.fuzz import TARGETS, bounded
 from tests.unit.plan.fleets import fleet_text
 
@@ -28,6 +30,13 @@ MANY = 200_000
 def test_a_file_to_import(text: str) -> None:
     with bounded():
         TARGETS["import"].read(text)
+
+
+def test_a_procfile_of_many_names() -> None:
+    with bounded():
+        convert(
+            "".join(f"p{number}: a\n" for number in range(40_000)) + "w: celery -A shop worker", Ask("procfile", "F")
+        )
 
 
 def test_an_env_file_with_a_quote_that_is_never_closed() -> None:
