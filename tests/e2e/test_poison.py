@@ -104,14 +104,14 @@ def test_a_task_that_kills_its_process_again_and_again_is_set_aside_and_can_be_r
 
 def test_those_that_ran_beside_it_are_not_taken_for_it(home: Home) -> None:
     up(home, {"name": "shop", "broker": "", "queue": "default"}, "threads", 4)
-    for number in range(3):
-        home.post("slow", str(number))
-    poison = home.post("kill", "self")
-    for number in range(3, 12):
-        home.post("slow", str(number))
-    eventually(lambda: failed(home))
+    calls = [{"task": "slow", "args": [number]} for number in range(12)]
+    calls.insert(3, {"task": "kill", "args": ["self"]})
+    (home.path / "calls.jsonl").write_text("".join(f"{json.dumps(call)}\n" for call in calls))
+    home.run("send", "slow", "--from", "calls.jsonl", "--no-wait")
     eventually(lambda: {f"done {number}" for number in range(12)} <= set(home.trace()))
-    assert [task["id"] for task in failed(home)] == [poison]
+    (told,) = eventually(lambda: failed(home))
+    assert told["task"] == "shop.kill"
+    assert home.log().count("shop.slow") >= 3, "they ran beside it"
 
 
 def test_a_task_that_is_stopped_cold_again_and_again_is_not_to_blame(home: Home) -> None:
