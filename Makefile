@@ -80,7 +80,7 @@ format: $(BIN)/.dev  ## Mend style where that can be done.
 bench: $(BIN)/.bench  ## Measure side by side with the peers; writes benchmarks/RESULTS.md.
 	$(BIN)/python -m benchmarks
 
-chaos: $(BIN)/.bench  ## Break fleets under load and count lost tasks; SECONDS=60 SEED=7 BROKER=redis, all three by default.
+chaos: $(BIN)/.dev  ## Break fleets under load and count lost tasks; SECONDS=60 SEED=7 BROKER=redis, all three by default.
 	$(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(BROKER),--broker $(BROKER))
 
 # One resolution holds all: the locks of the demo and of development are parts of that of the benchmarks.

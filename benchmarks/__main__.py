@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
     scale = QUICK if options.quick else FULL
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = {name: run for name, run in rounds(scale).items() if name in (options.only or [name])}
-    samples, facts = Samples(), machine.describe() | {"load before": machine.load()}
+    samples, facts = Samples(), machine.describe((*machine.OURS, *machine.PEERS)) | {"load before": machine.load()}
     try:
         with folder() as home, server(home) as url:
             _measure(samples, chosen, url, options.repeat or scale.repeat)

@@ -23,7 +23,7 @@ def main(words: list[str]) -> int:
     """Run on each broker; return 1 where something was lost, left, stuck or orphaned."""
     options = _options(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    facts = machine.describe() | {"load before": machine.load()}
+    facts = machine.describe(machine.OURS) | {"load before": machine.load()}
     _say(f"seed {options.seed}")
     how = Options(options.seed, options.seconds, options.faults, tuple(options.kind), options.keep)
     outcomes: list[Outcome] = []
