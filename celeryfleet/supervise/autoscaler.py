@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from celeryfleet.plan.values import PoolPlan
 from celeryfleet.supervise.counting import Counting
 from celeryfleet.supervise.decide.autoscale import Load, Memory, Sample, wanted
-from celeryfleet.supervise.decide.state import Status, Worker
+from celeryfleet.supervise.decide.state import Phase, Status, Worker
 from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.supervise.status import backlog
 
@@ -26,8 +26,12 @@ INTERVAL = 2.0
 class Autoscaler:
     """Follows the policies of a fleet's pools."""
 
-    def __init__(self, fleet: Reconciler, interval: float = INTERVAL) -> None:
+    def __init__(
+        self, fleet: Reconciler, poke: Callable[[Collection[str]], Awaitable[None]], interval: float = INTERVAL
+    ) -> None:
         self._fleet = fleet
+        #: has the workers of some pools say how they are: an idle one's latest beat may be seconds old
+        self._poke = poke
         self._interval = interval
         self._memories: dict[str, Memory] = {}
         self._running = False
@@ -46,9 +50,13 @@ class Autoscaler:
     async def _run(self) -> None:
         counting = Counting()
         while self._pools() and not self._fleet.state.stopping:
+            if self._fleet.target.embeds and self._fleet.state.broker.phase is not Phase.UP:
+                await asyncio.sleep(self._interval)
+                continue
             asked = backlog(self._fleet.target, self._fleet.state)
             try:
                 depths = await counting.count(asked)
+                await self._poke([pool.name for pool in self._pools()])
             except Exception as error:  # most often the broker is away: it comes back, or its own watch tells
                 if str(error) != self._trouble:
                     self._fleet.say(f"the queues could not be measured: {error}")

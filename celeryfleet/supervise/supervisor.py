@@ -45,7 +45,7 @@ class Supervisor:
         self._workers = Workers(self.fleet, self._fork_server, write_end)
         self._dispatcher = Dispatcher(self.fleet, self._workers, claim, self._follow)
         self._callers = ControlServer(Request, self._dispatcher, self.fleet.trouble)
-        self._autoscaler = Autoscaler(self.fleet)
+        self._autoscaler = Autoscaler(self.fleet, self._workers.poke)
         self._leftovers = Leftovers(self.fleet.home / "pids.json")
         self._notes: list[str] = []
         #: until when pids.json is not written again

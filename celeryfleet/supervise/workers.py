@@ -207,10 +207,10 @@ class Workers:
         others = [other.pid for other in self._lines.values() if other is not line]
         return pid not in others and not self._fork_server.owns(pid) and process.is_child(pid)
 
-    async def poke(self) -> None:
-        """Have every worker that can answer say how it is now, so that what `status` shows is exact."""
-        workers = self._fleet.state.workers.items()
-        ready = {name for name, worker in workers if worker.status is Status.READY and not worker.beat.loop_busy}
+    async def poke(self, pools: Collection[str] = ()) -> None:
+        """Have every worker that can answer, in these pools or in all, say how it is now."""
+        workers = [worker for worker in self._fleet.state.workers.values() if worker.pool in pools or not pools]
+        ready = {one.name for one in workers if one.status is Status.READY and not one.beat.loop_busy}
         self._poke += 1
         poke, done = self._poke, asyncio.Event()
         self._pokes[poke] = (set(ready), done)

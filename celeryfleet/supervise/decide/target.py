@@ -40,7 +40,8 @@ class Target:
     @property
     def forks(self) -> bool:
         """Tell whether some worker is to be forked from a preloaded server."""
-        return any(spec.fork for spec in self.specs.values())
+        pools = self.pools.values()
+        return any(pool.fork and (pool.replicas or pool.autoscale is not None) for pool in pools)
 
     @property
     def embeds(self) -> bool:

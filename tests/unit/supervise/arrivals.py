@@ -12,8 +12,8 @@ from celeryfleet.plan.values import AutoscalePolicy
 from celeryfleet.supervise.decide.autoscale import Load, Memory, Sample, Verdict, wanted
 from tests.unit.supervise.histories import pool
 
-#: seconds of one step; between two beats of a worker; between two looks of the autoscaler; until a worker works
-STEP, BEAT, LOOK, START = 0.2, 1.0, 2.0, 1.0
+#: seconds of one step; between two looks of the autoscaler; until a worker works
+STEP, LOOK, START = 0.2, 2.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,6 @@ def simulate(pattern: Pattern, policy: AutoscalePolicy, concurrency: int = 1) ->
     ends = (*pattern.waves[1:], math.inf)
     sent = [sum(1 for at in pattern.sent if at < end) for end in ends]
     memory, cost, changes, done = Memory(), 0.0, 0, 0
-    loads: dict[str, Load] = {}
     drained: list[float] = []
     wide = pool(replicas=policy.min, concurrency=concurrency)
     for step in range(round(pattern.horizon / STEP)):
@@ -99,16 +98,15 @@ def simulate(pattern: Pattern, policy: AutoscalePolicy, concurrency: int = 1) ->
         workers = {number: worker for number, worker in workers.items() if worker.runs or not worker.stopping}
         _work(workers, queue, now, pattern.runtime, concurrency)
         cost += len(workers) * STEP
-        if _every(step, BEAT):
+        wave = len(drained)
+        if wave < len(sent) and done >= sent[wave]:
+            drained.append(now - pattern.waves[wave])
+        if policy.min < policy.max and step % round(LOOK / STEP) == 0:
             loads = {
                 str(n): Load(len(w.runs), len(w.runs) + w.taken, w.processed)
                 for n, w in workers.items()
                 if not w.stopping and now >= w.ready_at
             }
-        wave = len(drained)
-        if wave < len(sent) and done >= sent[wave]:
-            drained.append(now - pattern.waves[wave])
-        if policy.min < policy.max and _every(step, LOOK):
             age = now - queue[0] if queue else None
             verdict = wanted(wide, policy, Sample(len(queue), age, loads), memory, now)
             memory = verdict.memory
@@ -118,10 +116,6 @@ def simulate(pattern: Pattern, policy: AutoscalePolicy, concurrency: int = 1) ->
                 wide = replace(wide, replicas=verdict.replicas)
     assert len(drained) == len(pattern.waves), f"{pattern.name} is not done within {pattern.horizon:g} s"
     return Outcome(tuple(drained), cost, changes)
-
-
-def _every(step: int, seconds: float) -> bool:
-    return step % round(seconds / STEP) == 0
 
 
 def _work(workers: Mapping[int, Worker], queue: deque[float], now: float, runtime: float, concurrency: int) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ def beats(loop: Reconciler, **reserved: int) -> None:
         loop.happen(Heard(name, Ready(())))
 
 
+async def no_poke(pools: Collection[str]) -> None:
+    """Leave the latest beats as they are."""
+
+
 async def turn() -> None:
     """Let what was decided be done."""
     await asyncio.sleep(0.01)
@@ -49,7 +54,7 @@ def test_pools_follow_their_own_queues_and_the_others_are_left_alone(capsys: pyt
     async def live() -> None:
         loop = fleet(plan(pool("web", autoscale=POLICY, queues=("a", "b", "c"), concurrency=8), pool("mail")))
         loop.happen(Pause(("c",)))
-        scaler = Autoscaler(loop)
+        scaler = Autoscaler(loop, no_poke)
         scaler.follow({"a": depth(20), "b": depth(None), "c": depth(1000), "mail": depth(1000)}, now=1000.0)
         assert {name: p.replicas for name, p in loop.target.pools.items()} == {"web": 2, "mail": 1}
         await turn()
@@ -68,7 +73,7 @@ def test_the_idlest_worker_is_stopped_with_all_the_time_it_wants_and_its_name_is
 ) -> None:
     async def live() -> None:
         loop = fleet(plan(pool("web", 3, autoscale=replace(POLICY, cooldown=0.0), grace=2.0)))
-        scaler = Autoscaler(loop)
+        scaler = Autoscaler(loop, no_poke)
         loop.schedule()
         await turn()
         beats(loop, web_1=1, web_2=0, web_3=1)
@@ -87,7 +92,7 @@ def test_the_idlest_worker_is_stopped_with_all_the_time_it_wants_and_its_name_is
 def test_it_goes_on_from_what_was_scaled_by_hand() -> None:
     async def live() -> None:
         loop = fleet(plan(pool("web", autoscale=POLICY)))
-        scaler = Autoscaler(loop)
+        scaler = Autoscaler(loop, no_poke)
         loop.aim(loop.plan.scaled({"web": 9}))
         scaler.follow({"web": depth(35)}, now=1000.0)
         assert loop.target.pools["web"].replicas == 4
@@ -123,7 +128,7 @@ def test_it_measures_tells_once_of_a_broker_that_is_away_and_ends_with_the_fleet
 
     async def live() -> None:
         loop = fleet(wanted)
-        scaler = Autoscaler(loop, interval=0.01)
+        scaler = Autoscaler(loop, no_poke, interval=0.01)
         scaler.start()
         scaler.start()
         async with asyncio.timeout(20):

@@ -84,6 +84,18 @@ def test_the_fleet_is_settled_only_when_all_wanted_are_ready() -> None:
     assert readiness(world.target, world.state).settled is True
 
 
+def test_the_app_stays_imported_for_a_pool_that_the_autoscaler_has_brought_to_no_worker() -> None:
+    scaled = pool("web", fork=True, autoscale=AutoscalePolicy(0, 2))
+    world = World(plan(scaled))
+    world.server_up()
+    world.ready()
+    world.want(plan(replace(scaled, replicas=0)))
+    world.die(code=0)
+    world.told()
+    world.want(plan(scaled))
+    assert world.told() == ["start web-1: it is wanted"]
+
+
 # --- Crashes ----------------------------------------------------------------------------------------------
 
 
