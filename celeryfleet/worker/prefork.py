@@ -78,16 +78,23 @@ class Pool(asynpool.AsynPool):  # type: ignore[misc]
         if not self._registered_with_event_loop:  # the broker has never been reached
             self.register_with_event_loop(hub)
         told = False
-        with contextlib.suppress(WorkersJoined):
-            while True:
+        with contextlib.suppress(WorkersJoined):  # by a signal's handler, which stops the pool within our turn
+            while self._pool:
                 if not told and not self._active_writers:
                     self._stop_task_handler(self._task_handler)
                     told = True
+                self._turn(hub, min(hub.fire_timers(), _LOOK))
                 self._join_exited_workers(shutdown=True)
                 while self.outbound_buffer:  # its child has ended without having begun it
                     self.outbound_buffer.popleft().discard()
                 prefork._run_ready_callbacks(hub)
-                self._turn(hub, min(hub.fire_timers(), _LOOK))
+
+    def process_flush_queues(self, proc: Any) -> None:
+        """Hear what a child wrote before it ended, from where we are in it, and wait for no more."""
+        self._result_handler._finish_partial_read(proc.outqR_fd, proc)
+        reader = proc.outq._reader
+        if not reader.closed and reader.poll(0):
+            super().process_flush_queues(proc)
 
     def _turn(self, hub: Any, timeout: float) -> None:
         """Read and write what can be, once, as Celery's loop would; that loop would read the broker, too."""

@@ -72,7 +72,7 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
         ),
         (seam.Request, CeleryRequest, {"on_failure", "on_timeout", "acknowledge", "reject"}),
         (prefork.Child, asynpool.Worker, {"_do_exit"}),
-        (prefork.Pool, asynpool.AsynPool, {"Worker", "flush"}),
+        (prefork.Pool, asynpool.AsynPool, {"Worker", "flush", "process_flush_queues"}),
         (prefork.TaskPool, celery_prefork.TaskPool, {"Pool", "on_stop"}),
         (
             redis_channel.Channel,
