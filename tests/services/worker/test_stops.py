@@ -202,16 +202,17 @@ def test_a_hard_time_limit_holds_during_the_stop(shop: Shop) -> None:
 @pytest.mark.parametrize("again", [signal.SIGQUIT, signal.SIGINT])
 def test_a_second_signal_ends_a_warm_stop(shop: Shop, again: signal.Signals) -> None:
     with shop.worker(concurrency=1) as (line, process):
-        shop.send("until", "one")
-        line.beat(active=1)
+        for name in ("one", "two"):
+            shop.send("until", name)
+        line.beat(active=1, reserved=2)
         process.terminate()
-        eventually(lambda: "Warm shutdown" in shop.log())
+        line.beat(reserved=1)  # while the stop still speaks to a RabbitMQ, Celery would hang at a second signal
         process.send_signal(again)
         if again is signal.SIGINT:
-            eventually(lambda: "will initiate cold shutdown" in shop.log())
+            eventually(lambda: shop.log().count("Warm shutdown") == 2)
             process.send_signal(again)
         process.wait(SOON)
-    assert shop.waiting() == 1
+    assert shop.waiting() == 2
     assert shop.trace() == ["start one"]
 
 
