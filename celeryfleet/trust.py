@@ -49,8 +49,8 @@ def trusted(folder: str) -> bool:
 
 
 def stranger(uid: int) -> bool:
-    """Tell whether a user is neither us nor root."""
-    return uid not in (0, os.geteuid())
+    """Tell whether a user is neither us nor root, nor whoever owns `/`: in a user namespace root is seen as another."""
+    return uid not in (0, os.geteuid()) and uid != os.stat("/").st_uid
 
 
 def believed(uid: int) -> bool:
