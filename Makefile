@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 FLEET := $(BIN)/celeryfleet
+# whoever runs make here believes this folder, whoever owns it
+export CELERYFLEET_TRUST ?= $(CURDIR)
 PIP := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -n auto
 # what test-newest and test-lowest run
