@@ -11,7 +11,7 @@ tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha1
@@ -28,6 +28,7 @@ from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import NoPermissionError, ResponseError
 
 from celeryfleet.redis_client import Push, ReplyError
+from celeryfleet.worker.redis_restore import put_back
 from celeryfleet.worker.redis_wire import Wire
 
 if TYPE_CHECKING:
@@ -150,19 +151,22 @@ class QoS(redis.QoS):  # type: ignore[misc]
         else:
             self.ack(delivery_tag)
 
-    def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
-        """Put back what has passed the visibility timeout, but for what is here: the keys are this worker's alone.
+    def restore_visible(self, *, num: int | None = None, interval: int = 10) -> None:
+        """Put back what has passed the visibility timeout and is known to nobody: the keys are this worker's alone.
 
         kombu would have a task that waits or works for longer done once more.
         """
         self._vrestore_count += 1
-        if (self._vrestore_count - 1) % (interval or 1):
+        transport = self.channel.connection
+        if transport.held is None or (self._vrestore_count - 1) % (interval or 1):
             return
         with self.channel.conn_or_acquire() as client:
             until = time() - self.visibility_timeout
-            for tag in client.zrange(self.unacked_index_key, 0, until, byscore=True, offset=num and start, num=num):
-                if bytes_to_str(tag) not in self._delivered:
-                    self.restore_by_tag(tag, client)
+            late = map(bytes_to_str, client.zrange(self.unacked_index_key, 0, until, byscore=True))
+            held = transport.held()
+            unknown = [tag for tag in late if tag not in held and not any(each.has(tag) for each in transport.channels)]
+            for tag in reversed(unknown[:num]):
+                put_back(self.channel, client, tag, set(self.channel.active_queues))
 
 
 class Channel(redis.Channel):  # type: ignore[misc]
@@ -385,6 +389,10 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     # --- acknowledging ---
 
+    def has(self, delivery_tag: str) -> bool:
+        """Tell whether this channel has taken a message, also if it has not read the server's answer yet."""
+        return delivery_tag.startswith(self.tags) or delivery_tag in self.qos._delivered
+
     def acknowledge(self, delivery_tag: str) -> None:
         """Write an acknowledgement, and ask for the next message with it."""
         commands = self._settling(delivery_tag)
@@ -471,6 +479,8 @@ class Transport(redis.Transport):  # type: ignore[misc]
     """kombu's, with our channel."""
 
     Channel = Channel
+    #: tells which delivery tags of earlier connections are not to be put back; who does not know puts back none
+    held: Callable[[], Collection[str]] | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

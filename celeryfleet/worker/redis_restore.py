@@ -68,10 +68,10 @@ def _restore(app: Any, connection: Any, running: Collection[str], mine: set[str]
             # The channel looks up where a message belongs by its exchange, whose type it knows once declared.
             queue.exchange.bind(channel).declare()
         # Newest first, each to the front: the oldest ends up first.
-        return sum(_put_back(channel, client, tag, mine) for tag in tags)
+        return sum(put_back(channel, client, tag, mine) for tag in tags)
 
 
-def _put_back(channel: Any, client: Any, tag: str, mine: set[str]) -> bool:
+def put_back(channel: Any, client: Any, tag: str, mine: set[str]) -> bool:
     """Requeue one message; tell whether there was one.
 
     As kombu's QoS.restore_by_tag, but that a message for which there is no queue any more stays where it is, and
@@ -105,6 +105,6 @@ def settle(channel: Any, delivery_tag: str, requeue: bool, mine: set[str]) -> No
     """Acknowledge or requeue a message that another channel with our keys, which is lost, had taken."""
     if requeue:
         with channel.conn_or_acquire() as client:
-            _put_back(channel, client, delivery_tag, mine)
+            put_back(channel, client, delivery_tag, mine)
     else:
         channel.qos._remove_from_indices(delivery_tag).execute()

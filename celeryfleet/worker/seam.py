@@ -20,7 +20,7 @@ from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.bootsteps import RUN
-from celery.exceptions import Ignore, Reject, Retry, WorkerTerminate
+from celery.exceptions import Ignore, Reject, Retry
 from celery.utils.functional import noop
 from celery.utils.imports import symbol_by_name
 from celery.utils.log import get_logger
@@ -71,21 +71,10 @@ def worker_class(app: Any, heartbeat: Heartbeat, restore: Sequence[str], set_tit
         def install_platform_tweaks(self, worker: Any) -> None:
             super().install_platform_tweaks(worker)
             signals.worker_shutting_down.connect(_end_the_wait, weak=False)
-            if heartbeat.pool_blocks:
-                signal.signal(signal.SIGQUIT, _end_the_task)
             # Celery would exec sys.argv again on SIGHUP, which is not a worker's command line here.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     return FleetWorker
-
-
-def _end_the_task(*_: Any) -> None:
-    """Stop cold where the task runs in this very thread: its message goes back.
-
-    Celery's handler asks the pool to kill it, which a solo one cannot, and says so by an error in the midst of the
-    task: as its failure, which is acknowledged.
-    """
-    raise WorkerTerminate(1)
 
 
 def _end_the_wait(**_: Any) -> None:
@@ -250,9 +239,13 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         with contextlib.suppress(*connection.connection_errors):
             self._channel = connection.default_channel
             self._channel.room = self._room
+            connection.transport.held = self._held
             self._settle_all()
-        running = _tags(self._handed_over | set(state.active_requests.data))
-        bring_back(self.app, self.restore, running, own=connection)
+        bring_back(self.app, self.restore, self._held(), own=connection)
+
+    def _held(self) -> set[str]:
+        """Return the delivery tags of tasks that run or are owed to the broker, of whatever connection."""
+        return _tags(self._handed_over | set(state.active_requests.data)) | set(self._unsettled)
 
     def _room(self) -> int:
         """Count the tasks that could begin at once."""
