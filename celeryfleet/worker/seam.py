@@ -20,7 +20,7 @@ from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.bootsteps import RUN
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, Reject, Retry, WorkerTerminate
 from celery.utils.functional import noop
 from celery.utils.imports import symbol_by_name
 from celery.utils.log import get_logger
@@ -71,10 +71,21 @@ def worker_class(app: Any, heartbeat: Heartbeat, restore: Sequence[str], set_tit
         def install_platform_tweaks(self, worker: Any) -> None:
             super().install_platform_tweaks(worker)
             signals.worker_shutting_down.connect(_end_the_wait, weak=False)
+            if heartbeat.pool_blocks:
+                signal.signal(signal.SIGQUIT, _end_the_task)
             # Celery would exec sys.argv again on SIGHUP, which is not a worker's command line here.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     return FleetWorker
+
+
+def _end_the_task(*_: Any) -> None:
+    """Stop cold where the task runs in this very thread: its message goes back.
+
+    Celery's handler asks the pool to kill it, which a solo one cannot, and says so by an error in the midst of the
+    task: as its failure, which is acknowledged.
+    """
+    raise WorkerTerminate(1)
 
 
 def _end_the_wait(**_: Any) -> None:

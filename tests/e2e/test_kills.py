@@ -174,6 +174,17 @@ def test_what_workers_that_are_not_wanted_again_were_doing_is_cleared_away(home:
     assert {file.name for file in running.iterdir()} == {"mail-1", "web-1"}
 
 
+def test_a_solo_worker_that_is_stopped_cold_gives_its_task_back(home: Home) -> None:
+    """It failed, by an error of the pool in its midst, and was acknowledged."""
+    home.write(FLEET.replace("mail: {queues: [mail], ", "mail: {queues: [mail], pool: solo, ")).up()
+    busy(home)
+    home.run("down", "--cold")
+    assert "end one" not in home.trace()
+    assert "does not implement kill_job" not in home.log("mail-1")
+    home.up()
+    release(home)
+
+
 def test_a_worker_that_cannot_start_ends_in_failed_with_its_last_words(home: Home) -> None:
     app = APP + "\nif os.environ.get('CELERYFLEET_WORKER') == 'web-1':\n    raise SystemExit('no such licence')\n"
     fleet = FLEET.replace("web: {", "web: {restart: {backoff: 50ms, max_backoff: 100ms, max_restarts: 2}, ")
