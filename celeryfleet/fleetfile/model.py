@@ -213,7 +213,7 @@ class Broker(Section):
 
     #: `embedded`, or an URL; with its credentials
     url: str = key(names.url, "embedded")
-    #: seconds after which an unacknowledged message comes back; None: kombu's default
+    #: seconds after which a message comes back that was taken and is known to nobody; None: kombu's default
     visibility_timeout: float | None = key(fields.span, None)
     #: path of the program for `embedded`; None: the one that is found
     server: str | None = key(fields.word, None)

@@ -12,104 +12,11 @@ from celeryfleet.text import duration, listed, quoted
 if TYPE_CHECKING:
     from celeryfleet.plan.values import PoolPlan
 
-#: seconds, kombu's default on Redis
-VISIBILITY_TIMEOUT = 3600.0
 #: seconds, RabbitMQ's default since 3.8.17
 CONSUMER_TIMEOUT = 1800.0
-_HOUR = 3600.0
 
 
 # --- Delivered twice --------------------------------------------------------------------------------------
-
-
-@rule("CF040", "visibility-short", "A visibility timeout shorter than a task", Level.WARNING)
-def short_visibility(case: Case) -> Iterator[Found]:
-    """Find what is delivered again on Redis while it still runs or waits."""
-    if not case.on_redis:
-        return
-    for pool in case.plan.pools:
-        timeout, limit = _visibility(case, pool), _limit(case, pool)
-        if limit <= timeout:
-            continue
-        if case.setting(pool, "task_acks_late"):
-            what = f"a task that runs longer than {duration(timeout)} is delivered a second time while it runs"
-            why = f"task_acks_late is on and the time limit is {duration(limit)}."
-            yield Found(case.fleet.where("pools", pool.name), f"{what}: {why}", _raise(limit))
-        else:
-            what = f"a task that a worker has taken ahead comes back after {duration(timeout)}, and runs twice"
-            why = f"the one it waits for may run {duration(limit)}."
-            yield Found(case.fleet.where("pools", pool.name), f"{what}: {why}", _raise(limit), Level.INFO)
-    yield from _late_tasks(case)
-    timeout = _visibility(case)
-    for where, what, delay in _delays(case):
-        if delay > timeout:
-            yield Found(
-                where,
-                f"{what} waits {duration(delay)} in a worker, and is delivered again every {duration(timeout)}: "
-                f"it runs {int(-(-delay // timeout))} times.",
-                _raise(delay),
-            )
-
-
-def _late_tasks(case: Case) -> Iterator[Found]:
-    """Find tasks that acknowledge late by their own code, or may run long by it."""
-    for pool in case.plan.pools:
-        timeout, limit, late = _visibility(case, pool), _limit(case, pool), case.setting(pool, "task_acks_late")
-        if late and limit > timeout:  # said of the pool
-            continue
-        may = {
-            task: case.limited(task, "time_limit") or limit
-            for task in case.run_by(pool)
-            if late or case.runs.get(task, {}).get("acks_late")
-        }
-        long = {task: longest for task, longest in may.items() if longest > timeout}
-        if not long:
-            continue
-        most = max(long.values())
-        alone = len(long) == 1
-        when = "is delivered a second time while it runs" if alone else "are delivered a second time while they run"
-        why = "it acknowledges late and its time limit is" if alone else "they acknowledge late and may run"
-        yield Found(
-            case.fleet.where("pools", pool.name),
-            f"{quoted(long)} {when}, if that takes longer than {duration(timeout)}: {why} {duration(most)}.",
-            _raise(most),
-        )
-
-
-def _visibility(case: Case, pool: PoolPlan | None = None) -> float:
-    """Return after how many seconds an unacknowledged message comes back; Celery is given all these options merged."""
-    key = "broker_transport_options"
-    layers = (case.own_settings, case.plan.settings, pool.conf if pool is not None else {})
-    options: Mapping[str, Any] = {name: value for layer in layers for name, value in (layer.get(key) or {}).items()}
-    return float(options.get("visibility_timeout") or VISIBILITY_TIMEOUT)
-
-
-def _limit(case: Case, pool: PoolPlan) -> float:
-    """Return a pool's time limit; 0: none that it enforces."""
-    return float(case.setting(pool, "task_time_limit") or 0) if pool.implementation not in ("threads", "solo") else 0.0
-
-
-def _delays(case: Case) -> Iterator[tuple[str, str, float]]:
-    """Go through the delays that are known before anything is sent: (where, whose, seconds)."""
-    for name, entry in case.fleet.beat.schedule.items() if case.fleet.beat else ():
-        countdown = entry.options.get("countdown")
-        if isinstance(countdown, int | float):
-            yield case.fleet.where("beat", "schedule", name, "options", "countdown"), f'the task of "{name}"', countdown
-    retries: dict[float, list[str]] = {}
-    for task, conduct in case.runs.items():
-        delay = conduct.get("default_retry_delay")
-        if isinstance(delay, int | float):
-            retries.setdefault(delay, []).append(task)
-    for delay, tasks in retries.items():
-        yield case.fleet.where("broker"), f"a retry of {quoted(tasks)}", delay
-
-
-def _raise(seconds: float) -> str:
-    return f"Set visibility_timeout to more, such as broker: {{url: …, visibility_timeout: {_above(seconds)}}}"
-
-
-def _above(seconds: float) -> str:
-    return f"{int(seconds // _HOUR) + 1}h"
 
 
 @rule("CF041", "consumer-timeout", "A task longer than RabbitMQ waits for its acknowledgement", Level.INFO)
@@ -137,6 +44,26 @@ def consumer_timeout(case: Case) -> Iterator[Found]:
                 f"has not acknowledged for {duration(CONSUMER_TIMEOUT)}, and delivers again.",
                 hint,
             )
+
+
+def _limit(case: Case, pool: PoolPlan) -> float:
+    """Return a pool's time limit; 0: none that it enforces."""
+    return float(case.setting(pool, "task_time_limit") or 0) if pool.implementation not in ("threads", "solo") else 0.0
+
+
+def _delays(case: Case) -> Iterator[tuple[str, str, float]]:
+    """Go through the delays that are known before anything is sent: (where, whose, seconds)."""
+    for name, entry in case.fleet.beat.schedule.items() if case.fleet.beat else ():
+        countdown = entry.options.get("countdown")
+        if isinstance(countdown, int | float):
+            yield case.fleet.where("beat", "schedule", name, "options", "countdown"), f'the task of "{name}"', countdown
+    retries: dict[float, list[str]] = {}
+    for task, conduct in case.runs.items():
+        delay = conduct.get("default_retry_delay")
+        if isinstance(delay, int | float):
+            retries.setdefault(delay, []).append(task)
+    for delay, tasks in retries.items():
+        yield case.fleet.where("broker"), f"a retry of {quoted(tasks)}", delay
 
 
 # --- Lists on Redis ---------------------------------------------------------------------------------------
@@ -187,4 +114,4 @@ def popped(case: Case) -> Iterator[Found]:
         )
 
 
-RULES = (short_visibility, consumer_timeout, differing_lists, popped)
+RULES = (consumer_timeout, differing_lists, popped)
