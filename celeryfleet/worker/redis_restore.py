@@ -74,8 +74,8 @@ def _restore(app: Any, connection: Any, running: Collection[str], mine: set[str]
 def put_back(channel: Any, client: Any, tag: str, mine: set[str]) -> bool:
     """Requeue one message; tell whether there was one.
 
-    As kombu's QoS.restore_by_tag, but that a message for which there is no queue any more stays where it is, and
-    that one that was taken from one of several bound queues is not put into the others, too.
+    As kombu's QoS.restore_by_tag, but that what is no message, or has no queue any more, stays where it is, and
+    that a message that was taken from one of several bound queues is not put into the others, too.
     """
 
     def move(pipe: Any) -> bool:
@@ -84,13 +84,17 @@ def put_back(channel: Any, client: Any, tag: str, mine: set[str]) -> bool:
             pipe.multi()
             channel.qos._remove_from_indices(tag, pipe)
             return False
-        message, exchange, key = loads(bytes_to_str(kept))
+        try:
+            message, exchange, key = loads(bytes_to_str(kept))
+            message.get("headers", {})["redelivered"] = True
+            message.get("properties", {}).get("delivery_info", {})["redelivered"] = True
+        except (ValueError, TypeError, AttributeError):
+            logger.critical("this is no message, and is kept in %s as %s: %.200r", channel.unacked_key, tag, kept)
+            return False
         queues = channel._lookup(exchange, key)
         if not queues:
             logger.warning("no queue is bound to %r with the key %r: %s stays unacknowledged", exchange, key, tag)
             return False
-        message.get("headers", {})["redelivered"] = True
-        message.get("properties", {}).get("delivery_info", {})["redelivered"] = True
         priority = channel._get_message_priority(message, reverse=False)
         pipe.multi()
         channel.qos._remove_from_indices(tag, pipe)

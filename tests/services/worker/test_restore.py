@@ -124,6 +124,19 @@ def publish_news(app: Celery) -> None:
             producer.publish([["tidings"], {}, {}], exchange="news", routing_key="a.b", serializer="json")
 
 
+@pytest.mark.parametrize("kept", ['[no JSON, "", "mail"]', '[[], "", "mail"]', '[{"properties": 1}, "", "mail"]', "1"])
+def test_what_is_no_message_is_kept_and_keeps_back_nothing_else(app: Celery, kept: str) -> None:
+    for number in range(2):
+        app.send_task("x", (number,), queue="mail")
+    broken, _ = take(app, "mail", 2)
+    with app.connection_for_write() as connection:
+        client = connection.default_channel.client
+        client.hset(f"unacked:{DEAD}", broken, kept)
+        assert bring_back(app, [DEAD]) == [DEAD]
+        assert waiting(app, "mail") == [1]
+        assert client.hget(f"unacked:{DEAD}", broken) == kept.encode()
+
+
 def test_without_a_broker_it_gives_up_at_once(tmp_path: Path) -> None:
     app = Celery("app", set_as_current=False)
     apply(app, settings_of(tmp_path / "nothing.sock", "mail"))
