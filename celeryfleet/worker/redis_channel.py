@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha1
 from threading import get_ident
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -23,11 +21,11 @@ from uuid import uuid4
 from celery.utils.log import get_logger
 from kombu.transport import redis, virtual
 from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import dumps, loads
 from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import NoPermissionError, ResponseError
 
 from celeryfleet.redis_client import Push, ReplyError
+from celeryfleet.worker.redis_claim import GREETING, LOAD, Claim
 from celeryfleet.worker.redis_restore import put_back
 from celeryfleet.worker.redis_wire import Wire
 
@@ -45,85 +43,6 @@ _LOOK = 1.0
 _PATIENCE = 5.0
 #: how an error reply begins that is about the server rather than about what was asked
 _GONE = ("LOADING", "READONLY", "MASTERDOWN", "NOAUTH", "CLUSTERDOWN")
-
-#: Moves up to ARGV[1] messages from lists into the hash KEYS[1], and their tags into the index KEYS[2] with the time
-#: ARGV[4]. The lists are the keys from the fifth on, ARGV[2] of them a queue, the most urgent first; if ARGV[3] is "1",
-#: a queue that has given a message comes last from then on. A tag is ARGV[5] and a number, from ARGV[6] on; the
-#: names of the queues, as JSON, begin with ARGV[8].
-#: Answers with what is to be done next, and what the hash now holds, [message, "", queue]: what kombu keeps of a
-#: message that was sent to a queue by its name, so that anyone puts it back where it was.
-#:
-#: Of the idle workers that read these lists two watch them (KEYS[3], when they last looked), the others sleep
-#: (KEYS[4]) until one who takes a message wakes the first of them: if all watched, each message would wake all. While
-#: there are idle ones, one who has nothing free (ARGV[7] is "1") leaves the messages to them, and others take one.
-_CLAIM = """
-local me, watching, sleeping, steps = KEYS[1], KEYS[3], KEYS[4], tonumber(ARGV[2])
-local clock = redis.call('TIME')
-local now = clock[1] + clock[2] / 1000000
-for _, set in ipairs({watching, sleeping}) do redis.call('ZREMRANGEBYSCORE', set, '-inf', now - 3) end
-redis.call('ZREM', sleeping, me)
-local watched, rang = redis.call('ZREM', watching, me) == 1, false
-local others = redis.call('ZCARD', watching) + redis.call('ZCARD', sleeping)
-if ARGV[7] == '1' and others > 0 then return {'busy'} end
-local wanted = others > 0 and 1 or tonumber(ARGV[1])
-local answer, left = {'more'}, {}
-for queue = 1, (#KEYS - 4) / steps do left[queue] = queue end
-while #answer <= wanted and #left > 0 do
-  local queue, message = left[1], false
-  for step = 1, steps do
-    message = redis.pcall('RPOP', KEYS[4 + (queue - 1) * steps + step])
-    if message then break end
-  end
-  if type(message) == 'table' then
-    if #answer == 1 then return message end
-    return answer
-  end
-  if not message or ARGV[3] == '1' then table.remove(left, 1) end
-  if message then
-    local tag = ARGV[5] .. (ARGV[6] + #answer - 1)
-    local kept = '[' .. message .. ', "", ' .. ARGV[7 + queue] .. ']'
-    redis.call('HSET', me, tag, kept)
-    redis.call('ZADD', KEYS[2], ARGV[4], tag)
-    answer[#answer + 1] = kept
-    if ARGV[3] == '1' then left[#left + 1] = queue end
-  end
-end
-if #answer > 1 and (watched or #answer > wanted) then
-  local first = redis.call('ZRANGE', sleeping, 0, 0)[1]
-  if first then
-    redis.call('ZADD', sleeping, now, first)
-    redis.call('SET', first .. ':bell', '', 'PX', 1000)
-    rang = true
-  end
-end
-if #answer > wanted then return answer end
-if ARGV[7] == '1' then
-  answer[1] = 'busy'
-  return answer
-end
-answer[1] = 'idle'
-if rang or redis.call('ZCARD', watching) > 1 then
-  redis.call('ZADD', sleeping, now, me)
-  redis.call('GET', me .. ':bell')
-else
-  redis.call('ZADD', watching, now, me)
-  for list = 5, #KEYS do redis.call('LLEN', KEYS[list]) end
-end
-for _, set in ipairs({watching, sleeping}) do redis.call('PEXPIRE', set, 10000) end
-return answer
-"""
-_SHA = sha1(_CLAIM.encode(), usedforsecurity=False).hexdigest()
-#: what prepares the connection; a script that asks for the time, for a user who may not, would be refused each time
-_GREETING = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON", "NOLOOP"), ("SCRIPT", "LOAD", _CLAIM), ("TIME",))
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What the worker has asked for."""
-
-    count: int
-    #: the number of the first tag
-    first: int
 
 
 class QoS(redis.QoS):  # type: ignore[misc]
@@ -264,7 +183,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
     def _open_wire(self) -> bool:
         """Prepare the connection; tell whether it is of use, else the poller opens another."""
         wire: Wire[Claim | str] = Wire(self.client.connection)
-        for command in _GREETING:
+        for command in GREETING:
             reply = wire.ask(*command)
             if isinstance(reply, ReplyError):
                 said = "Redis refuses %s: %s. Messages are popped: this worker may lose some when it is killed"
@@ -283,24 +202,25 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     def _claim(self) -> Iterator[tuple[Claim | str, tuple[Word, ...]]]:
         """Return the command that claims what may be taken, if anything may."""
-        names, free = self._in_order(), self._free()
+        names, free, room = self._in_order(), self._free(), self.room()
         if not names or not free:
             return
-        room = self.room()
-        count = free if room < 1 else min(free, room)
         for tag in tuple(self._refused):
             self._refused.discard(tag)
             yield from self._settling(tag)
-        group = ",".join(sorted(names))
-        keys = [self.unacked_key, self.unacked_index_key, f"watching:{group}", f"sleeping:{group}"]
-        keys += [self._q_for_pri(name, step) for name in names for step in self.priority_steps]
-        turns = int(self.queue_order_strategy == "round_robin")
-        claim = Claim(count, self._claimed)
-        self._claimed += count
+        claim = Claim(
+            self.unacked_key,
+            self.unacked_index_key,
+            {name: [self._q_for_pri(name, step) for step in self.priority_steps] for name in names},
+            count=free if room < 1 else min(free, room),
+            tags=self.tags,
+            first=self._claimed,
+            turns=self.queue_order_strategy == "round_robin",
+            busy=room < 1,
+        )
+        self._claimed += claim.count
         self._in_poll, self._brpop_sent_at = self.client.connection, monotonic()
-        keys = [self.global_keyprefix + key for key in keys]
-        arguments = (count, len(self.priority_steps), turns, time(), self.tags, claim.first, int(room < 1))
-        yield claim, ("EVALSHA", _SHA, len(keys), *keys, *arguments, *map(dumps, names))
+        yield claim, claim.command(self.global_keyprefix)
 
     def _free(self) -> int:
         """Count how many messages may be taken."""
@@ -330,26 +250,15 @@ class Channel(redis.Channel):  # type: ignore[misc]
         answer, *entries = reply if isinstance(reply, list) else [b"idle"]
         if isinstance(reply, ReplyError):
             if reply.startswith("NOSCRIPT"):
-                wire.write(("", ("SCRIPT", "LOAD", _CLAIM)))
+                wire.write(("", LOAD))
             else:
                 self._say_refused(reply)
         if answer != b"more":
             self._idle_since, self._busy = monotonic(), answer == b"busy"
             self._in_poll = self.client.connection
-        for message, queue in self._messages(claim, entries):
+        for message, queue in claim.messages(entries):
             self._queue_cycle.rotate(queue)
             self.connection._deliver(message, queue)
-
-    def _messages(self, claim: Claim, entries: Sequence[Any]) -> Iterator[tuple[dict[str, Any], str]]:
-        for number, entry in enumerate(entries, claim.first):
-            tag = f"{self.tags}{number}"
-            try:
-                message, _, queue = loads(entry.decode())
-                message["properties"]["delivery_tag"] = tag
-            except (ValueError, TypeError, KeyError):
-                logger.critical("this is no message, and is kept in %s as %s: %.200r", self.unacked_key, tag, entry)
-                continue
-            yield message, queue
 
     def _say_refused(self, reply: ReplyError) -> None:
         if reply.startswith(_GONE):
@@ -447,7 +356,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
             try:
                 for about, reply in wire.close(_PATIENCE):
                     if isinstance(about, Claim) and isinstance(reply, list):
-                        for message, _ in self._messages(about, reply[1:]):
+                        for message, _ in about.messages(reply[1:]):
                             taken = self.Message(message, channel=self)
                             self.qos.append(taken, taken.delivery_tag)
             except LostError as error:
