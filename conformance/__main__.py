@@ -15,11 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from subprocess import DEVNULL
+from typing import IO
 
 from benchmarks.running import folder
 from celeryfleet.supervise.program import find_server
@@ -113,17 +115,28 @@ def _prepare(checkout: Path, home: Path) -> None:
 
 @contextlib.contextmanager
 def _plain(home: Path, env: Mapping[str, str]) -> Iterator[None]:
+    """Run a plain worker; one that a message has ended is started again, as a fleet's is, without that message."""
     words = ("worker", "-c", str(_PROCESSES), "-n", env[NODE], "-l", "INFO", "-Q", "celery")
+    command = (sys.executable, "-m", "celery", "-A", "suite", *words)
+    running: list[subprocess.Popen[bytes]] = []
+    over = threading.Event()
+
+    def keep(log: IO[bytes]) -> None:
+        while not over.is_set():
+            more = ("--purge",) if running else ()
+            running.append(subprocess.Popen((*command, *more), cwd=home, env=env, stdout=log, stderr=log))
+            running[-1].wait()
+
     with (home / "plain.log").open("wb") as log:
-        worker = subprocess.Popen(
-            (sys.executable, "-m", "celery", "-A", "suite", *words), cwd=home, env=env, stdout=log, stderr=log
-        )
-    try:
-        until(lambda: b" ready." in (home / "plain.log").read_bytes(), "the plain worker to be ready", _PATIENCE)
-        yield
-    finally:
-        worker.terminate()
-        worker.wait()
+        keeper = threading.Thread(target=keep, args=(log,))
+        keeper.start()
+        try:
+            until(lambda: b" ready." in (home / "plain.log").read_bytes(), "the plain worker to be ready", _PATIENCE)
+            yield
+        finally:
+            over.set()
+            running[-1].terminate()
+            keeper.join()
 
 
 @contextlib.contextmanager
