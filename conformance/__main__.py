@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import repeat
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import IO
@@ -62,18 +63,19 @@ def main(words: list[str]) -> int:
     if not (options.checkout / "t" / "integration" / "conftest.py").exists():
         return _refuse(f"{options.checkout} is no checkout of Celery: it has no t/integration/conftest.py")
     print("both run at the same time, with brokers of their own; all of it takes some 20 minutes", file=sys.stderr)
-    with ThreadPoolExecutor() as threads:
-        plain, fleet = threads.map(lambda workers: _run(workers, options), (_plain, _fleet))
+    # The folders go first: with them ends all that runs there, and so do the threads that wait for it.
+    with ThreadPoolExecutor() as threads, folder() as one, folder() as other:
+        plain, fleet = threads.map(_run, (_plain, _fleet), (one, other), repeat(options))
     print(f"plain worker: {verdicts.summary(plain)}\nfleet: {verdicts.summary(fleet)}")
     differing = list(verdicts.differences(plain, fleet))
-    for test, one, other in differing:
-        print(f"{test}: {one} through a plain worker, {other} through a fleet")
+    for test, through_plain, through_fleet in differing:
+        print(f"{test}: {through_plain} through a plain worker, {through_fleet} through a fleet")
     print(f"{len({*plain, *fleet}) - len(differing)} tests end alike, {len(differing)} do not")
     return 1 if differing or verdicts.PASSED not in plain.values() else 0
 
 
-def _run(workers: Workers, options: argparse.Namespace) -> verdicts.Verdicts:
-    with folder() as home, _services(home, options.broker) as env:
+def _run(workers: Workers, home: Path, options: argparse.Namespace) -> verdicts.Verdicts:
+    with _services(home, options.broker) as env:
         _prepare(options.checkout, home)
         with workers(home, env):
             return _tests(home, env, options.pytest)
