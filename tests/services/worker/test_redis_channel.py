@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import time
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
@@ -67,6 +67,20 @@ def consume():
 def ask():
     write(sorted(app.control.inspect(timeout=5, limit=1).ping()))
 """
+#: two that consume, each by a channel of its own, and never acknowledge
+HOLDERS = """
+from celery.bootsteps import ConsumerStep
+from kombu import Consumer, Queue
+
+
+class Holder(ConsumerStep):
+    def get_consumers(self, channel):
+        return [Consumer(channel, [Queue(self.name)], callbacks=[lambda body, _: write(body)])]
+
+
+for name in ("left", "right"):
+    app.steps["consumer"].add(type(name, (Holder,), {"name": name}))
+"""
 KEPT = f"unacked:{NODE}"
 
 
@@ -84,6 +98,12 @@ class Shop:
 
     def send(self, task: str, *args: Any, **options: Any) -> None:
         self.app.send_task(f"shop.{task}", args, **options)
+
+    def deny(self, words: str) -> None:
+        """Have workers be a user who may not do everything."""
+        self.broker.call("ACL", "SETUSER", "limited", "reset", "on", ">secret", "~*", "&*", "+@all", *words.split())
+        at = urlsplit(self.settings["broker_url"])
+        self.settings["broker_url"] = at._replace(netloc="limited:secret@").geturl()
 
     def trace(self) -> list[str]:
         path = self.folder / "trace"
@@ -307,6 +327,35 @@ def test_a_task_that_consumes_by_itself_puts_back_nothing_of_its_worker(impatien
         impatient.is_done("consumed", "first", "second", "start consume")
 
 
+def test_what_was_popped_is_not_done_twice(impatient: Shop) -> None:
+    impatient.deny("-@scripting")
+    with worker(impatient.folder, impatient.settings, concurrency=1) as (line, _):
+        line.first(Ready)
+        impatient.send("until_late", "flag")
+        impatient.send("note", "behind")
+        eventually(lambda: impatient.broker.call("HLEN", KEPT) == 2)
+        impatient.outlast("first")
+        impatient.outlast("second")
+        (impatient.folder / "flag").touch()
+        impatient.is_done("behind", "first", "second", "start flag")
+
+
+def test_what_other_channels_of_the_worker_hold_is_left_to_them(impatient: Shop) -> None:
+    (impatient.folder / "shop.py").write_text(APP + HOLDERS)
+    with worker(impatient.folder, impatient.settings) as (line, _):
+        line.first(Ready)
+        with impatient.app.connection_for_write() as connection:
+            for name in ("left", "right"):
+                with connection.SimpleQueue(name) as queue:
+                    queue.put(name)
+        eventually(lambda: sorted(impatient.trace()) == ["left", "right"])
+        impatient.outlast("first")
+        impatient.outlast("second")
+        eventually(lambda: sorted(impatient.trace()) == ["first", "left", "right", "second"])
+        assert impatient.broker.call("EXISTS", "left", "right") == 0
+        assert impatient.broker.call("HLEN", KEPT) == 2
+
+
 def test_a_server_that_forgets_scripts_is_given_ours_again(shop: Shop) -> None:
     with worker(shop.folder, shop.settings) as (line, _):
         line.first(Ready)
@@ -349,9 +398,7 @@ def test_where_messages_may_not_be_claimed_they_are_popped_and_the_log_says_so(
     server: Path, tmp_path: Path, denied: str
 ) -> None:
     shop = Shop(tmp_path, server)
-    shop.broker.call("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", *denied.split())
-    path = quote(str(server))
-    shop.settings["broker_url"] = f"redis+socket://limited:secret@{path}"
+    shop.deny(denied)
     with worker(shop.folder, shop.settings) as (line, _):
         line.first(Ready)
         shop.send("note", "popped")
