@@ -173,8 +173,9 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
     parser.add_argument("checkout", type=Path, help="a checkout of Celery, of the version that is installed here")
     parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis", help="default redis")
-    parser.add_argument("pytest", nargs="*", help="words for pytest, after `--`: -- -k chord")
-    return parser.parse_args(words)
+    parser.epilog = "What follows `--` is for pytest: -- -k chord"
+    end = words.index("--") if "--" in words else len(words)
+    return parser.parse_args(words[:end], argparse.Namespace(pytest=words[end + 1 :]))
 
 
 if __name__ == "__main__":
