@@ -109,10 +109,11 @@ def _receive(parent: socket.socket) -> Plan | None:
 
 
 def _unversioned(folder: Path) -> None:
-    """Keep what lies here out of the user's commits."""
+    """Keep what lies here out of the user's commits; others may be about it at the same time."""
     ignore = folder / ".gitignore"
     if not os.path.lexists(ignore):
-        private.write(str(ignore), b"*\n")
+        with open(private.opened(str(ignore), os.O_WRONLY), "wb") as file:
+            file.write(b"*\n")
 
 
 def pointer(file: Path) -> Path:
