@@ -112,7 +112,7 @@ def _unversioned(folder: Path) -> None:
     """Keep what lies here out of the user's commits; others may be about it at the same time."""
     ignore = folder / ".gitignore"
     if not os.path.lexists(ignore):
-        with open(private.opened(str(ignore), os.O_WRONLY), "wb") as file:
+        with os.fdopen(private.opened(str(ignore), os.O_WRONLY), "wb") as file:
             file.write(b"*\n")
 
 
