@@ -11,10 +11,11 @@ tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import get_ident
 from time import monotonic, time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -367,6 +368,16 @@ class Channel(redis.Channel):  # type: ignore[misc]
 class Poller(redis.MultiChannelPoller):  # type: ignore[misc]
     """Always reads what comes by our connections, for there are acknowledgements in it."""
 
+    #: the event loop's descriptors with what reads each, and what reads ours; none where there is no event loop
+    readers: Mapping[int, tuple[object, tuple[int, ...]]] = MappingProxyType({})
+    reader: object = None
+
+    @property
+    def fds(self) -> dict[int, Any]:
+        """Return the descriptors that the event loop is to read: kombu would have each set anew at each turn."""
+        found: dict[int, Any] = super().fds
+        return {fd: about for fd, about in found.items() if self.readers.get(fd) != (self.reader, (fd,))}
+
     def _register_BRPOP(self, channel: Any) -> None:  # noqa: N802 - kombu's name
         channel.look_in_time()
         super()._register_BRPOP(channel)
@@ -394,6 +405,11 @@ class Transport(redis.Transport):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.cycle = Poller()
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Have the event loop read what comes."""
+        super().register_with_event_loop(connection, loop)
+        self.cycle.readers, self.cycle.reader = loop.readers, self.on_readable
 
 
 class SentinelChannel(Channel, redis.SentinelChannel):  # type: ignore[misc]

@@ -92,8 +92,8 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
         ),
         (redis_channel.SentinelChannel, redis.SentinelChannel, {"from_transport_options"}),
         (redis_channel.QoS, redis.QoS, {"append", "ack", "reject", "restore_visible"}),
-        (redis_channel.Poller, redis.MultiChannelPoller, {"_register_BRPOP", "_pause_brpop", "on_readable"}),
-        (redis_channel.Transport, redis.Transport, {"Channel"}),
+        (redis_channel.Poller, redis.MultiChannelPoller, {"fds", "_register_BRPOP", "_pause_brpop", "on_readable"}),
+        (redis_channel.Transport, redis.Transport, {"Channel", "register_with_event_loop"}),
         (redis_channel.SentinelTransport, redis.SentinelTransport, {"Channel", "default_port"}),
     ],
 )
