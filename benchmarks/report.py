@@ -68,8 +68,9 @@ def written_reasons(text: str) -> dict[str, str]:
 
 
 def _reasons(samples: Samples, table: Sequence[Target], reasons: Mapping[str, str]) -> Iterator[str]:
+    """List what was missed, and whatever else somebody has written something to."""
     for target in table:
-        if target.reached(samples) is False:
+        if target.what in reasons or target.reached(samples) is False:
             yield f"- {target.what}: {reasons.get(target.what, _NO_REASON)}"
 
 
