@@ -257,7 +257,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         if answer != b"more":
             self._idle_since, self._busy = monotonic(), answer == b"busy"
             self._in_poll = self.client.connection
-        for message, queue in claim.messages(entries):
+        for message, queue in claim.messages(entries, self.message_to_python):
             self._queue_cycle.rotate(queue)
             self.connection._deliver(message, queue)
 
@@ -357,7 +357,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
             try:
                 for about, reply in wire.close(_PATIENCE):
                     if isinstance(about, Claim) and isinstance(reply, list):
-                        for message, _ in about.messages(reply[1:]):
+                        for message, _ in about.messages(reply[1:], self.message_to_python):
                             taken = self.Message(message, channel=self)
                             self.qos.append(taken, taken.delivery_tag)
             except LostError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from time import time
@@ -117,14 +117,20 @@ class Claim:
         arguments = (self.count, steps, int(self.turns), time(), self.tags, self.first, int(self.busy))
         return "EVALSHA", _SHA, len(keys), *(prefix + key for key in keys), *arguments, *map(dumps, self.lists)
 
-    def messages(self, entries: Sequence[Any]) -> Iterator[tuple[dict[str, Any], str]]:
-        """Read what was taken: each message, under our tag, and its queue. What is no message stays where it is."""
+    def messages(
+        self, entries: Sequence[Any], opened: Callable[[dict[str, Any]], object]
+    ) -> Iterator[tuple[dict[str, Any], str]]:
+        """Read what was taken: each message, under our tag, and its queue. What is no message stays where it is.
+
+        `opened` is what will be done with it first: kombu would let its error end the worker, and its successors.
+        """
         for number, entry in enumerate(entries, self.first):
             tag = f"{self.tags}{number}"
             try:
                 message, _, queue = loads(entry.decode())
                 message["properties"]["delivery_tag"] = tag
-            except (ValueError, TypeError, KeyError):
+                opened(message)
+            except (ValueError, TypeError, LookupError, AttributeError):
                 logger.critical("this is no message, and is kept in %s as %s: %.200r", self.unacked, tag, entry)
                 continue
             yield message, queue

@@ -82,6 +82,11 @@ for name in ("left", "right"):
     app.steps["consumer"].add(type(name, (Holder,), {"name": name}))
 """
 KEPT = f"unacked:{NODE}"
+#: bodies at which kombu raises, which ended the worker and all its successors
+UNREADABLE = (
+    '{"body": "a", "properties": {"body_encoding": "base64"}}',
+    '{"body": "YQ==", "properties": {"body_encoding": "nope"}}',
+)
 
 
 class Shop:
@@ -207,10 +212,10 @@ def test_copies_with_one_delivery_tag_and_unusual_spellings_are_all_done(shop: S
 def test_what_is_no_message_is_kept_and_stops_nobody(shop: Shop) -> None:
     with worker(shop.folder, shop.settings) as (line, process):
         line.first(Ready)
-        shop.broker.call("LPUSH", "web", "no JSON", "[]", '{"properties": 1}', "{}")
+        shop.broker.call("LPUSH", "web", "no JSON", "[]", '{"properties": 1}', "{}", *UNREADABLE)
         shop.send("note", "after", queue="web")
         eventually(lambda: shop.trace() == ["after"])
-        eventually(lambda: shop.broker.call("HLEN", KEPT) == 4)
+        eventually(lambda: shop.broker.call("HLEN", KEPT) == 4 + len(UNREADABLE))
         assert process.poll() is None
     assert "this is no message" in (shop.folder / "web-1.log").read_text()
 
