@@ -28,6 +28,7 @@ from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.request import Request as CeleryRequest
 from kombu.asynchronous import get_event_loop
+from kombu.exceptions import KombuError
 from kombu.transport import TRANSPORT_ALIASES
 
 from celeryfleet.routing.conflicts import explained
@@ -167,6 +168,25 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         if self.restore:
             self._bring_back(connection)
         return connection
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
+        """Reject what is no task wherever Celery stumbles over it, not only where it looks.
+
+        Else it ends the worker and, since it comes back, its successors; or it reconnects for ever, since a KeyError
+        counts as the loss of a Redis.
+        """
+        handle = super().create_task_handler(*args, **options)
+
+        def handle_if_task(message: Any) -> None:
+            try:
+                handle(message)
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                if _is_task(message):
+                    raise
+                logger.error("a message from %s is no task: %r", message.delivery_info, error)
+                self.on_unknown_message(None, message)
+
+        return handle_if_task
 
     def read(self, queues: Sequence[str]) -> None:
         """Read these queues and no others, from now on and over lost connections."""
@@ -330,6 +350,19 @@ class Request(CeleryRequest):  # type: ignore[misc]
             return not (self._already_cancelled or self._already_revoked)
         # The hard time limit is counted by on_timeout.
         return not isinstance(error, Retry | Ignore | Terminated | TimeLimitExceeded)
+
+
+def _is_task(message: Any) -> bool:
+    """Tell whether a message has what Celery's first or second protocol asks of a task."""
+    try:
+        payload = message.payload
+        args, kwargs, _ = (payload["args"], payload["kwargs"], None) if isinstance(payload, dict) else payload
+        about = payload if isinstance(payload, dict) else message.headers
+        _, _ = about.get("timelimit") or (None, None)
+        shapes = ((args, list | tuple), (kwargs, dict), (about["task"], str), (about["id"], str))
+    except (KombuError, ValueError, TypeError, LookupError, AttributeError):
+        return False
+    return all(isinstance(value, kind) for value, kind in shapes)
 
 
 def _bare(error: Any) -> Any:

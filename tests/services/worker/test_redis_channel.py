@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from time import time
@@ -218,6 +219,32 @@ def test_what_is_no_message_is_kept_and_stops_nobody(shop: Shop) -> None:
         eventually(lambda: shop.broker.call("HLEN", KEPT) == 4 + len(UNREADABLE))
         assert process.poll() is None
     assert "this is no message" in (shop.folder / "web-1.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"body": b64encode(b"[1, 2, 3, 4]").decode()},
+        {"body": b64encode(b"7").decode()},
+        {"headers": {"task": ["shop.note"]}},
+        {"headers": {"id": None}},
+        {"headers": {"timelimit": "x"}},
+    ],
+    ids=["four parts", "a number", "a list as the task", "no id", "a text as time limits"],
+)
+def test_what_is_no_task_is_rejected_and_ends_nobody(shop: Shop, change: dict[str, Any]) -> None:
+    shop.send("note", "x", queue="mail")
+    message = json.loads(shop.broker.call("RPOP", "mail"))  # type: ignore[arg-type]
+    headers = {**message["headers"], **change.get("headers", {})}
+    change = {**change, "headers": {name: value for name, value in headers.items() if (name, value) != ("id", None)}}
+    with worker(shop.folder, shop.settings) as (line, process):
+        line.first(Ready)
+        shop.broker.call("LPUSH", "web", json.dumps({**message, **change}))
+        shop.send("note", "after", queue="web")
+        eventually(lambda: shop.trace() == ["after"])
+        eventually(shop.settled)
+        assert process.poll() is None
+    assert "is no task" in (shop.folder / "web-1.log").read_text()
 
 
 def test_an_early_acknowledgement_is_made_when_the_task_begins_and_a_late_one_when_it_ends(shop: Shop) -> None:

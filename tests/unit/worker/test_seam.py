@@ -66,7 +66,7 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
             seam.Consumer,
             CeleryConsumer,
             {
-                *("start", "update_strategies", "connect", "call_soon_ack", "ensure_connected"),
+                *("start", "create_task_handler", "update_strategies", "connect", "call_soon_ack", "ensure_connected"),
                 *("on_connection_error_after_connected", "on_close", "add_task_queue", "cancel_task_queue"),
             },
         ),
