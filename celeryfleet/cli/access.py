@@ -20,7 +20,10 @@ _BESIDE = (
 )
 _ANYWHERE = ("PUBLISH /0.celery.pidbox x", "PSUBSCRIBE /0.celery.pidbox")
 #: what workers claim messages by, and Celery counts chords by; harmless by themselves
-_CLAIMING = (f"EVALSHA {'0' * 40} 0", "SCRIPT LOAD return", "TIME", "CLIENT TRACKING OFF", "HELLO")
+_CLAIMING = (
+    *(f"EVALSHA {'0' * 40} 2 {{0}}watching:x {{0}}sleeping:x", "SCRIPT LOAD return", "TIME", "CLIENT TRACKING OFF"),
+    "HELLO",
+)
 _RESULT = ("SET {} x", "GET {}", "MGET {}", "EXPIRE {} 1", "DEL {}", "PUBLISH {} x", "SUBSCRIBE {}")
 
 
@@ -37,9 +40,9 @@ def forbidden(connection: Connection, plan: Plan) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-def unable(connection: Connection) -> list[str]:
+def unable(connection: Connection, prefix: str) -> list[str]:
     """Return the commands of claiming that a server does not have, or this user not the right to."""
-    replies = connection.pipeline([command.split() for command in _CLAIMING])
+    replies = connection.pipeline([command.format(prefix).split() for command in _CLAIMING])
     told = zip(("EVALSHA", "SCRIPT LOAD", "TIME", "CLIENT TRACKING", "HELLO"), replies, strict=True)
     return [name for name, reply in told if isinstance(reply, ReplyError) and not reply.startswith("NOSCRIPT")]
 

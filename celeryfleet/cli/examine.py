@@ -156,7 +156,7 @@ def server_facts(plan: Plan) -> tuple[Server | None, str]:
             clients, memory, configured = connection.pipeline(
                 [["INFO", "clients"], ["INFO", "memory"], ["CONFIG", "GET", "maxclients"]]
             )
-            missing, lacking = forbidden(connection, plan), unable(connection)
+            missing, lacking = forbidden(connection, plan), unable(connection, plan.broker.key_prefix)
     except BrokerError as error:
         if plan.broker.argv:  # the fleet's own, which is not running
             return None, ""

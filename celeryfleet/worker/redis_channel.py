@@ -44,6 +44,9 @@ _LOOK = 1.0
 _PATIENCE = 5.0
 #: how an error reply begins that is about the server rather than about what was asked
 _GONE = ("LOADING", "READONLY", "MASTERDOWN", "NOAUTH", "CLUSTERDOWN")
+#: what Redis says where a user may run a script, but not what is in it
+_DENIED = "can't run this command"
+_POPPED = "Redis refuses %s: %s. Messages are popped: this worker may lose some when it is killed"
 
 
 class QoS(redis.QoS):  # type: ignore[misc]
@@ -58,11 +61,12 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message."""
-        if self.channel.wire is None:
+        wire = self.channel.wire
+        if wire is None:
             super().ack(delivery_tag)
         else:
             virtual.QoS.ack(self, delivery_tag)
-            self.channel.acknowledge(delivery_tag)
+            self.channel.acknowledge(wire, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Give a message back, or drop it."""
@@ -141,7 +145,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         try:
             super()._queue_bind(exchange, routing_key, pattern, queue)
         except ResponseError as error:
-            denied = isinstance(error, NoPermissionError) or "can't run this command" in str(error)
+            denied = isinstance(error, NoPermissionError) or _DENIED in str(error)
             if not denied or self._expires.pop(queue, None) is None:
                 raise
             logger.warning("the binding of %s to %s will not expire: %s", queue, exchange, error)
@@ -187,8 +191,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         for command in GREETING:
             reply = wire.ask(*command)
             if isinstance(reply, ReplyError):
-                said = "Redis refuses %s: %s. Messages are popped: this worker may lose some when it is killed"
-                logger.warning(said, " ".join(command[:2]), reply)
+                logger.warning(_POPPED, " ".join(command[:2]), reply)
                 self.pops = True
                 self.client.connection.disconnect()
                 return False
@@ -265,6 +268,11 @@ class Channel(redis.Channel):  # type: ignore[misc]
         if reply.startswith(_GONE):
             self.client.connection.disconnect()
             raise LostError(f"Redis says: {reply}")
+        if reply.startswith("NOPERM") or _DENIED in reply:
+            logger.warning(_POPPED, "the claim", reply)
+            type(self).pops = True  # the channel of the next connection does
+            self.client.connection.disconnect()
+            raise LostError("messages are popped from now on")
         if reply != self._last_refusal:
             self._last_refusal = str(reply)
             logger.error("Redis refuses to have messages taken or acknowledged, it is tried again: %s", reply)
@@ -303,15 +311,16 @@ class Channel(redis.Channel):  # type: ignore[misc]
         """Tell whether this channel has taken a message, also if it has not read the server's answer yet."""
         return delivery_tag.startswith(self.tags) or delivery_tag in self.qos._delivered
 
-    def acknowledge(self, delivery_tag: str) -> None:
+    def acknowledge(self, wire: Wire[Claim | str], delivery_tag: str) -> None:
         """Write an acknowledgement, and ask for the next message with it."""
         commands = self._settling(delivery_tag)
         if not self._in_poll and get_ident() == self._thread and self.qos.can_consume():
             commands += self._claim()
         try:
-            self.wire.write(*commands)  # type: ignore[union-attr]
-        except LostError:  # it stays owed; the next connection settles it
-            logger.debug("the connection was lost before the acknowledgement of %s", delivery_tag)
+            wire.write(*commands)
+        except LostError:  # it stays owed, and is settled by the next connection
+            if self.settle is not None:  # what is owed has been handed over already, while a thread of ours came here
+                self.settle(delivery_tag, False)
 
     def _settling(self, delivery_tag: str) -> list[tuple[Claim | str, tuple[Word, ...]]]:
         """Return the commands of an acknowledgement: the message goes before its place, by which it is found."""

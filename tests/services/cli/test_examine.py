@@ -67,6 +67,14 @@ def test_commands_of_claiming_that_are_refused_are_told() -> None:
         assert lacking(url) == ("EVALSHA", "SCRIPT LOAD", "TIME", "CLIENT TRACKING")
 
 
+def test_keys_of_claiming_that_are_refused_are_told() -> None:
+    with redis_server() as path:
+        url = f"redis+socket://{path}?virtual_host=0"
+        with connect(url) as connection:
+            connection.call("ACL", "SETUSER", "default", "resetkeys", "~default*", "~unacked*")
+        assert lacking(url) == ("EVALSHA",)
+
+
 def lacking(url: str) -> tuple[str, ...]:
     server, _ = server_facts(plan(url))
     assert server is not None

@@ -425,6 +425,17 @@ def test_a_task_that_asks_the_workers_gets_its_answer(shop: Shop) -> None:
         eventually(shop.settled)
 
 
+def test_where_a_user_may_not_touch_the_keys_of_claims_messages_are_popped(shop: Shop) -> None:
+    shop.deny("resetkeys ~web* ~mail* ~unacked* ~_kombu* ~celery*")
+    with worker(shop.folder, shop.settings) as (line, process):
+        line.first(Ready)
+        shop.send("note", "popped")
+        eventually(lambda: shop.trace() == ["popped"])
+        eventually(shop.settled)
+        assert process.poll() is None
+        assert "refuses the claim: NOPERM" in (shop.folder / "web-1.log").read_text()
+
+
 @pytest.mark.parametrize("denied", ["-client|tracking", "-script|load", "-@scripting"])
 def test_where_messages_may_not_be_claimed_they_are_popped_and_the_log_says_so(
     server: Path, tmp_path: Path, denied: str
