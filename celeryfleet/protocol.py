@@ -86,6 +86,16 @@ class BrokerStatus(Record):
     trouble: str = ""
 
 
+#: settings that say how a broker is connected to
+CONNECTING = (
+    *("broker_use_ssl", "broker_login_method", "broker_transport", "broker_transport_options"),
+    "broker_failover_strategy",
+)
+#: the header of a message that a worker has set aside, and the properties that stay with it
+PARKED_HEADER = "fleet_parked"
+PARKED_PROPERTIES = ("correlation_id", "reply_to", "delivery_mode")
+
+
 class Backlog(Record):
     """How to ask the broker what waits."""
 

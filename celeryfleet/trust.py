@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 #: environment variable: folders of fleet.yaml files of other users to believe, as in PATH; `*` stands for all
 VARIABLE = "CELERYFLEET_TRUST"
 
-#: how a socket is asked who is at its other end, and bytes of the answer; in both the uid is the second number
-_PEER = (socket.SOL_SOCKET, socket.SO_PEERCRED, 12) if hasattr(socket, "SO_PEERCRED") else (0, 1, 76)  # LOCAL_PEERCRED
+#: how a socket is asked who is at its other end, and bytes of the answer: for the uid, which is the second number, and
+#: for the pid, the first; on macOS LOCAL_PEERCRED and LOCAL_PEERPID
+_LINUX = hasattr(socket, "SO_PEERCRED")
+_PEER = (socket.SOL_SOCKET, socket.SO_PEERCRED, 12) if _LINUX else (0, 1, 76)
+_PEER_PID = _PEER if _LINUX else (0, 2, 4)
 
 
 def vet(file: str) -> None:
@@ -60,8 +63,12 @@ def believed(uid: int) -> bool:
 
 def peer(sock: socket.socket) -> int:
     """Return the uid of the process at the other end of a unix socket. Raises OSError."""
-    level, option, size = _PEER
-    return int.from_bytes(sock.getsockopt(level, option, size)[4:8], sys.byteorder)
+    return int.from_bytes(sock.getsockopt(*_PEER)[4:8], sys.byteorder)
+
+
+def peer_pid(sock: socket.socket) -> int:
+    """Return the pid of the process at the other end of a unix socket. Raises OSError."""
+    return int.from_bytes(sock.getsockopt(*_PEER_PID)[:4], sys.byteorder)
 
 
 def named(uid: int) -> str:

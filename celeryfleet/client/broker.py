@@ -15,27 +15,21 @@ from celeryfleet.errors import Exit, FleetError
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
 
-from celeryfleet.protocol import Backlog, Depths
+from celeryfleet.protocol import CONNECTING, Backlog, Depths
 
 #: seconds for a connection
 TIMEOUT = 3.0
-#: settings that say how to connect, and kombu's words for them
-_CONNECTING = {
-    "broker_use_ssl": "ssl",
-    "broker_login_method": "login_method",
-    "broker_transport": "transport",
-    "broker_transport_options": "transport_options",
-    "broker_failover_strategy": "failover_strategy",
-}
+#: kombu's words for the settings that say how to connect
+_WORDS = {key: "ssl" if key == "broker_use_ssl" else key.removeprefix("broker_") for key in CONNECTING}
 
 
 def opened(url: str, settings: Mapping[str, Any] | None = None) -> Any:
     """Return a connection that gives up soon; `settings` are the fleet's, for TLS and its like."""
     from kombu import Connection
 
-    ours = {key: value for key, value in (settings or {}).items() if key in _CONNECTING and value is not None}
+    ours = {key: value for key, value in (settings or {}).items() if key in _WORDS and value is not None}
     given = deepcopy(celery_objects(ours))  # kombu writes into the options of TLS
-    return Connection(url, connect_timeout=TIMEOUT, **{_CONNECTING[key]: value for key, value in given.items()})
+    return Connection(url, connect_timeout=TIMEOUT, **{_WORDS[key]: value for key, value in given.items()})
 
 
 def reach(url: str, settings: Mapping[str, Any] | None = None) -> str:

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet.depths import lists
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.protocol import PARKED_HEADER, PARKED_PROPERTIES
 from celeryfleet.redis_client import BrokerError, Connection, ReplyError, connect, explain
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import BrokerPlan, Plan
-
-#: the header that a worker writes
-_ABOUT = "fleet_parked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Parked:
     def of(cls, headers: Mapping[str, Any]) -> Parked:
         """Read it from a message's headers. Raises ValueError if a worker has not written them."""
         try:
-            about = headers[_ABOUT]
+            about = headers[PARKED_HEADER]
             return cls(
                 id=str(headers["id"]),
                 task=str(headers["task"]),
@@ -126,7 +124,7 @@ def _list(broker: BrokerPlan, queue: str, priority: int) -> str:
 
 def _as_it_was(message: dict[str, Any], parked: Parked) -> dict[str, Any]:
     """Return a message as it was when it was first sent, but straight to its queue."""
-    headers = {name: value for name, value in message["headers"].items() if name not in (_ABOUT, "redelivered")}
+    headers = {name: value for name, value in message["headers"].items() if name not in (PARKED_HEADER, "redelivered")}
     delivery = {"exchange": "", "routing_key": parked.queue}
     properties = {**message["properties"], "priority": parked.priority, "delivery_info": delivery}
     return {**message, "headers": headers, "properties": properties}
@@ -165,14 +163,13 @@ def _by_kombu(plan: Plan, wanted: Callable[[Parked], bool]) -> list[Parked]:
 
 def _send(message: Any, parked: Parked) -> None:
     channel = message.channel
-    kept = ("correlation_id", "reply_to", "delivery_mode")
     again = channel.prepare_message(
         message.body,
         priority=parked.priority or None,
         content_type=message.content_type,
         content_encoding=message.content_encoding,
-        headers={name: value for name, value in message.headers.items() if name != _ABOUT},
-        properties={name: message.properties[name] for name in kept if name in message.properties},
+        headers={name: value for name, value in message.headers.items() if name != PARKED_HEADER},
+        properties={name: message.properties[name] for name in PARKED_PROPERTIES if name in message.properties},
     )
     channel.basic_publish(again, exchange="", routing_key=parked.queue, mandatory=True)
     message.ack()

@@ -110,7 +110,7 @@ def popped(case: Case) -> Iterator[Found]:
             case.fleet.where("broker"),
             f"Redis refuses {listed(case.server.lacking)}, so workers pop messages before they note them: one that is "
             "killed in between loses them. Chords, which Celery counts by a script, may never end.",
-            "Give the user +@scripting, +@connection, +time and the keys watching:* and sleeping:*, on Redis 6 or newer.",
+            "On Redis 6 or newer, give the user +@scripting, +@connection, +time, the keys watching:* and sleeping:*.",
         )
 
 

@@ -124,6 +124,11 @@ class PoolPlan:
         return f"{self.name}-{number}"
 
 
+def number_of(worker: str) -> int:
+    """Return a worker's number in its pool, out of its name."""
+    return int(worker.rpartition("-")[2])
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerPlan:
     """Where messages go."""

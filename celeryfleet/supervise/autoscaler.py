@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from celeryfleet.plan.values import PoolPlan
+from celeryfleet.plan.values import PoolPlan, number_of
 from celeryfleet.supervise.counting import Counting
 from celeryfleet.supervise.decide.autoscale import Load, Memory, Sample, wanted
 from celeryfleet.supervise.decide.state import Phase, Status, Worker
@@ -106,5 +106,5 @@ def _sized(pool: PoolPlan, replicas: int, idlest: Collection[str], workers: Mapp
     idle = [number for number in reversed(pool.numbers) if pool.worker_name(number) not in idlest]
     names = {pool.worker_name(number): number for number in pool.numbers}
     first = [*idle, *(names[name] for name in idlest if name in names)]
-    stopping = [int(name.rpartition("-")[2]) for name, worker in workers.items() if worker.live and name not in names]
+    stopping = [number_of(name) for name, worker in workers.items() if worker.live and name not in names]
     return pool.sized(replicas, first, stopping)

@@ -11,11 +11,10 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from functools import partial
 from pathlib import Path
 
-from celeryfleet import private
+from celeryfleet import private, trust
 from celeryfleet.logs.read import last_lines
 from celeryfleet.logs.write import shift
 from celeryfleet.plan.values import BrokerPlan, LogPlan
@@ -29,11 +28,6 @@ RETRY = 0.01
 LOADING = 0.2
 #: seconds a starting broker may be silent; one that loads its data is not
 PATIENCE = 120.0
-
-#: how a socket is asked for the pid at its other end, in the first four bytes; on macOS LOCAL_PEERPID
-_PEER_PID = (
-    (socket.SOL_SOCKET, socket.SO_PEERCRED, 12) if hasattr(socket, "SO_PEERCRED") else (0, 2, 4)
-)  # LOCAL_PEERPID
 
 # Until the end of the pipe, whatever a task may write into it by mistake.
 _KEEPER = 'while read -r _; do :; done; kill -TERM "$1" 2>/dev/null'
@@ -67,7 +61,7 @@ def running(path: str) -> int | None:
             sock.connect(path)
         except OSError:
             return None
-        return int.from_bytes(sock.getsockopt(*_PEER_PID)[:4], sys.byteorder) or None
+        return trust.peer_pid(sock) or None
 
 
 async def ask(path: str) -> bytes:

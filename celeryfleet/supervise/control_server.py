@@ -106,7 +106,7 @@ class ControlServer:
                 await self._send(sock, Refused(f"this fleet is not {trust.named(uid)}'s.", code=int(Exit.FAILURE)))
                 return
             await self._converse(sock, lines, at_end)
-        except (OSError, ValueError, TimeoutError):
+        except (OSError, ValueError):
             pass  # it hung up, spoke another protocol, or went to sleep in the middle of a word
         finally:
             lines.drop()

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from celeryfleet.plan.values import PoolPlan
-from celeryfleet.protocol import Backlog, BrokerStatus, PoolStatus, QueueStatus, Status, SupervisorStatus, WorkerStatus
+from celeryfleet.plan.values import PoolPlan, number_of
+from celeryfleet.protocol import (
+    CONNECTING,
+    Backlog,
+    BrokerStatus,
+    PoolStatus,
+    QueueStatus,
+    Status,
+    SupervisorStatus,
+    WorkerStatus,
+)
 from celeryfleet.routing.queue import Queue
 from celeryfleet.supervise.decide.readiness import lack, on_older_code, readiness
 from celeryfleet.supervise.decide.state import STILLBORN, FleetState, Phase, Worker
 from celeryfleet.supervise.decide.state import Status as State
 from celeryfleet.supervise.decide.target import Target
 
-#: settings that say how the broker is connected to
-_CONNECTING = (
-    *("broker_use_ssl", "broker_login_method", "broker_transport", "broker_transport_options"),
-    "broker_failover_strategy",
-)
 #: seconds without the broker that are worth telling
 CUT_OFF_SECONDS = 1.5
 
@@ -69,7 +73,7 @@ def backlog(target: Target, state: FleetState) -> Backlog:
     return Backlog(
         url=broker.url,
         transport=broker.transport,
-        settings={key: plan.settings[key] for key in _CONNECTING if key in plan.settings},
+        settings={key: plan.settings[key] for key in CONNECTING if key in plan.settings},
         steps=broker.steps,
         sep=broker.sep,
         key_prefix=broker.key_prefix,
@@ -118,7 +122,7 @@ def _pool(target: Target, state: FleetState, pool: PoolPlan, now: float, residen
         queues=pool.queues,
         want=pool.replicas,
         ready=sum(not text for text in lacks.values()),
-        workers=tuple(sorted(shown.values(), key=lambda worker: int(worker.name.rpartition("-")[2]))),
+        workers=tuple(sorted(shown.values(), key=lambda worker: number_of(worker.name))),
         implementation=pool.implementation,
         concurrency=pool.concurrency,
         reason=readiness(target, state, pool.name).reason,

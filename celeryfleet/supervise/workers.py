@@ -126,8 +126,8 @@ class Workers:
             log=log_file(plan, spec.name),
             log_format=plan.logs.format,
             scratch=str(self._scratch(spec.name)),
-            # Two of three signs of life may be late before silence counts.
             patience=self._fleet.target.pools[spec.pool].health.heartbeat_within,
+            # Two of three signs of life may be late before silence counts.
             keepalive=min(_KEEPALIVE, self._fleet.target.pools[spec.pool].health.heartbeat_within / 3),
             running=str(self._running(spec.name)),
             park_after=self._fleet.target.pools[spec.pool].park_after,

@@ -16,6 +16,7 @@ from billiard.exceptions import WorkerLostError
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from celeryfleet.protocol import PARKED_HEADER, PARKED_PROPERTIES
 from celeryfleet.routing.match import takes
 from celeryfleet.worker.running import Running
 from celeryfleet.worker_protocol import Strikes
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from celeryfleet.worker_protocol import Start
 
 logger = get_logger(__name__)
-
-#: properties of a message that stay with it
-_KEPT = ("correlation_id", "reply_to", "delivery_mode")
 
 
 class Suspects:
@@ -100,12 +98,12 @@ class Suspects:
             "at": round(time.time(), 3),
             "error": why,
         }
-        properties = {name: message.properties[name] for name in _KEPT if name in message.properties}
+        properties = {name: message.properties[name] for name in PARKED_PROPERTIES if name in message.properties}
         parked = channel.prepare_message(
             message.body,
             content_type=message.content_type,
             content_encoding=message.content_encoding,
-            headers={**message.headers, "fleet_parked": about},
+            headers={**message.headers, PARKED_HEADER: about},
             properties=properties,
         )
         channel.queue_declare(queue=self.queue, durable=True, auto_delete=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from celeryfleet.plan.values import BeatPlan, Plan, PoolPlan, WorkerSpec
+from celeryfleet.plan.values import BeatPlan, Plan, PoolPlan, WorkerSpec, number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Target:
         pool = self.former.pools.get(spec.pool) if self.former else None
         if self.former is None or pool is None:
             return None
-        return self.former.plan.worker(pool, int(spec.name.rpartition("-")[2]))
+        return self.former.plan.worker(pool, number_of(spec.name))
 
     @property
     def forks(self) -> bool:
