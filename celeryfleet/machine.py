@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from celeryfleet.errors import FleetError
+from celeryfleet.fleetfile.names import host_problem
 from celeryfleet.plan.facts import Facts
 
 if TYPE_CHECKING:
@@ -17,10 +19,20 @@ _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
 
 
-def facts(fleet: Fleet, server: str = "") -> Facts:
-    """Return what `build` needs; `server` is the embedded broker's program, where it has been looked for."""
+#: environment variable that says which host this is, where its own name does not
+HOST = "CELERYFLEET_HOST"
+
+
+def facts(fleet: Fleet, server: str = "", host: str = "") -> Facts:
+    """Return what `build` needs; `server` is the embedded broker's program, where it has been looked for.
+
+    `host` is this machine's name in the fleet, where it is known. Raises FleetError for one that can be none.
+    """
+    host = host or os.environ.get(HOST, "")
+    if host and (problem := host_problem(host)):
+        raise FleetError(f'the host\'s name is "{host}", but it {problem}.', hint=f"Give it one with --host or {HOST}.")
     return Facts(
-        host=socket.gethostname(),
+        host=host or socket.gethostname(),
         cpus=processors(),
         can_fork=sys.platform == "linux",
         folder=str(Path(fleet.file).parent.resolve()),

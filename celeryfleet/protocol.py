@@ -1,5 +1,7 @@
 """The messages between a supervisor and its callers: requests, replies, and what a fleet is like."""
 
+from collections.abc import Iterable
+
 from celeryfleet.records import Record
 
 # --- What a fleet is like ---------------------------------------------------------------------------------
@@ -22,7 +24,7 @@ class LastExit(Record):
 class WorkerStatus(Record):
     """A worker as it is shown."""
 
-    hidden = ("cause",)
+    hidden = ("cause", "reserved")
     name: str
     node: str
     pid: int | None
@@ -36,6 +38,8 @@ class WorkerStatus(Record):
     last_exit: LastExit | None = None
     #: why it is in this state; of a ready one, what keeps it from its work
     cause: str = ""
+    #: tasks that it has, running or taken ahead
+    reserved: int = 0
 
 
 class PoolStatus(Record):
@@ -124,10 +128,35 @@ class Depths(Record):
     trouble: str = ""
 
 
+class Delivery(Record):
+    """An alert that is to be told, and whom."""
+
+    #: JSON
+    body: str
+    #: a program that reads the body, or else an URL that it is sent to
+    command: tuple[str, ...] = ()
+    webhook: str = ""
+    #: seconds for each try, and between two tries
+    timeout: float = 10.0
+    pauses: tuple[float, ...] = (1.0, 5.0, 20.0)
+
+
+class AlertStatus(Record):
+    """An alert that is on."""
+
+    #: what fleet.yaml has as `when`
+    alert: str
+    #: a queue, a pool, a worker or beat
+    what: str
+    text: str
+    #: ISO 8601, UTC
+    since: str
+
+
 class Status(Record):
     """A fleet as it is shown."""
 
-    hidden = ("reason", "notes", "paused", "backlog")
+    hidden = ("reason", "notes", "paused", "paused_s", "paused_by", "backlog", "host", "hosts", "alerts")
     fleet: str
     #: ready, degraded, starting, stopping or down
     state: str
@@ -141,6 +170,20 @@ class Status(Record):
     notes: tuple[str, ...]
     paused: tuple[str, ...]
     backlog: Backlog
+    #: for how many seconds, by queue
+    paused_s: dict[str, float] = {}
+    #: who has paused it on all hosts, by queue
+    paused_by: dict[str, str] = {}
+    #: the name of the host that it runs on
+    host: str = ""
+    #: the hosts that fleet.yaml names, and the queues that are read on each
+    hosts: dict[str, tuple[str, ...]] = {}
+    alerts: tuple[AlertStatus, ...] = ()
+
+
+def read_elsewhere(status: Status, queue: str) -> "list[str]":
+    """Name the other hosts that read a queue, as fleet.yaml says."""
+    return [host for host, queues in status.hosts.items() if queue in queues and host != status.host]
 
 
 # --- Requests to the supervisor, and replies --------------------------------------------------------------
@@ -154,6 +197,12 @@ class GetStatus(Record):
 
 class GetTasks(Record):
     """Reply with the names of the app's Tasks."""
+
+
+class IsRevoked(Record):
+    """Reply with a Verdict: whether workers drop the task of this id."""
+
+    id: str
 
 
 class GetPlan(Record):
@@ -185,30 +234,98 @@ class Restart(Record):
 
 
 class Pause(Record):
-    """Leave these queues alone, and no others."""
+    """Leave these queues alone, and no others: on all hosts, or here alone."""
 
     queues: tuple[str, ...]
+    here: bool = False
+    #: those that were named: what is said of them holds on all hosts, though here it may be so already
+    named: tuple[str, ...] = ()
+    #: who wants it
+    by: str = ""
+
+
+class Mark(Record):
+    """Whether a queue is paused on all hosts, and who said so last."""
+
+    queue: str
+    #: goes up with each change; of two that are the same, the later `by` of the alphabet holds
+    version: int
+    paused: bool
+    by: str
+    #: unix seconds, by the clock of the host where it was said
+    at: float
+
+
+class Marks(Record):
+    """Follow those of these marks that are newer than what is known."""
+
+    marks: tuple[Mark, ...]
+    #: unix seconds, as it is read
+    now: float = 0.0
+
+
+def newer(marks: Iterable[Mark], than: Iterable[Mark]) -> tuple[Mark, ...]:
+    """Return the marks that are newer than those of the same queues."""
+    known = {mark.queue: (mark.version, mark.by) for mark in than}
+    return tuple(mark for mark in marks if (mark.version, mark.by) > known.get(mark.queue, (0, "")))
 
 
 class Stop(Record):
-    """Stop the whole fleet; `grace` is seconds, None: each pool's own."""
+    """Stop these pools, or with none the whole fleet; `grace` is seconds, None: each pool's own."""
 
     cold: bool = False
     grace: float | None = None
+    pools: tuple[str, ...] = ()
 
 
 class Wait(Record):
-    """Reply when the fleet is Settled, or the app is imported if that is all, or `timeout` seconds are over."""
+    """Reply when the fleet, or these pools of it, are Settled, or `timeout` seconds are over."""
 
     timeout: float | None = None
-    imported: bool = False
+    #: ready; imported: the app is; gone: nothing of these pools runs; failed: no worker of theirs comes back by itself
+    until: str = "ready"
+    pools: tuple[str, ...] = ()
+
+
+class Revoke(Record):
+    """Have the workers throw these tasks away, by their ids, and end those that run if that is wanted."""
+
+    ids: tuple[str, ...]
+    terminate: bool = False
+
+
+class WriteLedger(Record):
+    """Reply when all that the workers know of their tasks now is in the ledger."""
+
+
+class ShowPage(Record):
+    """Have the web page run by these words of a command line, beside the fleet; reply with where it is Shown."""
+
+    words: tuple[str, ...]
 
 
 class Attach(Record):
-    """Stop the fleet when this connection ends."""
+    """Stop these pools, or with none the fleet, when this connection ends."""
+
+    pools: tuple[str, ...] = ()
 
 
-Request = GetStatus | GetTasks | GetPlan | Apply | Scale | Restart | Pause | Stop | Wait | Attach
+Request = (
+    GetStatus
+    | GetTasks
+    | GetPlan
+    | IsRevoked
+    | Apply
+    | Scale
+    | Restart
+    | Pause
+    | Stop
+    | Wait
+    | WriteLedger
+    | Revoke
+    | ShowPage
+    | Attach
+)
 
 
 class Done(Record):
@@ -224,6 +341,12 @@ class Refused(Record):
     code: int = 1
 
 
+class Shown(Record):
+    """The page is there."""
+
+    url: str
+
+
 class Locked(Record):
     """Another supervisor holds the fleet's lock."""
 
@@ -234,6 +357,12 @@ class Tasks(Record):
     names: tuple[str, ...]
 
 
+class Verdict(Record):
+    """Whether that is so."""
+
+    yes: bool
+
+
 class Running(Record):
     """The plan that a supervisor follows."""
 
@@ -241,7 +370,7 @@ class Running(Record):
 
 
 class Settled(Record):
-    """True: all that is wanted is ready; False: it can't become so; None: not yet."""
+    """True: it has become what was waited for; False: it can't become so; None: not yet."""
 
     done: bool | None
     status: Status

@@ -66,6 +66,8 @@ class Replies:
     """Parses the replies out of whatever pieces `recv(size)` hands over."""
 
     def __init__(self, recv: Callable[[int], bytes]) -> None:
+        #: bytes of one value at most
+        self.limit = 1 << 62
         self._recv = recv
         self._buffer = bytearray()
         self._at = 0
@@ -118,6 +120,8 @@ class Replies:
         return line
 
     def _bulk(self, size: int) -> bytes:
+        if size > self.limit:
+            raise ProtocolError
         end = self._at + size
         while (missing := end + 2 - len(self._buffer)) > 0:
             self._fill(max(missing, _CHUNK))
@@ -147,6 +151,10 @@ class Connection:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self.close()
+
+    def limit(self, size: int) -> None:
+        """Take no value of more bytes: one that strangers may have written."""
+        self._replies.limit = size
 
     def close(self) -> None:
         """Close the socket; the connection is of no use afterwards."""

@@ -98,6 +98,13 @@ def age(seconds: float) -> str:
     return f"{whole}s"
 
 
+def brief(seconds: float | None) -> str:
+    """Write a length of time in few characters, and a dash for one that is not known: 80ms, 2.5s, 1m20s."""
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.2g}s" if seconds < 10 else age(seconds)
+
+
 def size(number: float) -> str:
     """Write bytes in decimal units: 52 MB, 1.2 GB."""
     if number >= 1_000_000_000:
@@ -150,6 +157,17 @@ def wrap(parts: Iterable[str], width: int, between: str = " ") -> Iterator[str]:
             line = f"{line}{between}{part}" if line else part
     if line:
         yield line
+
+
+def folded(text: str, width: int) -> list[str]:
+    """Break a line into parts of so many columns, at a blank where one stands in the second half of a part."""
+    parts = []
+    while columns(text) > width:
+        end = len(cut(text, width + 1)) - 1
+        blank = text.rfind(" ", end // 2, end + 1)
+        parts.append(text[: blank if blank >= 0 else end])
+        text = text[blank + 1 if blank >= 0 else end :]
+    return [*parts, text]
 
 
 def visible(text: str) -> str:

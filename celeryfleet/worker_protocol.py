@@ -1,6 +1,7 @@
 """The messages between a supervisor, its fork server and its workers."""
 
 import signal
+from typing import NamedTuple
 
 from celeryfleet.records import Record
 
@@ -8,17 +9,43 @@ from celeryfleet.records import Record
 WORKER_LIMIT = 4 * 1024 * 1024
 #: at which a process writes its stacks into its log; one that does not listen ignores this signal
 STACK_SIGNAL = signal.SIGWINCH
-#: bytes of a running task's place in the file that tells which run: its id and its name
+#: flags of `celery worker` → the settings that they are
+FLAGS = {
+    "-c": "worker_concurrency",
+    "-P": "worker_pool",
+    "--prefetch-multiplier": "worker_prefetch_multiplier",
+    "--max-tasks-per-child": "worker_max_tasks_per_child",
+    "--max-memory-per-child": "worker_max_memory_per_child",
+    "--time-limit": "task_time_limit",
+    "--soft-time-limit": "task_soft_time_limit",
+}
+#: bytes of a running task's place in the file that tells which run
 RUNNING_BYTES = 512
 
 
-def running(data: bytes) -> dict[int, tuple[str, str]]:
-    """Read which tasks ran: (id, name) by place."""
+class Ran(NamedTuple):
+    """A task that runs, or did when its process ended."""
+
+    id: str
+    task: str
+    #: whether it is acknowledged when it has ended, and so comes again
+    late: bool
+
+    def encode(self) -> bytes:
+        """Return what stands in its place."""
+        text = f"{self.id}\n{'late' if self.late else ''}\n{self.task}"
+        return text.encode()[:RUNNING_BYTES].ljust(RUNNING_BYTES, b"\0")
+
+
+def running(data: bytes) -> dict[int, Ran]:
+    """Read which tasks ran, by place."""
     found = {}
     for place, start in enumerate(range(0, len(data), RUNNING_BYTES)):
         if data[start]:
             text = data[start : start + RUNNING_BYTES].rstrip(b"\0").decode(errors="replace")
-            found[place] = (text.partition("\n")[0], text.partition("\n")[2])
+            task_id, _, rest = text.partition("\n")
+            late, _, name = rest.partition("\n")
+            found[place] = Ran(task_id, name, bool(late))
     return found
 
 
@@ -32,9 +59,12 @@ class Hello(Record):
 
 
 class Ready(Record):
-    """I consume for the first time, and know these tasks."""
+    """I consume for the first time, know these tasks, and am of this kind: what the app may have said."""
 
     tasks: tuple[str, ...]
+    #: prefork, threads, gevent, eventlet, solo, or a class
+    pool: str = ""
+    concurrency: int = 0
 
 
 class Beat(Record):
@@ -51,6 +81,8 @@ class Beat(Record):
     loop_busy: bool = False
     #: the queues it really reads, in the alphabet's order, whoever told it so
     queues: tuple[str, ...] = ()
+    #: of a beat that sends nothing: where the one is that does (`host a`, `another host`)
+    standby: str = ""
     #: the number of the poke that this answers
     poke: int | None = None
 
@@ -71,6 +103,12 @@ class Strikes(Record):
     """How often these tasks, by id, have ended or hung a process; 0: that is over. Said and told."""
 
     counts: dict[str, int]
+
+
+class Recorded(Record):
+    """What has become of tasks: rows of `ledger.entry.TOLD`, in the order in which it happened."""
+
+    rows: tuple[object, ...]
 
 
 Said = Hello | Ready | Beat | Revoked | Restored | Strikes
@@ -97,7 +135,14 @@ class Read(Record):
     queues: tuple[str, ...]
 
 
-Told = Poke | Restore | Read | Strikes
+class Revoke(Record):
+    """Throw these tasks away, by their ids, and end those that run if that is wanted."""
+
+    ids: tuple[str, ...]
+    terminate: bool
+
+
+Told = Poke | Restore | Read | Revoke | Strikes
 
 
 class App(Record):
@@ -119,7 +164,7 @@ class LogFile(Record):
 
 
 class Start(Record):
-    """Be this worker; the first five are its WorkerSpec's."""
+    """Be this worker; the first five and the defaults are its WorkerSpec's."""
 
     name: str
     argv: tuple[str, ...]
@@ -137,6 +182,8 @@ class Start(Record):
     patience: float
     #: the file that tells which tasks run
     running: str
+    #: settings that hold where neither `conf` nor the app says anything
+    defaults: dict[str, object] = {}
     #: a task that has ended or hung so many processes is parked in this queue; 0: none is
     park_after: int = 0
     parked: str = ""
@@ -144,10 +191,16 @@ class Start(Record):
     strikes: dict[str, int] = {}
     #: nodes whose messages it brings back whenever it connects
     restore: tuple[str, ...] = ()
+    #: the fleet, and who owns its nodes here; empty: nobody else uses its broker, or it is no Redis
+    fleet: str = ""
+    owner: str = ""
     #: ids of tasks
     revoked: tuple[str, ...] = ()
     #: queues to leave alone from the first
     paused: tuple[str, ...] = ()
+    #: what becomes of tasks is told, but for the values of keyword arguments of these names
+    ledger: bool = True
+    hide: tuple[str, ...] = ()
 
 
 class Exec(Record):
@@ -157,6 +210,8 @@ class Exec(Record):
     start: Start
     #: pid
     supervisor: int
+    #: whether it has said hello
+    greeted: bool = False
 
 
 class Preload(Record):
@@ -165,6 +220,8 @@ class Preload(Record):
     app: App
     env: dict[str, str]
     log: LogFile
+    #: of the beat that is to be forked; empty: the app's own, None: there is none
+    scheduler: str | None = None
 
 
 class Preloaded(Record):

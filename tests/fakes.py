@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, AnyStr, TypeVar
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -16,18 +18,33 @@ T = TypeVar("T")
 _never = threading.Event()
 
 
-def eventually(condition: Callable[[], T], timeout: float = 20.0, pause: float = 0.02) -> T:
-    """Return what the condition gives once that is true; fail after `timeout` seconds."""
+def eventually(condition: Callable[[], T], timeout: float = 60.0, pause: float = 0.02) -> T:
+    """Return what the condition gives once that is true; fail after `timeout` seconds.
+
+    Between two looks it pauses at least as long as one takes: what is waited for needs the processor too.
+    """
     deadline = time.monotonic() + timeout
     while True:
+        began = time.monotonic()
         found = condition()
         if found:
             return found
-        if time.monotonic() > deadline:
+        ended = time.monotonic()
+        if ended > deadline:
             raise AssertionError(
                 f"not within {timeout:g} s: {getattr(condition, '__name__', condition)}; last: {found!r}"
             )
-        _never.wait(pause)
+        _never.wait(max(pause, ended - began))
+
+
+@contextmanager
+def ending(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
+    """End a program with the block: `with Popen(…)` alone waits for it for ever where the block fails."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def processes_of(folder: Path) -> dict[int, str]:

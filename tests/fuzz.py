@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import random
 import resource
 import signal
@@ -48,7 +49,7 @@ from tests.unit.importers.test_fuzz import FORMS, OPTIONS, STARTS, VALUES
 from tests.unit.plan.fleets import FACTS, fleet_text
 
 #: seconds of processor time, and bytes, that one text may cost
-SECONDS, BYTES = 10.0, 100_000_000
+SECONDS, BYTES = 20.0, 100_000_000
 #: texts between two looks at the clock
 _ROUND = 200
 _TEMPLATES = Path(__file__).parent.parent / "celeryfleet" / "cli" / "templates"
@@ -222,10 +223,17 @@ def bounded() -> Iterator[None]:
         raise TooMuchError(f"{grown // 1_000_000} MB")
 
 
-def fuzz(name: str, seed: int | None, examples: int) -> None:
-    """Read so many texts; None: the same ones each time. Raises what a reader should not, with the smallest text."""
-    target, latest = TARGETS[name], [""]
-    failed: list[bool] = []
+class _TimeOverError(BaseException):
+    """Ends the search for a smaller text; Hypothesis would go on for minutes."""
+
+
+def fuzz(name: str, seed: int | None, examples: int, until: float = math.inf) -> None:
+    """Read so many texts; None: the same ones each time. Raises what a reader should not, with a small text.
+
+    When the clock (monotonic) shows `until`, no smaller text is looked for.
+    """
+    target = TARGETS[name]
+    failed: list[tuple[str, Exception]] = []
 
     @settings(
         max_examples=examples,
@@ -237,21 +245,25 @@ def fuzz(name: str, seed: int | None, examples: int) -> None:
     )
     @given(target.texts)
     def case(text: str) -> None:
-        latest[0] = text
+        if failed and time.monotonic() > until:
+            raise _TimeOverError
         try:
             with bounded():
                 target.read(text)
         except Exception as error:
             if not failed:
                 print(f"{name}, seed {seed}: {error!r:.200}; looking for the smallest text", file=sys.stderr)
-            failed.append(True)
+            failed.append((text, error))
             raise
 
     try:
         (case if seed is None else hypothesis.seed(seed)(case))()
-    except Exception as error:
-        error.add_note(f"target {name}, seed {seed}, smallest text: {latest[0]!r}")
-        raise
+    except (Exception, _TimeOverError):
+        if not failed:
+            raise
+        text, error = min(failed, key=lambda failure: len(failure[0]))
+        error.add_note(f"target {name}, seed {seed}, smallest text: {text!r}")
+        raise error from None
 
 
 def main() -> int:
@@ -267,7 +279,7 @@ def main() -> int:
         for name in tuple(names):
             seed = random.randrange(2**32) if asked.seed is None else asked.seed
             try:
-                fuzz(name, seed, _ROUND)
+                fuzz(name, seed, _ROUND, deadline)
             except Exception as error:
                 failed += 1
                 names.remove(name)  # it would go on to fail

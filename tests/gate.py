@@ -15,6 +15,9 @@ class Gate:
         self._behind = behind
         self._open = True
         self._inside: set[socket.socket] = set()
+        #: not set while those who are behind do not learn that a caller was cut off
+        self._told = threading.Event()
+        self._told.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         #: callers turned away
@@ -28,12 +31,22 @@ class Gate:
         for end in tuple(self._inside):
             _hang_up(end)
 
+    def cut(self) -> None:
+        """Cut off who is inside; what is behind goes on believing that they are there, as where a network is cut."""
+        self._told.clear()
+        self.shut()
+
+    def tell(self) -> None:
+        """Have what is behind learn who is gone."""
+        self._told.set()
+
     def open(self) -> None:
         """Let callers in."""
         self._open = True
 
     def close(self) -> None:
         """End it."""
+        self.tell()
         self.shut()
         _hang_up(self._listener)
         self._welcoming.join()
@@ -56,7 +69,7 @@ class Gate:
             self._inside.add(caller)
             back = threading.Thread(target=_pass_on, args=(served, caller))
             back.start()
-            _pass_on(caller, served)
+            _pass_on(caller, served, self._told.wait)
             back.join()
             self._inside.discard(caller)
 
@@ -71,10 +84,11 @@ def gate(behind: Callable[[], socket.socket]) -> Iterator[Gate]:
         made.close()
 
 
-def _pass_on(source: socket.socket, to: socket.socket) -> None:
+def _pass_on(source: socket.socket, to: socket.socket, wait: Callable[[], object] = bool) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             to.sendall(data)
+    wait()
     _hang_up(to)
 
 

@@ -50,6 +50,13 @@ class Rabbit:
         """Return a name for a fleet: those of one name have nodes of one name, and on one broker they get mixed up."""
         fleet = self.prefix.rstrip("-")
         self._names.add(f"{fleet}.failed")  # `up` declares it
+        kept = (
+            "beat",
+            "beat.sent",
+            "paused",
+            *(f"report.{host}" for host in ("a", "b", "a.last", "b.last")),
+        )  # of hosts
+        self._names |= {f"celeryfleet.{fleet}.{what}" for what in kept}
         return fleet
 
     def name(self, word: str) -> str:

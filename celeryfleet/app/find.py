@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.app.install import BACKENDS, loading
@@ -120,6 +121,17 @@ _WHAT_DJANGO_DB_NEEDS = "It needs `django:`, django-celery-results, and django_c
 _WHAT_DJANGO_IS = "`django:` names the module that manage.py names: DJANGO_SETTINGS_MODULE."
 
 
+def import_scheduler(app: Any, name: str = "") -> None:
+    """Import the scheduler that beat is to have, `name` or else the app's own. Raises FleetError."""
+    from celery.utils.imports import load_extension_class_names, symbol_by_name
+
+    name = name or app.conf.beat_scheduler
+    try:
+        symbol_by_name(name, aliases=dict(load_extension_class_names("celery.beat_schedulers")))
+    except (Exception, SystemExit) as error:
+        raise _failed(f'the scheduler "{name}" of `beat:` fails to import', error) from error
+
+
 def _import_failed(name: str, error: BaseException) -> FleetError:
     return _failed(f'the app "{name}" fails to import', error)
 
@@ -128,10 +140,14 @@ def _failed(what: str, error: BaseException) -> FleetError:
     reason = f"{type(error).__name__}: {error}".removesuffix(": ")
     frames = _of_the_user(traceback.extract_tb(error.__traceback__))
     lines = "".join(traceback.format_list(frames[-5:])).rstrip()
+    place = (frames[-1].filename, frames[-1].lineno) if frames else None
     if isinstance(error, SyntaxError):
         lines = "".join(traceback.format_exception_only(error)[:-1]).rstrip()
+        place = (error.filename, error.lineno) if error.filename else None
+        reason = f"{type(error).__name__}: {error.msg}"
+    at = f" at {place[0].removeprefix(f'{Path.cwd()}/')}:{place[1]}" if place else ""
     hint = f"It fails here:\n{lines}" if lines else ""
-    return FleetError(f"{what}: {reason}.", hint=hint)
+    return FleetError(f"{what}{at}: {reason}.", hint=hint)
 
 
 def _of_the_user(frames: Sequence[traceback.FrameSummary]) -> list[traceback.FrameSummary]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from celeryfleet.app.objects import celery_objects
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SETTINGS_VARIABLE = "CELERYFLEET_SETTINGS"
 #: names the fleet.yaml that `install` reads
 FILE_VARIABLE = "CELERYFLEET_FILE"
+#: the loader of the processes of a fleet that another engine runs
+LOADER = "celeryfleet.worker.loader:Loader"
 #: the header that says when a message was published, in unix seconds
 SENT_AT = "fleet_sent_at"
 
@@ -53,6 +56,8 @@ def install(app: Celery, file: str | os.PathLike[str] | None = None) -> None:
     if loading.get():
         return
     ready_made = os.environ.get(SETTINGS_VARIABLE)
+    if ready_made and os.environ.get("CELERY_LOADER") == LOADER:
+        return  # which applies what `celeryfleet export` wrote
     if ready_made and file is None:
         apply(app, json.loads(Path(ready_made).read_text("utf-8")))
     else:
@@ -90,22 +95,27 @@ def apply(app: Celery, settings: Mapping[str, Any]) -> None:
     if values.get("result_backend") in BACKENDS:
         app.backend_cls = BACKENDS[values["result_backend"]]
     if app.configured:
-        _merge(app.conf, merged)
+        _merge(app.conf, merged, settings)
     else:
 
         def on_configured(source: Any, **_: Any) -> None:
-            _merge(source, merged)
+            _merge(source, merged, settings)
 
         app.on_after_configure.connect(on_configured, weak=False)
     _override_environment(settings)
     if app.amqp_cls == _CELERYS_AMQP:  # an app with a class of its own keeps it
         app.amqp_cls = "celeryfleet.app.publisher:Publisher"
-    _forget_connections(app)
+    forget_connections(app)
     _stamp_messages()
 
 
-def _merge(conf: Any, options: Mapping[str, Mapping[str, Any]]) -> None:
+def _merge(conf: Any, options: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> None:
+    """Lay over the app's settings what depends on them."""
     conf.update({key: {**(conf.get(key) or {}), **value} for key, value in options.items()})
+    url = str(settings.get("broker_url"))
+    if url.startswith("redis+socket:"):
+        # RedBeat takes the broker where the app names no Redis for it, but can't read kombu's name of a socket.
+        conf.setdefault("redbeat_redis_url", f"unix://{urlsplit(url).path}?db=0")
 
 
 def _override_environment(settings: Mapping[str, Any]) -> None:
@@ -115,7 +125,7 @@ def _override_environment(settings: Mapping[str, Any]) -> None:
             os.environ[variable] = settings[key]
 
 
-def _forget_connections(app: Any) -> None:
+def forget_connections(app: Any) -> None:
     """Drop what Celery caches from its settings: `amqp.queues` is stale after an update, and so is the rest."""
     app.__dict__.pop("amqp", None)
     app._pool = None

@@ -58,8 +58,7 @@ def send_file(session: Session, task: str | None, source: Path, options: Options
         found = lines.checked(file)
         if found.problems:
             raise FleetError.of([*found.problems, Problem("nothing was sent.")])
-        if not force:
-            refuse_unread(session, app, (_wanted(item, options) for item in found.first.values()))
+        refuse_unread(session, app, (_wanted(item, options) for item in found.first.values()), force)
 
         def resume(sent: int, error: BulkError | None) -> str:
             return jsonl.resume(file, name, sent, error.unsure if error else 0, error.refused if error else ())
@@ -77,8 +76,8 @@ def _check(app: Any, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 
 def _wanted(item: Mapping[str, Any], options: Options) -> Wanted:
-    asked = {"queue": item.get("queue", options.queue), "headers": item.get("headers", options.headers) or None}
-    return item["task"], item["args"], item["kwargs"], asked
+    own = {key: item[key] for key in ("queue", "headers") if item.get(key)}
+    return item["task"], item["args"], item["kwargs"], {**options.target, **own}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from celeryfleet.cli.usage import one_of
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import say
 
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def check(
     context: typer.Context,
     form: Annotated[
-        Form | None, typer.Option("--format", help="text, json, or github for annotations in a pull request.")
+        Form | None, typer.Option("--format", help="github: annotations in a pull request.", **one_of(Form, "format"))
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document, as --format json.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if there is a warning.")] = False,

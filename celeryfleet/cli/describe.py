@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from celeryfleet.cli.usage import one_of
 from celeryfleet.errors import Exit
 from celeryfleet.text import say
 
@@ -41,17 +42,25 @@ def register(app: typer.Typer) -> None:
 
 def init(
     context: typer.Context,
-    template: Annotated[Template, typer.Argument(help="What to start from.")] = Template.DEMO,
+    template: Annotated[
+        Template, typer.Argument(help="What to start from.", **one_of(Template, "template"))
+    ] = Template.DEMO,
 ) -> int:
     """Write a commented fleet.yaml that runs as it is; an existing one is never overwritten.
 
     Examples: [bold]celeryfleet init[/] · [bold]celeryfleet init priorities[/] · [bold]celeryfleet init django[/]
     """
-    from celeryfleet.cli import init_django
+    from celeryfleet.cli import init_app, init_django
     from celeryfleet.cli.templates import start
 
     target = context.obj.file or Path("fleet.yaml")
-    done = init_django.start(target) if template is Template.DJANGO else start(template.value, target)
+    match template:
+        case Template.DJANGO:
+            done = init_django.start(target)
+        case Template.APP:
+            done = init_app.start(target)
+        case _:
+            done = start(template.value, target)
     for line in done:
         say(line, sys.stderr)
     return Exit.OK
@@ -59,13 +68,13 @@ def init(
 
 def config(
     context: typer.Context,
-    form: Annotated[Form, typer.Option("--format", help="How to print it.")] = Form.PYTHON,
+    form: Annotated[Form, typer.Option("--format", help="How to print it.", **one_of(Form, "format"))] = Form.PYTHON,
 ) -> int:
     """Print the Celery settings that fleet.yaml amounts to; the python form imports without celeryfleet.
 
     The text form is for reading: all that should run, each worker as the command that it is.
 
-    Example: [bold]celeryfleet config > celeryconfig.py[/]
+    Examples: [bold]celeryfleet config > celeryconfig.py[/]
     """
     from celeryfleet.plan import config as forms
     from celeryfleet.render.plan import plan_text

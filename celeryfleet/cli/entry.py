@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from io import TextIOWrapper
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: environment variable that names the fleet.yaml, as -f does
 FILE_VARIABLE = "CELERYFLEET_FILE"
+#: set by a shell that asks what can stand next
+COMPLETION_VARIABLE = "_CELERYFLEET_COMPLETE"
 #: options before the command that take a value
 _WITH_VALUE = ("-f", "--file", "--env-file", "--profile")
 #: options of `up` that only show something
@@ -27,9 +30,11 @@ _SHOWS = {"--dry-run", "--help", "-h"}
 def main() -> None:
     """Run a command and exit with its code."""
     _settle_streams()
+    if os.getpid() == 1:  # of a container: the kernel ignores what its first process does not handle
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         file, plain, words = _split(sys.argv[1:])
-        code = _lean(file, words) if plain else None
+        code = _completed() if COMPLETION_VARIABLE in os.environ else _lean(file, words) if plain else None
         if code is None:
             if words[:1] == ["up"] and not _SHOWS & set(words) and not os.path.exists(_link(_find(file))):
                 from celeryfleet.cli import prestart
@@ -101,6 +106,14 @@ def _split(argv: list[str]) -> tuple[str, bool, list[str]]:
         else:
             plain = False
     return file, plain, words
+
+
+def _completed() -> int | None:
+    """Tell a shell what can stand next; None: it is another shell, which main may know."""
+    from celeryfleet.cli import complete
+
+    shell = os.environ[COMPLETION_VARIABLE].removeprefix("complete_")
+    return 0 if complete.answer(shell, lambda file: _find(file or os.environ.get(FILE_VARIABLE, ""))) else None
 
 
 def _lean(file: str, words: list[str]) -> int | None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from celeryfleet.cli.sending import aliases
 from celeryfleet.errors import FleetError
+from celeryfleet.plan.facts import AppFacts
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.errors import Problem
     from celeryfleet.fleetfile.model import Fleet
     from celeryfleet.lint import Finding, Machine, RouterReport, Server
-    from celeryfleet.plan.facts import AppFacts
     from celeryfleet.plan.values import Plan
     from celeryfleet.redis_client import Reply
 
@@ -59,14 +59,17 @@ def examine(session: Session) -> Verdict:
     routers: RouterReport | None = None
     try:
         loaded, app = session.examined()
+        errors += app_errors(session)
         asked = askers(fleet, loaded)
         if asked:
             routers = check_routers(fleet, plan.routing, app.tasks, asked)
     except FleetError as error:
-        errors = _errors(error.problems, fleet.where("app"))
+        errors += _errors(error.problems, fleet.where("apps" if fleet.apps else "app"))
+    if session.left_out:
+        app = None  # what is known of the others is not the whole
     if app is not None:
         errors += canvas_errors(session, app)
-    machine = machine_facts(plan, app is not None)
+    machine = machine_facts(plan.settled((app or AppFacts()).says), app is not None)
     if plan.broker.transport == "amqp":
         server = None
         problems, note = definition_problems(plan, fleet)
@@ -93,6 +96,21 @@ def _errors(problems: Iterable[Problem], where: str = "") -> list[Finding]:
         Finding(rule.code, rule.name, Level.ERROR, problem.where or where, problem.what, problem.hint)
         for problem, rule in rules
     ]
+
+
+def app_errors(session: Session) -> list[Finding]:
+    """Say which apps could not be loaded beside those that were, and why the scheduler of beat can't be imported."""
+    from celeryfleet.app import import_scheduler
+
+    fleet, beat = session.fleet, session.plan.beat
+    left_out = session.left_out.items()
+    found = [one for name, error in left_out for one in _errors(error.problems, fleet.where("apps", name))]
+    if beat is not None and beat.app in session.loaded:
+        try:
+            import_scheduler(session.loaded[beat.app], beat.scheduler)
+        except FleetError as error:
+            found += _errors(error.problems, fleet.where("beat", "scheduler"))
+    return found
 
 
 def canvas_errors(session: Session, app: AppFacts) -> list[Finding]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from celeryfleet.cli.usage import one_of
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import listed, say
 
@@ -48,7 +49,8 @@ def register(app: typer.Typer) -> None:
 def graph(
     context: typer.Context,
     form: Annotated[
-        Form | None, typer.Option("--format", help="How to draw it; default: text, or what FILE ends with.")
+        Form | None,
+        typer.Option("--format", help="Default: text, or what FILE ends with.", **one_of(Form, "format")),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="With the numbers of the running fleet.")] = False,
     output: Annotated[

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from celeryfleet.cli import init_app
+from celeryfleet.cli.asking import told_by
 from celeryfleet.cli.templates import save, text
 from celeryfleet.errors import FleetError
 
 _SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*=?\s*["']([\w.]+)["']""")
-_APP = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:celery\.)?Celery\(", re.MULTILINE)
 _RESULTS = "django_celery_results"
 _ROWS = "results: django-db                # rows of django-celery-results, with worker, queue and task name"
 _NO_ROWS = "results: embedded                 # django-db: rows in your database, with django-celery-results installed"
@@ -33,27 +34,24 @@ class Project:
     #: whether django-celery-results is among the settings
     keeps_rows: bool
 
-    @property
-    def app(self) -> str:
-        """The app as in `celery -A`: `core` for core/celery.py."""
-        parts = self.app_file.with_suffix("").parts
-        return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] in ("celery", "__init__") else parts)
-
 
 def start(target: Path) -> Iterator[str]:
     """Write fleet.yaml, and the Celery app's module if there is none; tell what was done and what is left to do."""
     project = find(target.parent)
     app_file = project.folder / project.app_file
     new_app = not app_file.exists()
-    results = _ROWS if project.keeps_rows else _NO_ROWS
-    wanted = [(target, text("django.yaml", settings=project.settings, app=project.app, results=results))]
-    if new_app:
-        wanted.append((app_file, text("celery.py.txt", settings=project.settings, package=project.package or "app")))
-    for path in save(wanted):
+    made = [(app_file, text("celery.py.txt", settings=project.settings, package=project.package or "app"))]
+    for path in save(made if new_app else [], target):
         yield f"wrote {path}"
-    if not new_app and "celeryfleet.install(" not in app_file.read_text("utf-8"):
-        yield f"Add to {app_file}, after its config_from_object, so that views send to the fleet's queues:"
-        yield f"    import celeryfleet\n    celeryfleet.install({project.variable})"
+    app = init_app.named(project.app_file)
+    told, reason = told_by(app, project.settings, project.folder, init_app.beside(project.folder))
+    rows = _ROWS if project.keeps_rows else _NO_ROWS
+    words = init_app.sections(told, text("queues.yaml").rstrip(), project.folder, rows)
+    for path in save([(target, text("django.yaml", settings=project.settings, app=app, **words))]):
+        yield f"wrote {path}"
+    if told is None:
+        yield f"The app was not asked for its broker, queues and routes: {reason}"
+    yield from init_app.missing(app_file, project.variable)
     package = app_file.with_name("__init__.py")
     if package != app_file and project.package and not _mentions(package, "celery"):
         yield f"Add to {package}, so that @shared_task and .delay() use this app in every process:"
@@ -77,20 +75,10 @@ def find(folder: Path) -> Project:
         )
     settings = named[1]
     package = settings.partition(".")[0] if "." in settings else ""
-    app_file, variable = _app(folder, package)
-    return Project(folder, settings, package, app_file, variable, _keeps_rows(folder, settings))
-
-
-def _app(folder: Path, package: str) -> tuple[Path, str]:
-    """Find the file that makes the Celery app, and the app's name in it."""
     # A celery.py beside manage.py would be imported in Celery's place.
     usual = Path(package, "celery.py") if package else Path("celery_app.py")
-    others = [*sorted((folder / package).glob("*.py")), *sorted(folder.glob("*/*.py")), *sorted(folder.glob("*.py"))]
-    for path in [folder / usual, *others]:
-        made = _APP.search(path.read_text("utf-8", "replace")) if path.is_file() else None
-        if made:
-            return path.relative_to(folder), made[1]
-    return usual, "app"
+    app_file, variable = init_app.find(folder, package, usual) or (usual, "app")
+    return Project(folder, settings, package, app_file, variable, _keeps_rows(folder, settings))
 
 
 def _keeps_rows(folder: Path, settings: str) -> bool:

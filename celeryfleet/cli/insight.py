@@ -1,19 +1,21 @@
-"""Commands that look at what runs: status, ps, health, logs."""
+"""Commands that look at what runs: status, ps, health."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from celeryfleet.cli import lean
+from celeryfleet.cli.logs import logs
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.records import public
 from celeryfleet.supervise.control_client import NotRunningError
 from celeryfleet.text import ESC, say
 
@@ -36,11 +38,27 @@ def status(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every second until Ctrl-C.")] = False,
+    by_task: Annotated[bool, typer.Option("--tasks", help="How long tasks wait and run, by task and queue.")] = False,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="T", help="Of --tasks: 10m, or 2026-11-20T10:00; default: 1h.")
+    ] = None,
+    everywhere: Annotated[bool, typer.Option("--all", help="Of all hosts, as they have reported.")] = False,
 ) -> int:
-    """Show pools, workers and queues.
+    """Show pools, workers and queues, or how long tasks wait and run.
 
-    Examples: [bold]celeryfleet status[/] · [bold]celeryfleet status --json | jq .state[/]
+    Examples: [bold]celeryfleet status[/] · [bold]celeryfleet status --all[/] ·
+    [bold]celeryfleet status --json | jq .state[/] · [bold]celeryfleet status --tasks --since 10m[/]
     """
+    if everywhere and (watch or by_task):
+        raise FleetError("--all goes with neither --watch nor --tasks.", hint="`celeryfleet top` shows all hosts live.")
+    if everywhere:
+        return _everywhere(context.obj, "status", as_json)
+    if watch and by_task:
+        raise FleetError("--watch and --tasks exclude each other.", hint="`celeryfleet top` shows rates live.")
+    if by_task:
+        return _by_task(context.obj, since or "1h", as_json)
+    if since is not None:
+        raise FleetError("--since goes with --tasks.", hint="celeryfleet status --tasks --since 10m")
     if watch and as_json:
         raise FleetError("--watch and --json exclude each other.", hint="Call `status --json` in a loop.")
     if watch:
@@ -52,8 +70,15 @@ def status(
 def ps(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    everywhere: Annotated[bool, typer.Option("--all", help="Of all hosts, as they have reported.")] = False,
 ) -> int:
-    """List the workers, a line each."""
+    """List the workers, a line each.
+
+    Examples: [bold]celeryfleet ps[/] · [bold]celeryfleet ps --all[/] ·
+    [bold]celeryfleet ps --json | jq '.workers[].pid'[/]
+    """
+    if everywhere:
+        return _everywhere(context.obj, "ps", as_json)
     lean.show(found(context.obj), "ps", as_json)
     return Exit.OK
 
@@ -70,94 +95,62 @@ def health(
         return lean.answer(client, "health", pool)
 
 
-def logs(
-    context: typer.Context,
-    pools: Annotated[list[str] | None, typer.Argument(metavar="POOL", help="Default: all.")] = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
-    lines: Annotated[int | None, typer.Option("-n", "--lines", metavar="N", min=0, help="The last N lines.")] = None,
-    since: Annotated[str | None, typer.Option("--since", metavar="T", help="10m, or 2026-11-20T10:00.")] = None,
-    prefix: Annotated[bool, typer.Option("--log-prefix/--no-log-prefix", help="The worker before each line.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each line.")] = False,
-) -> int:
-    """Show the workers' logs, merged by time.
-
-    Examples: [bold]celeryfleet logs -n 20[/] · [bold]celeryfleet logs mail -f[/]
-    """
-    from celeryfleet.logs.read import Follower
-    from celeryfleet.logs.read import follow as follow_lines
-    from celeryfleet.logs.times import parse_since
-    from celeryfleet.render.log_prefixes import Prefixes
-    from celeryfleet.render.paint import has_colour
-
-    plan = context.obj.followed
-    known = [pool.name for pool in plan.pools]
-    for name in pools or []:
-        if name not in [*known, "supervisor", "broker", "beat", "preload"]:
-            raise FleetError(f'there is no pool "{name}".', hint=f"The pools are {', '.join(known)}.")
-    folder = Path(plan.state_dir) / "logs"
-    start = parse_since(since, time.time()) if since else None
+def found(session: Session, exact: bool = True, timeout: float = 30.0) -> Status:
+    """Say how a fleet is, running or not; `exact`: its workers are asked for it. `timeout` is seconds for a reply."""
     try:
-        follower = Follower(folder, lambda name: _is_of(name, pools or known))
-        backlog = list(follower.backlog(lines if lines is not None or since or not follow else 10, start))
-    except PermissionError as error:
-        what = f"{error.filename} cannot be read: {error.strerror}."
-        raise FleetError(what, hint="Is it the fleet of another user?", code=Exit.FAILURE) from None
-    prefixes = Prefixes([name for name, _ in backlog], has_colour(sys.stdout), prefix)
-    shown = _as_json if as_json else prefixes
-    for name, line in backlog:
-        say(shown(name, line))
-    if follow:
-        sys.stdout.flush()
-        if not Path(plan.control).exists():
-            say(f"{plan.fleet} is not running; waiting for its logs (Ctrl-C ends).", sys.stderr)
-        try:
-            for name, line in follow_lines(follower, time.sleep):
-                say(shown(name, line), flush=True)
-        except KeyboardInterrupt:
-            return Exit.OK
-    elif not backlog:
-        say(f"There is nothing in {folder} yet.", sys.stderr)
-    return Exit.OK
-
-
-def _is_of(name: str, pools: list[str]) -> bool:
-    """Tell whether a log belongs to one of these pools (or is named itself)."""
-    pool, _, number = name.rpartition("-")
-    return name in pools or (pool in pools and number.isdecimal())
-
-
-def _as_json(worker: str, line: str) -> str:
-    return json.dumps({"worker": worker, "line": line})
-
-
-def found(session: Session) -> Status:
-    """Say how a fleet is, running or not."""
-    try:
-        with session.connect() as client:
-            return lean.collect(client)
+        with session.connect(timeout) as client:
+            return lean.collect(client, exact)
     except NotRunningError:
         from celeryfleet.supervise.decide.target import Target
         from celeryfleet.supervise.status import stopped
 
-        status = stopped(Target.of(session.plan))
+        status = stopped(Target.of(session.here))
         # A broker that is not the fleet's own may be up without it.
         status, trouble = (status, "it is stopped") if status.broker.embedded else lean.with_depths(status)
         return status.but(broker=status.broker.but(state="down" if trouble else "up"))
 
 
-def _watch(session: Session) -> int:
-    with _second_screen():
-        while True:
-            from celeryfleet.render import tables as table
-            from celeryfleet.render.paint import screen
+def _everywhere(session: Session, command: str, as_json: bool) -> int:
+    """Show `status` or `ps` of all hosts."""
+    from celeryfleet.cli import hosts
+    from celeryfleet.hosts.messages import state_of
 
+    whole, seen = hosts.whole(session)
+    if as_json:
+        told = [
+            {**public(host), **(public(host.status) if host.status else {}), "state": state_of(host)} for host in seen
+        ]
+        say(json.dumps({**lean.document(whole, command), "hosts": told}, indent=2))
+        return Exit.OK
+    if command == "status" and seen:
+        hosts.show(seen)
+    lean.show(whole, command, False)
+    return Exit.OK
+
+
+def _by_task(session: Session, since: str, as_json: bool) -> int:
+    from celeryfleet.cli.active import show_timed, timed
+
+    tasks = timed(session, since)
+    if as_json:
+        say(json.dumps({"schema_version": 1, "tasks": tasks}, indent=2))
+    else:
+        show_timed(tasks, since)
+    return Exit.OK
+
+
+def _watch(session: Session) -> int:
+    from celeryfleet.render import tables as table
+    from celeryfleet.render.paint import screen
+
+    with _second_screen(), suppress(KeyboardInterrupt):
+        while True:
             color, width = screen(sys.stdout)
-            text = table.status(found(session), time.time(), color, width)
+            height = os.get_terminal_size(sys.stdout.fileno()).lines - 1  # the cursor stands in the last one
+            text = table.status(found(session), time.time(), color, width, height)
             say(f"{ESC}[H" + text.replace("\n", f"{ESC}[K\n") + f"{ESC}[J", end="", flush=True)
-            try:
-                time.sleep(1.0)
-            except KeyboardInterrupt:
-                return Exit.OK
+            time.sleep(1.0)
+    return Exit.OK
 
 
 @contextmanager

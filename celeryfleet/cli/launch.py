@@ -6,16 +6,29 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celeryfleet.cli import prestart
+from celeryfleet.cli import hosts, prestart
 from celeryfleet.cli.session import Session, reach_broker
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.fleetfile.suggest import unknown
 from celeryfleet.plan.values import Plan
-from celeryfleet.protocol import Apply, Difference, Done, GetPlan, Locked, Refused, Running, Settled, Status, Stop, Wait
+from celeryfleet.protocol import (
+    Apply,
+    Difference,
+    Done,
+    Locked,
+    Refused,
+    Settled,
+    Shown,
+    ShowPage,
+    Status,
+    Stop,
+    Wait,
+)
 from celeryfleet.records import Lines, Record, encode, public
 from celeryfleet.render import progress
 from celeryfleet.supervise.control_client import Client, NotRunningError
@@ -28,15 +41,25 @@ if TYPE_CHECKING:
 _BOOT = 30.0
 
 
-def narrowed(plan: Plan, pools: list[str], replicas: dict[str, int]) -> Plan:
+def narrowed(plan: Plan, pools: Sequence[str], replicas: dict[str, int]) -> Plan:
     """Return the plan for some pools only, with other numbers of replicas."""
-    known = [pool.name for pool in plan.pools]
-    for name in [*pools, *replicas]:
-        if name not in known:
-            raise FleetError(f'there is no pool "{name}".', hint=f"The pools are {', '.join(known)}.")
-    if pools:
-        plan = replace(plan, pools=tuple(pool for pool in plan.pools if pool.name in pools))
-    return plan.scaled(replicas)
+    scalable = [pool.name for pool in plan.pools]
+    known = [*scalable, "beat"] if plan.beat else scalable
+    for names, those in ((pools, known), (replicas, scalable)):
+        for name in names:
+            if name not in those:
+                raise unknown("pool", name, those)
+    others = [name for name in known if name not in pools] if pools else []
+    return plan.without(others).scaled(replicas)
+
+
+def require_here(session: Session, host: str, pools: Iterable[str], hint: str) -> None:
+    """Raise FleetError for pools that fleet.yaml gives to other hosts than this one."""
+    for name in pools:
+        given = [host for host, what in session.fleet.hosts.items() if name in what.pools]
+        if given and host not in given:
+            what = f"{name} does not run on host {host}: fleet.yaml gives it to {listed(given)}."
+            raise FleetError(what, session.fleet.where("hosts"), hint)
 
 
 def warn(session: Session, plan: Plan) -> None:
@@ -51,18 +74,31 @@ def warn(session: Session, plan: Plan) -> None:
             say(f"warning: {finding.where}: {finding.what} {finding.hint} [{finding.code}]", sys.stderr)
 
 
-def start(plan: Plan, fleet: Fleet | None = None, only: Sequence[str] = ()) -> tuple[Client, bool]:
+def start(
+    plan: Plan, fleet: Fleet | None = None, only: Sequence[str] = (), page: Sequence[str] = ()
+) -> tuple[Client, bool]:
     """Bring the fleet to the plan; return a connection, and whether it ran before.
 
     `fleet` is where the queues of the plan are written, if they are to be declared. `only` names the pools of a
-    running fleet to act on.
+    running fleet to act on. `page` is the command line of a web page to run beside it.
     """
+    client, ran = _started(plan, fleet, only)
+    if page:
+        try:
+            say(f"{plan.fleet} is shown on {client.ask(ShowPage(tuple(page)), Shown).url}", sys.stderr)
+        except FleetError as error:  # the fleet goes on without it
+            say(f"warning: {error}", sys.stderr)
+    return client, ran
+
+
+def _started(plan: Plan, fleet: Fleet | None, only: Sequence[str]) -> tuple[Client, bool]:
     for _ in range(3):
         try:
             client = Client(plan.control)
         except NotRunningError:
             if not plan.broker.argv:
                 reach_broker(plan)
+                hosts.claim(plan)
             _declare(plan, fleet)
             if _boot(plan):
                 return Client(plan.control), False
@@ -147,40 +183,57 @@ def _boot(plan: Plan) -> bool:
 
 
 def detached(
-    plan: Plan, wait: bool, timeout: float | None, fleet: Fleet | None = None, only: Sequence[str] = ()
+    plan: Plan,
+    until: str,
+    timeout: float | None,
+    fleet: Fleet | None = None,
+    only: Sequence[str] = (),
+    page: Sequence[str] = (),
 ) -> int:
-    """Start in the background; wait for readiness if asked to, and else for the import of the app."""
-    client, ran = start(plan, fleet, only)
+    """Start in the background, and wait until it is `ready`, until the app is `imported`, or, if empty, for nothing."""
+    client, ran = start(plan, fleet, only, page)
     with client:
-        if wait:
-            return await_ready(client, timeout)
+        if until == "ready":
+            return await_ready(client, timeout, only)
         client.patience(None)
         with progress.waiting("importing the app"):
-            reply = client.ask(Wait(imported=True), Settled)
-    if reply.done is False:
-        raise _not_ready(reply.status)
-    want = sum(pool.want for pool in reply.status.pools)
-    verb = "follows fleet.yaml as it is now" if ran else f"starts {counted(want, 'worker')} in the background"
-    say(f"{plan.fleet} {verb}; see `celeryfleet status`.{_paused(reply.status)}", sys.stderr)
+            # With no time to wait it replies at once, with the status.
+            reply = client.ask(Wait(None if until else 0.0, "imported", tuple(only)), Settled)
+    if reply.done is False and until:
+        raise _not_ready(reply.status, only)
+    if not ran:
+        what = (
+            f"{plan.fleet} starts {counted(sum(pool.want for pool in reply.status.pools), 'worker')} in the background"
+        )
+    elif only:
+        what = f"{listed(only)} {'follow' if len(only) > 1 else 'follows'} fleet.yaml as it is now, the rest goes on"
+    else:
+        what = f"{plan.fleet} follows fleet.yaml as it is now"
+    say(f"{what}; see `celeryfleet status`.{_paused(reply.status)}", sys.stderr)
     return Exit.OK
 
 
-def await_ready(client: Client, timeout: float | None) -> int:
-    """Wait until all that is wanted is ready; say what became of it. Raises FleetError if it is not to be."""
+def await_ready(client: Client, timeout: float | None, only: Sequence[str] = ()) -> int:
+    """Wait until all that is wanted is ready, in these pools or in all; say what became of it.
+
+    Raises FleetError if it is not to be.
+    """
     began = time.monotonic()
     client.patience(None)
     with progress.waiting("waiting for the workers"):
-        reply = client.ask(Wait(timeout), Settled)
+        reply = client.ask(Wait(timeout, pools=tuple(only)), Settled)
     status = reply.status
-    want, ready = sum(pool.want for pool in status.pools), sum(pool.ready for pool in status.pools)
+    asked = [pool for pool in status.pools if not only or pool.name in only]
+    want, ready = sum(pool.want for pool in asked), sum(pool.ready for pool in asked)
     if reply.done:
         took = time.monotonic() - began
-        pools = counted(len(status.pools), "pool")
-        ready_now = f"{status.fleet} is ready: {counted(want, 'worker')} in {pools} ({took:.1f} s)"
+        where = "" if only else f" in {counted(len(asked), 'pool')}"
+        what = f"{listed(only)} {'are' if len(only) > 1 else 'is'}" if only else f"{status.fleet} is"
+        ready_now = f"{what} ready: {counted(want, 'worker')}{where} ({took:.1f} s)"
         say(f"{ready_now}{_paused(status)}", sys.stderr)
         return Exit.OK
     if reply.done is None:
-        stopping = [one.name for pool in status.pools for one in pool.workers if one.state == "stopping"]
+        stopping = [one.name for pool in asked for one in pool.workers if one.state == "stopping"]
         finishing = f"{listed(stopping, most=3)} {'finishes its' if len(stopping) == 1 else 'finish their'} tasks"
         rest = f"; {finishing}" if stopping and not status.reason else ""
         raise FleetError(
@@ -188,7 +241,7 @@ def await_ready(client: Client, timeout: float | None) -> int:
             hint="It goes on: see `celeryfleet status` and `celeryfleet logs`.",
             code=Exit.TIMEOUT,
         )
-    raise _not_ready(status)
+    raise _not_ready(status, only)
 
 
 def _paused(status: Status) -> str:
@@ -196,17 +249,19 @@ def _paused(status: Status) -> str:
     return f"\nStill paused: {listed(status.paused)}. Go on: celeryfleet resume" if status.paused else ""
 
 
-def _not_ready(status: Status) -> FleetError:
-    return FleetError("\n".join(_troubles(status)), hint="See `celeryfleet status`.", code=Exit.NOT_READY)
+def _not_ready(status: Status, only: Sequence[str]) -> FleetError:
+    return FleetError("\n".join(troubles(status, only)), hint="See `celeryfleet status`.", code=Exit.NOT_READY)
 
 
-def _troubles(status: Status) -> Iterator[str]:
-    """Say what keeps a fleet from being ready."""
+def troubles(status: Status, only: Sequence[str]) -> Iterator[str]:
+    """Say what keeps a fleet, or some pools of it, from being ready."""
     yield f"{status.fleet} is not ready."
     yield from status.notes
     for pool in status.pools:
-        for worker in pool.workers:
-            if worker.state != "failed" or any(worker.cause in text for text in status.notes):
+        for worker in pool.workers if not only or pool.name in only else ():
+            last = worker.last_exit
+            died = worker.state == "failed" or (worker.state in ("backoff", "starting") and last and last.code)
+            if not died or any(worker.cause in text for text in status.notes):
                 continue
             yield f"{worker.name} failed: {worker.cause}"
             for line in worker.last_exit.log if worker.last_exit else ():
@@ -216,46 +271,34 @@ def _troubles(status: Status) -> Iterator[str]:
 # --- Stopping and reloading -------------------------------------------------------------------------------
 
 
-def stop_pools(session: Session, names: list[str]) -> int:
-    """Stop some pools of a running fleet, and wait until nothing of them is left."""
-    with session.connect() as client:
-        running = Plan.from_json(client.ask(GetPlan(), Running).plan)
-        narrowed(running, names, {})
-        rest = replace(running, pools=tuple(pool for pool in running.pools if pool.name not in names))
-        client.do(Apply(rest.to_json()))
-        client.patience(None)
-        with progress.waiting(f"stopping {listed(names)}"):
-            client.ask(Wait(), Settled)
-    say(f"{listed(names)} {'is' if len(names) == 1 else 'are'} stopped.", sys.stderr)
-    return Exit.OK
-
-
-def stop(session: Session, cold: bool, timeout: float | None, purge: bool) -> int:
-    """Stop the fleet and wait until nothing of it is left."""
+def stop(session: Session, pools: tuple[str, ...], cold: bool, timeout: float | None, purge: bool) -> int:
+    """Stop the fleet, or some pools of it, and wait until nothing of that is left."""
     plan = session.followed
     try:
         client = session.connect()
     except NotRunningError:
+        narrowed(plan, pools, {})
         return _stop_leftovers(plan, cold, timeout, purge)
     with client:
         if purge:
             _purge(plan)
-        client.do(Stop(cold, timeout))
-        _await_end(client, plan, stopping="cold" if cold else "warmly")
-    say(f"{plan.fleet} is stopped.", sys.stderr)
+        client.do(Stop(cold, timeout, pools))
+        _await_end(client, plan, "cold" if cold else "warmly", pools)
+    say(f"{listed(pools) or plan.fleet} {'are' if len(pools) > 1 else 'is'} stopped.", sys.stderr)
     return Exit.OK
 
 
-def _await_end(client: Client, plan: Plan, stopping: str) -> None:
-    """Wait until the supervisor hangs up; Ctrl-C meanwhile turns the stop cold."""
+def _await_end(client: Client, plan: Plan, stopping: str, pools: tuple[str, ...] = ()) -> None:
+    """Wait until these pools are gone, or the supervisor hangs up; Ctrl-C meanwhile turns the stop cold."""
     client.patience(None)
-    with progress.waiting(f"stopping {plan.fleet} {stopping}"):
+    with progress.waiting(f"stopping {listed(pools) or plan.fleet} {stopping}"):
         while True:
             try:
-                client.ask(Wait(), Settled)
+                if client.ask(Wait(until="gone", pools=pools), Settled).done:
+                    return
             except KeyboardInterrupt:
                 with Client(plan.control) as other:
-                    other.do(Stop(cold=True))
+                    other.do(Stop(cold=True, pools=pools))
             except NotRunningError:
                 return
 
@@ -286,10 +329,26 @@ def _purge(plan: Plan) -> None:
     say(f"dropped {counted(dropped, 'message')}.", sys.stderr)
 
 
-def reload(session: Session) -> int:
-    """Send the running supervisor a new plan that replaces every worker."""
-    plan = session.startable
+def reload(session: Session, only: tuple[str, ...], wait: bool) -> int:
+    """Send the running supervisor a new plan that replaces every worker, of these pools or of all."""
+    plan = narrowed(session.startable, only, {})
     with session.connect() as client:
+        _try_import(session, {pool.app for pool in plan.pools if not pool.fork})
         _declare(plan, session.fleet)
-        client.do(Apply(plan.to_json(), reload=True))
-        return await_ready(client, None)
+        client.do(Apply(plan.to_json(), reload=True, only=only))
+        return await_ready(client, None, only) if wait else Exit.OK
+
+
+def _try_import(session: Session, names: Collection[str]) -> None:
+    """Import the code of apps here whose workers would do so only when those before them have gone."""
+    from celeryfleet.app import import_tasks
+
+    projects = {session.plan.app(name).django for name in names} - {""}
+    if not names or len(projects) > 1:  # a process can hold one Django project alone
+        return
+    try:
+        with progress.waiting("importing the app"):
+            for app in session.apps(names):
+                import_tasks(app)
+    except FleetError as error:
+        raise FleetError.of(error.problems, Exit.NOT_READY) from error

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 
-from celeryfleet.errors import Exit, FleetError
+from celeryfleet.errors import Exit
 from celeryfleet.protocol import GetStatus, QueueStatus, Status
 from celeryfleet.records import public
 from celeryfleet.text import counted, say
@@ -15,36 +15,41 @@ TYPE_CHECKING = False  # spares the lean path the import of typing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from celeryfleet.depths import Depth
     from celeryfleet.protocol import Backlog
     from celeryfleet.supervise.control_client import Client
 
 
-def collect(client: Client) -> Status:
+def collect(client: Client, exact: bool = True) -> Status:
     """Ask the supervisor how the fleet is, and the broker what waits."""
-    status = client.ask(GetStatus(), Status)
+    status = client.ask(GetStatus(exact), Status)
     return without_broker(*with_depths(status))
 
 
 def with_depths(status: Status) -> tuple[Status, str]:
     """Fill in what waits in the queues; return also why the broker can't be reached, if so."""
-    if status.backlog.transport == "redis":
+    depths, trouble = depths_of(status.backlog)
+    if trouble:
+        return status, trouble
+    parked = status.backlog.parked
+    shown = (*status.queues, QueueStatus(parked)) if depths.get(parked, {}).get("ready") else status.queues
+    return status.but(queues=tuple(queue.but(**depths.get(queue.name, {})) for queue in shown)), ""
+
+
+def depths_of(backlog: Backlog) -> tuple[dict[str, Depth], str]:
+    """Ask the broker what waits; return also why that can't be known, if so."""
+    if backlog.transport == "redis":
         from celeryfleet.depths import measure
         from celeryfleet.redis_client import BrokerError
 
         try:
-            depths = measure(status.backlog, time.time())
+            return measure(backlog, time.time()), ""
         except BrokerError as error:
-            return status, str(error)
-    else:
-        from celeryfleet.client.broker import measure_by_declaring
+            return {}, str(error)
+    from celeryfleet.client.broker import measure_by_declaring
 
-        found, trouble = measure_by_declaring(status.backlog)
-        if found is None:
-            return status, trouble
-        depths = found
-    parked = status.backlog.parked
-    shown = (*status.queues, QueueStatus(parked)) if depths.get(parked, {}).get("ready") else status.queues
-    return status.but(queues=tuple(queue.but(**depths.get(queue.name, {})) for queue in shown)), ""
+    found, trouble = measure_by_declaring(backlog)
+    return found or {}, trouble
 
 
 def without_broker(status: Status, trouble: str) -> Status:
@@ -97,8 +102,9 @@ def health(client: Client, pool: str = "") -> tuple[bool, str]:
     status = without_broker(status, unreachable(backlog.url, backlog.transport, backlog.settings))
     pools = [found for found in status.pools if pool in ("", found.name)]
     if pool and not pools:
-        known = ", ".join(found.name for found in status.pools)
-        raise FleetError(f'there is no pool "{pool}".', hint=f"The pools are {known}.")
+        from celeryfleet.fleetfile.suggest import unknown
+
+        raise unknown("pool", pool, (found.name for found in status.pools))
     reason = pools[0].reason if pool else status.reason
     if reason:
         return False, reason
@@ -129,7 +135,7 @@ def document(found: Status, command: str = "status") -> dict[str, object]:
     """Return what `status`, `ps` or `queues` prints as JSON, to the letter of its schema, version 1."""
     whole = {"schema_version": 1, **public(found)}
     if command == "status":
-        return whole
+        return {**whole, "alerts": [public(alert) for alert in found.alerts]} if found.alerts else whole
     if command == "queues":
         return {key: whole[key] for key in ("schema_version", "fleet", "queues")}
     workers = [{"name": one.name, "pool": pool.name, **public(one)} for pool in found.pools for one in pool.workers]

@@ -7,14 +7,35 @@ from typing import Annotated, Any
 
 import typer
 
-from celeryfleet.cli import check, describe, failed, fleet, graph, insight, route, send, tasks, transfer
+from celeryfleet.cli import (
+    active,
+    check,
+    completion,
+    debug,
+    describe,
+    export,
+    failed,
+    fleet,
+    graph,
+    insight,
+    plan,
+    queues,
+    route,
+    send,
+    tasks,
+    top,
+    transfer,
+    ui,
+    why,
+)
 from celeryfleet.cli.session import Session
+from celeryfleet.cli.usage import Group, explained, plain
 from celeryfleet.errors import Exit
 from celeryfleet.text import say
 
 app = typer.Typer(
     name="celeryfleet",
-    no_args_is_help=True,
+    cls=Group,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -39,12 +60,21 @@ def options(
     context: typer.Context,
     file: Annotated[
         Path | None,
-        typer.Option("-f", "--file", envvar="CELERYFLEET_FILE", help="The fleet.yaml; default: here or in a parent."),
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="FILE",
+            envvar="CELERYFLEET_FILE",
+            help="The fleet.yaml; default: here or in a parent.",
+        ),
     ] = None,
     env_file: Annotated[
-        list[Path] | None, typer.Option("--env-file", help="A file of VAR=value for ${VAR} in fleet.yaml.")
+        list[Path] | None,
+        typer.Option("--env-file", metavar="FILE", help="A file of VAR=value for ${VAR} in fleet.yaml."),
     ] = None,
-    profile: Annotated[list[str] | None, typer.Option("--profile", help="Include the pools of this profile.")] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option("--profile", metavar="PROFILE", help="Include the pools of this profile.")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -53,17 +83,39 @@ def options(
     context.obj = Session(file, tuple(env_file or ()), tuple(profile or ()))
 
 
-for room in (fleet, send, tasks, failed, insight, describe, check, route, graph, transfer):
+for room in (
+    fleet,
+    send,
+    debug,
+    tasks,
+    queues,
+    failed,
+    active,
+    insight,
+    why,
+    top,
+    plan,
+    describe,
+    check,
+    route,
+    graph,
+    export,
+    transfer,
+    ui,
+    completion,
+):
     room.register(app)
 
 
 def run(argv: list[str]) -> int:
     """Run one command; return its exit code. FleetErrors are left to the caller."""
+    command = typer.main.get_command(app)
+    if not argv or not {"-h", "--help"}.isdisjoint(argv):
+        plain(command)
     try:
-        code = app(argv, prog_name="celeryfleet", standalone_mode=False)
+        code = command(argv or ["--help"], prog_name="celeryfleet", standalone_mode=False)
     except _UsageError as error:
-        error.show()
-        return int(Exit.USAGE)
+        raise explained(error) from None
     except typer.Abort:
         return 130
     except SystemExit as end:

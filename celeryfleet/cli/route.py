@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from celeryfleet.cli.sending import aliases, check_exchange, status_of
+from celeryfleet.cli.usage import WithNumbers, read_argument
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.protocol import GetStatus, Status
 from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.plan.facts import AppFacts
+    from celeryfleet.protocol import Status
     from celeryfleet.routing.resolve import Decision
 
 PANEL = "Write and check fleet.yaml"
@@ -23,19 +25,23 @@ PANEL = "Write and check fleet.yaml"
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command(rich_help_panel=PANEL)(route)
+    app.command(rich_help_panel=PANEL, cls=WithNumbers)(route)
 
 
 def route(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name, short or full, or an alias.")] = "",
-    words: Annotated[list[str] | None, typer.Argument(metavar="ARG", help="Arguments, for routers.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="ARG", parser=read_argument, help="Arguments, for routers.")
+    ] = None,
     queue: Annotated[str | None, typer.Option("--queue", metavar="Q", help="If it is sent with queue=Q.")] = None,
     exchange: Annotated[str | None, typer.Option("--exchange", metavar="X", help="If with exchange=X.")] = None,
     routing_key: Annotated[
         str | None, typer.Option("--routing-key", metavar="K", help="If with routing_key=K.")
     ] = None,
-    priority: Annotated[int | None, typer.Option("--priority", min=0, max=9, help="If with it; 9 runs first.")] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", metavar="P", min=0, max=9, help="If with it; 9 runs first.")
+    ] = None,
     header: Annotated[
         list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="If with it; may be given again.")
     ] = None,
@@ -63,15 +69,17 @@ def route(
     if not every and not task:
         raise FleetError("which task?", hint="`celeryfleet route TASK`, or --all for a table of all.")
     app, facts = session.examined()
+    session.tell_left_out()
     if every:
         return _show_all(session, app, facts, as_json)
-    _check_exchange(session, exchange)
+    check_exchange(session, exchange)
     name = _name(session, facts, task)
     args, kwargs = parse_words(words or [])
     routers = askers(session.fleet, app, options)
     own = facts.tasks.get(name)
     decision = resolve(session.fleet, session.plan.routing, name, args, kwargs, options, routers, own)
-    workers = _workers(session)
+    status = status_of(session)
+    workers = _workers(status)
     if as_json:
         say(json.dumps(_document(decision, workers), indent=2))
         return Exit.OK
@@ -79,7 +87,8 @@ def route(
     from celeryfleet.render.route import decision_lines
 
     taking, place = _taking(decision, workers), session.path.name
-    lines = decision_lines(decision, session.plan.routing, place, taking, verbose, *screen(sys.stdout))
+    paused = [queue for queue in decision.queues if status and queue in status.paused]
+    lines = decision_lines(decision, session.plan.routing, place, taking, paused, verbose, *screen(sys.stdout))
     say("\n".join(lines))
     return Exit.OK
 
@@ -88,40 +97,27 @@ def route(
 
 
 def _name(session: Session, facts: AppFacts, task: str) -> str:
-    """Return a task's full name; one that looks full passes though it is not registered, and that is said."""
-    from celeryfleet.cli.sending import aliases
+    """Return a task's full name; one that is not registered passes, and that is said."""
     from celeryfleet.client.names import resolve_name
 
     try:
         return resolve_name(task, facts.tasks, aliases(session))
     except FleetError as error:
-        name = resolve_name(task, facts.tasks, aliases(session), force=not {".", ":"}.isdisjoint(task))
+        name = resolve_name(task, facts.tasks, aliases(session), force=True)
         say(f"note: {error} It would go like this all the same.", sys.stderr)
         return name
 
 
-def _check_exchange(session: Session, exchange: str | None) -> None:
-    from celeryfleet.fleetfile.suggest import did_you_mean
-    from celeryfleet.text import listed
-
-    known = dict.fromkeys(queue.exchange for queue in session.plan.queues)
-    if exchange is not None and exchange not in known:
-        hint = did_you_mean(exchange, known) or f"The fleet's are {listed(known)}."
-        raise FleetError(f'the exchange "{exchange}" is unknown.', hint=hint)
-
-
-def _workers(session: Session) -> dict[str, list[str]] | None:
-    """Return the ready workers of the running fleet by each queue they read; None: it does not run here."""
-    client = session.running()
-    if client is None:
+def _workers(status: Status | None) -> dict[str, list[str]] | None:
+    """Return the ready workers of the running fleet by each queue they take from; None: it does not run here."""
+    if status is None:
         return None
-    with client:
-        status = client.ask(GetStatus(exact=False), Status)
     found: dict[str, list[str]] = {}
     for pool in status.pools:
         for worker in pool.workers:
             for queue in pool.queues if worker.state == "ready" else ():
-                found.setdefault(queue, []).append(worker.name)
+                if queue not in status.paused:
+                    found.setdefault(queue, []).append(worker.name)
     return found
 
 
@@ -144,7 +140,7 @@ def _show_all(session: Session, app: Any, facts: AppFacts, as_json: bool) -> int
 
     found = _decide_all(session, app, facts)
     if as_json:
-        workers = _workers(session)
+        workers = _workers(status_of(session))
         routes = [
             {"task": name, "error": str(one)} if isinstance(one, FleetError) else _document(one, workers)
             for name, one in found.items()

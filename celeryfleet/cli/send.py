@@ -6,13 +6,15 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celeryfleet.cli.sending import aliases, refuse_unread, resolved, warn_of_priority
+from celeryfleet.cli.sending import aliases, check_exchange, refuse_unread, resolved, times, warn_of_priority
+from celeryfleet.cli.usage import WithNumbers, an_id, read_argument
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.render import progress
 from celeryfleet.text import say
@@ -20,6 +22,7 @@ from celeryfleet.text import say
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.client.outcome import Outcome, Record
+    from celeryfleet.ledger.entry import Entry
 
 PANEL = "Send tasks"
 
@@ -36,18 +39,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (send, canvas, result):
+    app.command(rich_help_panel=PANEL, cls=WithNumbers)(send)
+    for command in (canvas, result):
         app.command(rich_help_panel=PANEL)(command)
 
 
 def send(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="An alias, a short name or a full one.")] = "",
-    words: Annotated[list[str] | None, typer.Argument(metavar="ARG", help="4, Bob, [1, 2], key=value.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="ARG", parser=read_argument, help="4, Bob, [1, 2], key=value.")
+    ] = None,
     args_json: Annotated[str, typer.Option("-a", "--args", metavar="JSON", help="Arguments as a JSON list.")] = "",
     kwargs_json: Annotated[str, typer.Option("-k", "--kwargs", metavar="JSON", help="As a JSON object.")] = "",
     queue: Annotated[str | None, typer.Option("--queue", metavar="Q", help="Past the routes.")] = None,
-    priority: Annotated[int | None, typer.Option("--priority", min=0, max=9, help="9 runs first.")] = None,
+    exchange: Annotated[str | None, typer.Option("--exchange", metavar="X", help="Past the routes.")] = None,
+    routing_key: Annotated[str | None, typer.Option("--routing-key", metavar="K", help="For the exchange.")] = None,
+    priority: Annotated[int | None, typer.Option("--priority", metavar="P", min=0, max=9, help="9 runs first.")] = None,
     countdown: Countdown = None,
     eta: Eta = None,
     expires: Expires = None,
@@ -75,8 +83,9 @@ def send(
     from celeryfleet.client.words import prepare
 
     session: Session = context.obj
-    options = Options(queue, priority, countdown, eta, expires, read_headers(header or []))
+    options = Options(queue, priority, countdown, eta, expires, read_headers(header or []), exchange, routing_key)
     warn_of_priority(session, priority)
+    check_exchange(session, exchange)
     if source is not None:
         given = {"ARG": words, "-a": args_json, "-k": kwargs_json, "--count": count, "--timeout": timeout}
         wrong = next((name for name, value in given.items() if value), None)
@@ -94,8 +103,7 @@ def send(
     app = session.app()
     name = resolved(session, app, task, force)
     args, kwargs = prepare(words or [], args_json, kwargs_json)
-    if not force:
-        refuse_unread(session, app, [(name, args, kwargs, {"queue": queue, "headers": options.headers or None})])
+    refuse_unread(session, app, [(name, args, kwargs, options.target)], force)
     if count is not None:
         from celeryfleet.cli import bulk
 
@@ -103,26 +111,32 @@ def send(
     from celeryfleet.client import send as client
     from celeryfleet.client.outcome import Outcome
 
-    sent = client.send(app, name, args, kwargs, options, session.plan.routing.wire, force, keep=not no_wait)
+    by_name = force or name in session.tasks_of_others
+    sent = client.send(app, name, args, kwargs, options, session.plan.routing.wire, by_name, keep=not no_wait)
     about = {"task": name, "queue": sent.queue}
     if no_wait and as_json:
-        _print_document(Outcome("PENDING", id=sent.id), about, runtime_s=None)
+        print_document(Outcome("PENDING", id=sent.id), about, wait_s=None, runtime_s=None, took_s=None)
     elif no_wait:
         say(sent.id)
     if no_wait:
         return Exit.OK
     with progress.waiting(f"{name} is in queue {sent.queue}"):
         outcome, records = client.wait(app, sent, timeout)
+    waited, ran = times(session, sent.id) if outcome.ready else (None, None)
     if as_json:
-        return _print_document(outcome, about, runtime_s=round(outcome.runtime_s, 6) if outcome.ready else None)
+        took = round(outcome.took_s, 6) if outcome.ready else None
+        return print_document(outcome, about, wait_s=waited, runtime_s=ran, took_s=took)
     worker = next((record.worker.partition("@")[0] for record in records.values()), "")
-    where = f"{worker} (queue {sent.queue})" if worker else f"queue {sent.queue}"
-    return _show(outcome, timeout, f"{name} ran in {outcome.runtime_s:.2f} s on {where}")
+    place = f"queue {sent.queue}" if waited is None else f"queue {sent.queue}, waited {waited:.2f} s"
+    did = f"took {outcome.took_s:.2f} s with its wait" if ran is None else f"ran in {ran:.2f} s"
+    return show_outcome(
+        outcome, timeout, f"{name} {did} on {worker} ({place})" if worker else f"{name} {did} ({place})"
+    )
 
 
 def canvas(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(metavar="NAME|EXPR", help="Of fleet.yaml, or as Celery writes it.")] = "",
+    what: Annotated[str, typer.Argument(metavar="CANVAS|EXPR", help="Of fleet.yaml, or as Celery writes it.")] = "",
     countdown: Countdown = None,
     eta: Eta = None,
     expires: Expires = None,
@@ -145,19 +159,21 @@ def canvas(
     from celeryfleet.client.expression import Names, parse
     from celeryfleet.client.inspect import registered
     from celeryfleet.client.options import Options, read_headers
-    from celeryfleet.client.signatures import leaves, set_options
+    from celeryfleet.client.signatures import leaves, set_options, task_of
     from celeryfleet.render.canvas import draw
     from celeryfleet.render.paint import has_colour
 
     options = Options(None, None, countdown, eta, None, read_headers(header or [])).given()
     if expires is not None:  # a step of a chain is sent later, so that seconds would be counted from then
         options["expires"] = (datetime.now() + timedelta(seconds=expires)).astimezone().isoformat()
-    text = session.fleet.canvases.get(what, what)
+    text = _canvas(session.fleet.canvases, what)
     session.require_broker()
     app = session.app()
     declared = [queue.name for queue in session.plan.queues]
     asked = parse(text, Names(registered(app), aliases(session), declared), app)
     set_options(asked.step, options)
+    wanted = ((task_of(leaf), leaf.args, leaf.kwargs, leaf.options) for leaf in leaves(asked.step))
+    refuse_unread(session, app, wanted, force=True)
     sent = client.start(app, asked.step, session.plan.routing.wire, keep=not no_wait)
     if no_wait:
         say(json.dumps({"schema_version": 1, "id": sent.id}) if as_json else sent.id)
@@ -167,45 +183,63 @@ def canvas(
         outcome, records = client.wait(app, sent, limit, on_progress)
     if as_json:
         failed = [{"id": one.id, "task": one.task, "error": one.error} for one in outcome.failed]
-        return _print_document(outcome, {"canvas": text}, runtime_s=round(outcome.runtime_s, 6), failed=failed)
+        return print_document(outcome, {"canvas": text}, runtime_s=round(outcome.took_s, 6), failed=failed)
     say(draw(sent.step, records, has_colour(sys.stderr)), sys.stderr)
     count = sum(1 for _ in leaves(sent.step))
-    return _show(outcome, limit, f"{count} tasks in {outcome.runtime_s:.2f} s{_spread(records)}")
+    return show_outcome(outcome, limit, f"{count} tasks in {outcome.took_s:.2f} s{_spread(records)}")
 
 
 def result(
     context: typer.Context,
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="As `send --no-wait` prints it.")],
+    task_id: Annotated[
+        str, typer.Argument(metavar="ID", help="As `send --no-wait` prints it, or how it begins.", parser=an_id)
+    ],
     as_json: AsJson = False,
 ) -> int:
-    """Show what became of a task or a canvas; exit code 1 if it failed, 124 if it is not over."""
+    """Show what became of a task or a canvas; exit code 1 if it failed, 124 if it is not over.
+
+    Examples: [bold]celeryfleet result 7d1f64c5-6a1e-4e0c-9f52-2e1d6b3f1c0a[/]
+    """
     from celeryfleet.client.results import look_up
 
     session: Session = context.obj
     session.require_broker()
-    outcome = look_up(session.app(), task_id)
+    entry = session.entry(task_id)
+    outcome = look_up(session.app(), entry.id if entry else task_id)
+    if entry is not None and outcome.failed:
+        outcome = replace(outcome, failed=tuple(replace(one, task=entry.task) for one in outcome.failed))
     if as_json:
-        return _print_document(outcome)
+        return print_document(outcome, _told(entry), traceback=outcome.failed[0].traceback if outcome.failed else None)
+    if entry is not None and entry.started:
+        ran = "" if entry.runtime_s is None else f", ran {entry.runtime_s:.2f} s"
+        waited = "" if entry.wait_s is None else f", waited {entry.wait_s:.2f} s"
+        say(f"{entry.task} on {entry.worker} (queue {entry.queue}){waited}{ran}", sys.stderr)
     if not outcome.ready:
         raise FleetError(
             f"{task_id} is not over, or not known: {outcome.state}.",
-            hint="Results are kept for a day; an id that was never sent looks the same.",
+            hint=f"Results are kept for a day; an id that was never sent looks the same: celeryfleet why {task_id}",
             code=Exit.TIMEOUT,
         )
-    return _show(outcome, None)
+    return show_outcome(outcome, None)
+
+
+def _told(entry: Entry | None) -> dict[str, Any]:
+    """Return what the ledger knows of a task, as JSON shows it."""
+    names = ("task", "queue", "worker", "wait_s", "runtime_s")
+    return {name: getattr(entry, name, None) for name in names}
 
 
 # --- Showing ----------------------------------------------------------------------------------------------
 
 
-def _print_document(outcome: Outcome, about: Mapping[str, Any] | None = None, **more: Any) -> int:
+def print_document(outcome: Outcome, about: Mapping[str, Any] | None = None, **more: Any) -> int:
     """Print an outcome as JSON; return the exit code: 0, 1 for a failure, 124 where it is not over."""
     found = {"schema_version": 1, "id": outcome.id, **(about or {}), "state": outcome.state, "result": outcome.result}
     say(_json({**found, **more, "error": outcome.error}))
     return Exit.OK if outcome.state == "SUCCESS" else Exit.FAILURE if outcome.ready else Exit.TIMEOUT
 
 
-def _show(outcome: Outcome, timeout: float | None, told: str = "") -> int:
+def show_outcome(outcome: Outcome, timeout: float | None, told: str = "") -> int:
     """Print a result, or say on stderr why there is none; `told` is how it ended. Return the exit code."""
     if outcome.ready and told:
         say(f"{'✓' if outcome.state == 'SUCCESS' else '✗'} {told}", sys.stderr)
@@ -214,9 +248,16 @@ def _show(outcome: Outcome, timeout: float | None, told: str = "") -> int:
         say(found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, default=str))
         return Exit.OK
     for failed in outcome.failed:
-        say(f"error: {failed.task} ({failed.id}) failed: {failed.error}", sys.stderr)
+        name = f"{failed.task} ({failed.id})" if failed.task else failed.id
+        how = f"was revoked: {failed.error}" if failed.state == "REVOKED" else f"failed: {failed.error}"
+        say(f"error: {name} {how}", sys.stderr)
         for line in failed.traceback.rstrip().splitlines():
             say(f"  {line}", sys.stderr)
+        if failed.error.startswith("NotRegistered"):
+            say(
+                "  The code of the workers has no such task. If it is newer than they are: celeryfleet reload",
+                sys.stderr,
+            )
     if outcome.ready:
         return Exit.FAILURE
     raise FleetError(
@@ -239,6 +280,15 @@ def _spread(records: Mapping[str, Record]) -> str:
     counts = Counter(record.worker.partition("@")[0] for record in records.values() if record.worker)
     ran = ", ".join(f"{name} ran {number}" for name, number in sorted(counts.items()))
     return f": {ran}" if ran else ""
+
+
+def _canvas(canvases: Mapping[str, str], what: str) -> str:
+    """Return the expression that a name stands for, or what is none itself; a name that is misspelt is guessed."""
+    from celeryfleet.fleetfile.suggest import closest, unknown
+
+    if what.isidentifier() and what not in canvases and closest(what, canvases):
+        raise unknown("canvas", what, canvases)
+    return canvases.get(what, what)
 
 
 def _list_canvases(canvases: Mapping[str, str], as_json: bool) -> int:

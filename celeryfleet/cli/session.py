@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +16,14 @@ from celeryfleet import trust
 from celeryfleet.cli.lean import unreachable
 from celeryfleet.endpoint import Refusal
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.protocol import GetPlan, Running
+from celeryfleet.protocol import Done, GetPlan, GetStatus, GetTasks, Running, Status, Tasks, WriteLedger
 from celeryfleet.supervise.control_client import Client, NotRunningError
+from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
+    from celeryfleet.ledger.entry import Entry
+    from celeryfleet.ledger.read import Ledger
     from celeryfleet.plan.facts import AppFacts
     from celeryfleet.plan.values import Plan
 
@@ -32,6 +38,11 @@ class Session:
     file: Path | None = None
     env_files: tuple[Path, ...] = ()
     profiles: tuple[str, ...] = field(default=())
+    #: which host this is, as `up --host` says
+    host: str = ""
+    #: the apps that were loaded, by their names, and why the others were not
+    loaded: dict[str, Any] = field(default_factory=dict)
+    left_out: dict[str, FleetError] = field(default_factory=dict)
 
     @cached_property
     def path(self) -> Path:
@@ -42,6 +53,11 @@ class Session:
         for file in (found, override_of(found)):
             trust.vet(str(file))
         return found
+
+    def words(self) -> list[str]:
+        """Return the words before a command that make another run of the same fleet."""
+        files = [word for file in self.env_files for word in ("--env-file", str(file))]
+        return ["--file", str(self.path), *files, *(word for name in self.profiles for word in ("--profile", name))]
 
     @cached_property
     def fleet(self) -> Fleet:
@@ -81,15 +97,34 @@ class Session:
 
     @cached_property
     def startable(self) -> Plan:
-        """What should run, with the broker's program found on this machine."""
+        """What should run here, with the broker's program found on this machine.
+
+        Raises FleetError for a host that fleet.yaml does not name.
+        """
         from celeryfleet import machine
-        from celeryfleet.plan.build import build
+        from celeryfleet.plan.build import build, placed
         from celeryfleet.supervise.program import find_server
 
-        facts = machine.facts(self.fleet)
+        said = self.host or os.environ.get(machine.HOST, "")
+        facts = machine.facts(self.fleet, host=said or self._host_that_runs())
         if self.plan.broker.argv:
             facts = replace(facts, server=find_server(self.fleet.broker.server))
-        return build(self.fleet, facts, self.profiles)
+        return placed(self.fleet, build(self.fleet, facts, self.profiles))
+
+    @property
+    def here(self) -> Plan:
+        """What should run here; all of it where fleet.yaml does not name this host."""
+        from celeryfleet.plan.build import placed
+
+        return placed(self.fleet, self.plan) if self.plan.host in self.fleet.hosts else self.plan
+
+    def _host_that_runs(self) -> str:
+        """Return the name that the running supervisor goes by, if there is one: it may have been said by --host."""
+        client = self.running()
+        if client is None:
+            return ""
+        with client:
+            return client.ask(GetStatus(exact=False), Status).host
 
     def connect(self, timeout: float | None = 30.0) -> Client:
         """Connect to the running supervisor. Raises NotRunningError (exit code 3)."""
@@ -102,32 +137,130 @@ class Session:
         except NotRunningError:
             return None
 
-    def app(self) -> Any:
-        """Load the user's Celery app with the fleet's settings in it."""
-        from celeryfleet.app import apply
+    def ledger(self, required: bool = True) -> Ledger:
+        """Open the fleet's ledger, with all in it that the workers know now.
 
-        found = self._bare_app()
-        apply(found, self.plan.settings)
+        Raises FleetError if it keeps none, or returns an empty one if that will do.
+        """
+        from celeryfleet.ledger.read import Ledger
+
+        plan = self.followed
+        if plan.ledger is None and not required:
+            return Ledger(f"{os.devnull}/ledger")
+        if plan.ledger is None:
+            raise FleetError(
+                "this fleet keeps no ledger: fleet.yaml says `ledger: false`.",
+                hint="Without it, what became of a task is known by its result alone.",
+            )
+        client = self.running()
+        if client is not None:
+            with client:
+                client.ask(WriteLedger(), Done)
+        return Ledger(plan.ledger.file)
+
+    def entry(self, task_id: str) -> Entry | None:
+        """Return what the ledger knows of a task, by its id or how that begins, or else that of another host.
+
+        None also where it can't be read.
+        """
+        found = None
+        with suppress(FleetError), self.ledger() as ledger:
+            found = ledger.named(task_id)
+        return found or self.entry_elsewhere(task_id)
+
+    def entry_elsewhere(self, task_id: str) -> Entry | None:
+        """Return what the ledgers of other hosts know of a task, by its id or how that begins: the latest of it."""
+        from celeryfleet.cli import hosts
+        from celeryfleet.hosts.messages import FindTasks
+
+        found, _, _ = hosts.tasks(self, FindTasks(id=task_id))
+        return max(found, key=lambda one: one.latest, default=None)
+
+    @cached_property
+    def host_here(self) -> str:
+        """Name the host that this is: as the supervisor that runs here says, else as it would be called."""
+        return self._host_that_runs() or self.followed.host
+
+    def app(self) -> Any:
+        """Load the user's Celery apps with the fleet's settings in them; return the first, which knows all tasks."""
+        from celeryfleet.app import together
+
+        self._load(self._prepare)
+        self.tell_left_out()
+        return together([*self.loaded.values()])
+
+    def apps(self, names: Collection[str]) -> list[Any]:
+        """Load these of the user's Celery apps with the fleet's settings in them. Raises FleetError if one can't be."""
+        self._load(self._prepare, names)
+        for error in self.left_out.values():
+            raise error
+        return [*self.loaded.values()]
+
+    def _prepare(self, app: Any, name: str) -> None:
+        from celeryfleet.app import apply, import_tasks
+
+        apply(app, self.plan.settings)
         if self.plan.settings["result_backend"].startswith("rpc") and "result_expires" not in self.plan.settings:
-            found.conf.result_expires = _REPLIES_KEPT
-        return found
+            app.conf.result_expires = _REPLIES_KEPT
+        if len(self.plan.apps) > 1:
+            import_tasks(app)
 
     def examined(self) -> tuple[Any, AppFacts]:
-        """Load the app as `app` does, and say what it was before."""
-        from celeryfleet.app import apply, import_tasks
-        from celeryfleet.client.inspect import facts, own_settings
+        """Load the apps as `app` does, and say what they were before; of settings, the first that has one tells."""
+        from celeryfleet.app import apply, import_tasks, installs, own_settings, together, unknown_settings
+        from celeryfleet.cli.words import learn
+        from celeryfleet.client.inspect import facts
 
-        found = self._bare_app()
-        import_tasks(found)  # it says what is wrong with settings that can't be read
-        settings = own_settings(found)
-        apply(found, self.plan.settings)
-        return found, facts(found, settings)
+        apart: dict[str, dict[str, Any]] = {}
+        unknown: dict[str, str] = {}
 
-    def _bare_app(self) -> Any:
+        def prepare(app: Any, name: str) -> None:
+            import_tasks(app)  # it says what is wrong with settings that can't be read
+            app.finalize()  # at which periodic tasks may be added
+            apart[name] = own_settings(app)
+            unknown.update(unknown_settings(app))
+            apply(app, self.plan.settings)
+
+        self._load(prepare)
+        first = together([*self.loaded.values()])
+        settings = {key: value for said in reversed(apart.values()) for key, value in said.items()}
+        told = facts(first, settings, unknown)
+        told = replace(told, apart=apart, installs=all(map(installs, self.loaded.values())))
+        learn(str(self.path.absolute()), told.tasks)
+        return first, told
+
+    def _load(self, prepare: Callable[[Any, str], None], names: Collection[str] = ()) -> None:
+        """Load each app, or these; one that can't be is left out. Raises FleetError if none is left."""
         from celeryfleet.app import load
 
         os.environ.update({k: v for k, v in self.plan.env.items() if k not in os.environ})
-        return load(self.plan.app, self.plan.django, str(Path(self.plan.file).parent))
+        project, folder = "", str(Path(self.plan.file).parent)
+        for named in [app for app in self.plan.apps if not names or app.name in names]:
+            try:
+                if project and named.django not in ("", project):
+                    raise FleetError(f"it is of the Django project {named.django}, and {project} is loaded already.")
+                app = load(named.path, named.django, folder)
+                prepare(app, named.name)
+            except FleetError as error:
+                self.left_out[named.name] = error
+            else:
+                self.loaded[named.name], project = app, project or named.django
+        if not self.loaded:
+            raise next(iter(self.left_out.values()))
+
+    def tell_left_out(self) -> None:
+        """Say which apps could not be loaded beside those that were."""
+        for name, error in self.left_out.items():
+            say(f"note: the app {name} is left out here: {error.problems[0].what}", sys.stderr)
+
+    @cached_property
+    def tasks_of_others(self) -> frozenset[str]:
+        """Names of tasks that workers of this fleet have, where an app of theirs is left out here."""
+        client = self.running() if self.left_out else None
+        if client is None:
+            return frozenset()
+        with client:
+            return frozenset(client.ask(GetTasks(), Tasks).names)
 
     def require_broker(self) -> None:
         """Make sure that the broker answers: publishing to one that does not blocks for 19 seconds."""

@@ -41,12 +41,12 @@ def _asked(url: str, settings: Mapping[str, Any] | None, ask: Callable[[Any], An
     """Ask something of a connection of its own; return the answer, or None and why there is none."""
     connection = opened(url, settings)
     try:
-        return _ask(connection, ask)
+        return attempt(connection, ask)
     finally:
         connection.release()
 
 
-def _ask(connection: Any, ask: Callable[[Any], Any]) -> tuple[Any, str]:
+def attempt(connection: Any, ask: Callable[[Any], Any]) -> tuple[Any, str]:
     """Ask something of a connection, once it is open; return the answer, or None and why there is none."""
     from kombu.exceptions import OperationalError
 
@@ -121,7 +121,7 @@ class Counting:
             self.close()
             self._connection, self._to = opened(backlog.url, backlog.settings), (backlog.url, backlog.settings)
         names = [queue["name"] for queue in backlog.queues]
-        ready, trouble = _ask(self._connection, lambda connection: _ready(connection, names))
+        ready, trouble = attempt(self._connection, lambda connection: _ready(connection, names))
         if trouble:
             self.close()
         return Depths(ready or {}, trouble)

@@ -35,13 +35,14 @@ def registered(app: Celery) -> tuple[str, ...]:
     return tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))
 
 
-def facts(app: Celery, settings: Mapping[str, Any]) -> AppFacts:
-    """Say what an app is; `settings` are its own, read before the fleet's were applied."""
+def facts(app: Celery, settings: Mapping[str, Any], unknown: Mapping[str, str]) -> AppFacts:
+    """Say what an app is; `settings` are its own and `unknown` no settings, read before the fleet's were applied."""
     names = registered(app)
     return AppFacts(
         tasks={name: own_options(app.tasks[name]) for name in names},
         installs=installs(app),
         settings=settings,
+        unknown=unknown,
         runs={name: own_conduct(app.tasks[name]) for name in names},
     )
 
@@ -57,17 +58,6 @@ def own_conduct(task: Any) -> dict[str, Any]:
 
     found = {"acks_late": bool(task.acks_late), "default_retry_delay": task.default_retry_delay}
     return {key: value for key, value in found.items() if value and value != getattr(Task, key)}
-
-
-def own_settings(app: Any) -> dict[str, Any]:
-    """Return the settings that an app makes itself; those that are not Celery's defaults.
-
-    Read them before the fleet's are applied.
-    """
-    from celery.app.defaults import DEFAULTS
-
-    known = {key: app.conf.get(key) for key in DEFAULTS}
-    return {key: value for key, value in known.items() if value != DEFAULTS[key]}
 
 
 def tasks(app: Celery, aliases: Mapping[str, str]) -> tuple[TaskInfo, ...]:

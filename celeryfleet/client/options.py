@@ -35,10 +35,17 @@ class Options:
     expires: float | datetime.datetime | None = None
     #: for the message, besides Celery's own
     headers: Mapping[str, Any] | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
 
     def __post_init__(self) -> None:
         if self.countdown is not None and self.eta is not None:
             raise ComplaintError("--countdown and --eta exclude each other.")
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """Return those that say where it goes."""
+        return {name: self.given().get(name) for name in ("queue", "exchange", "routing_key", "headers")}
 
     def given(self) -> dict[str, Any]:
         """Return those that say something; a time without a zone is one of this machine's."""

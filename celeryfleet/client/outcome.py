@@ -54,7 +54,7 @@ class Outcome:
     failed: tuple[Failed, ...] = ()
     id: str = ""
     #: seconds from sending to knowing
-    runtime_s: float = 0.0
+    took_s: float = 0.0
 
     @property
     def ready(self) -> bool:

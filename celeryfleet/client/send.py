@@ -94,7 +94,7 @@ def wait(
 ) -> tuple[Outcome, dict[str, Record]]:
     """Follow what was sent to its end, or for `timeout` seconds; the records are those of its tasks by id."""
     outcome, records = follow(sent.step, reader(app), timeout, on_progress)
-    return replace(outcome, id=sent.id, runtime_s=time.monotonic() - sent.at), records
+    return replace(outcome, id=sent.id, took_s=time.monotonic() - sent.at), records
 
 
 # --- Checking ---------------------------------------------------------------------------------------------

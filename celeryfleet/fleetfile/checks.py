@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 
 from celeryfleet.errors import Problem
-from celeryfleet.fleetfile import names, settings
+from celeryfleet.fleetfile import alerts, names, settings
 from celeryfleet.fleetfile.cursor import Cursor
 from celeryfleet.fleetfile.suggest import did_you_mean
-from celeryfleet.fleetfile.tree import MappingNode, ScalarNode, SequenceNode, plain, quoted
+from celeryfleet.fleetfile.tree import MappingNode, ScalarNode, SequenceNode, plain, quoted, truth
+from celeryfleet.text import listed
 
 _TOP_PRIORITY = 9
 #: arguments that have a key of their own in a queue
@@ -27,8 +28,11 @@ def check(root: Cursor, newer: settings.Names) -> Iterator[Problem]:
     if any(root["queues"]):
         yield from _references(root)
         yield from _exchanges(root["queues"])
+    yield from _apps(root)
     yield from _pools(root["pools"])
+    yield from _hosts(root)
     yield from _arguments(root["queues"])
+    yield from alerts.problems(root)
     yield from settings.problems(root, newer)
 
 
@@ -59,6 +63,26 @@ def _broker(root: Cursor) -> Iterator[Problem]:
             yield Problem(f"{url.subject} {what}.", str(url.node.mark), hint)
 
 
+def _apps(root: Cursor) -> Iterator[Problem]:
+    """Where there are several apps, each pool says which one it runs, and beat whose schedule it is."""
+    apps, known = root["apps"], [app.name for app in root["apps"]]
+    for key in ("app", "django") if "apps" in root else ():
+        if key in root:
+            yield Problem(f"{key} cannot stand beside apps.", str(root[key].key), "Write it as one of apps.")
+    if "apps" in root and not known and (not apps.written or isinstance(apps.node, MappingNode)):
+        yield Problem("apps is empty.", str(apps.key), "Name one, such as apps: {web: shop.celery}")
+    beat = [root["beat"]] if "beat" in root and truth(root["beat"].text) is not False else []
+    for part in (*root["pools"], *beat):
+        app = part["app"].text
+        if app and app not in known:
+            hint = did_you_mean(app, known) or (f"The apps are {listed(known)}." if known else "Name it in apps.")
+            yield Problem(f"{part.subject} is of the unknown app {quoted(app)}.", str(part["app"].node.mark), hint)
+        elif not app and len(known) > 1:
+            yield Problem(
+                f"{part.subject} does not say of which app it is.", str(part.key), f"Write app: {listed(known, 'or')}"
+            )
+
+
 # --- References -------------------------------------------------------------------------------------------
 
 
@@ -77,6 +101,8 @@ def _references(root: Cursor) -> Iterator[Problem]:
             hint = did_you_mean(name, exchanges) or f"Give a queue exchange: {{name: {name}, type: topic}}"
             yield Problem(what, str(route["exchange"].node.mark), hint, "CF006")
     yield from _unknown_queue("default_queue is", root["default_queue"], queues)
+    for alert in root["alerts"].items():
+        yield from _unknown_queue(f"{alert.subject} is about", alert["queue"], queues)
     for entry in root["beat"]["schedule"]:
         yield from _unknown_queue(f"{entry.subject} sends to", entry["options"]["queue"], queues)
 
@@ -123,6 +149,29 @@ def _pools(pools: Cursor) -> Iterator[Problem]:
                 what = f"{pool.subject} reads the queue {quoted(queue.text)} twice."
                 yield Problem(what, str(queue.node.mark), "Name it once.")
             seen.add(queue.text or "")
+
+
+def _hosts(root: Cursor) -> Iterator[Problem]:
+    """A host runs pools that there are, and has numbers for those alone."""
+    known = [*(pool.name for pool in root["pools"]), *(["beat"] if "beat" in root else [])]
+    for host in root["hosts"]:
+        pools = host if isinstance(host.node, SequenceNode) else host["pools"]
+        names = [pool.text or "" for pool in pools.items()]
+        for pool in pools.items():
+            if pool.text and pool.text not in known:
+                hint = did_you_mean(pool.text, known) or f"The pools are {listed(known)}."
+                what = f"{host.subject} runs the unknown pool {quoted(pool.text)}."
+                yield Problem(what, str(pool.node.mark), hint, "CF084")
+            elif names.count(pool.text or "") > 1 and names.index(pool.text or "") != pool.path[-1]:
+                what = f"{host.subject} names the pool {quoted(pool.text or '')} twice."
+                yield Problem(what, str(pool.node.mark), "Name it once; `replicas` says how many workers it has.")
+        for pool in host["replicas"]:
+            if pool.name not in names or pool.name == "beat":
+                hint = did_you_mean(pool.name, names) or "Name it in its pools, too."
+                what = f"{host.subject} has replicas of {quoted(pool.name)}, which is none of its pools."
+                if pool.name == "beat":
+                    what, hint = f"{host.subject} has replicas of beat.", "Beat is one."
+                yield Problem(what, str(pool.key), hint, "CF084")
 
 
 def _exchange(queue: Cursor) -> tuple[str, str]:

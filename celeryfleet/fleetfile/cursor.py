@@ -23,7 +23,14 @@ from celeryfleet.fleetfile.tree import (
 from celeryfleet.text import listed
 
 #: sections whose keys are names that the user gives
-_NAMED = {"queues": "queue", "pools": "pool", "tasks": "task alias", "canvases": "canvas"}
+_NAMED = {
+    "apps": "app",
+    "queues": "queue",
+    "pools": "pool",
+    "hosts": "host",
+    "tasks": "task alias",
+    "canvases": "canvas",
+}
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -125,6 +132,8 @@ def subject(path: Path) -> str:
             thing = f"{_NAMED[section]} {quoted(name)}"
         case ("routes", int(index), *inner):
             thing = f"route {index + 1}"
+        case ("alerts", int(index), *inner):
+            thing = f"alert {index + 1}"
         case ("beat", "schedule", str(name), *inner):
             thing = f"schedule {quoted(name)}"
         case _:

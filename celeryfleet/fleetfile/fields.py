@@ -226,8 +226,8 @@ class Section:
 
     @classmethod
     def known(cls) -> dict[str, Field[Any]]:
-        """Return its fields that can be written."""
-        return {field.name: field for field in fields(cls) if "read" in field.metadata}
+        """Return its fields that can be written; `for_` is written `for`, which Python keeps for itself."""
+        return {field.name.removesuffix("_"): field for field in fields(cls) if "read" in field.metadata}
 
     @classmethod
     def guess(cls, name: str) -> str:
@@ -255,6 +255,16 @@ def section(kind: type[S], *, short: str = "", optional: bool = False, example: 
     return read
 
 
+def switched(read: Reader[S], default: S) -> Reader[S | None]:
+    """Accept a section, `true` for one that says nothing more, or `false` for none."""
+
+    def read_switched(at: Cursor) -> S | None:
+        on = truth(at.text) if at.written else None
+        return read(at) if on is None else default if on else None
+
+    return read_switched
+
+
 def _section(kind: type[S], at: Cursor) -> S:
     values: dict[str, Any] = {}
     wrong: set[str | int] = set()
@@ -275,7 +285,7 @@ def _section(kind: type[S], at: Cursor) -> S:
             at.refused.append(Refused((*at.path, name), Problem(what, str(at.key), keys[name].metadata["example"])))
     if not values.keys() >= set(required):
         raise Refused(at.path)
-    found = kind(**values)
+    found = kind(**{keys[name].name: value for name, value in values.items()})
     for contradiction in found.contradictions(at):
         # What follows from a key that is wrong by itself is not said: of that key, or that the whole lacks something.
         if not wrong.intersection(contradiction.path[len(at.path) :][:1] or wrong):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from celeryfleet.fleetfile import fields, headers, names, tree
+from celeryfleet.fleetfile.alerts import Alert
 from celeryfleet.fleetfile.cursor import Cursor, Refused
 from celeryfleet.fleetfile.fields import Section, arguments, choice, key, list_of, mapping_of, section, whole
 from celeryfleet.fleetfile.settings import celery_settings
@@ -159,16 +160,19 @@ class Healthcheck(Section):
 class Pool(Section):
     """N identical workers."""
 
+    #: one of `apps`; None: the only one
+    app: str | None = key(fields.word, None)
     queues: tuple[str, ...] = key(fields.words, example="Write queues: [default]")
     #: in which the queues are read: strictly in their order, or in turn
     order: Literal["strict", "round_robin"] = key(choice("strict", "round_robin"), "strict")
     replicas: int = key(_replicas, 1)
-    #: tasks at once in one worker; auto: the processors this process may use
-    concurrency: int | Literal["auto"] = key(whole(1, 100_000, "auto"), 1)
-    pool: Literal["prefork", "threads", "gevent", "eventlet", "solo"] = key(
-        choice("prefork", "threads", "gevent", "eventlet", "solo"), "prefork"
+    #: tasks at once in one worker; auto: the processors this process may use; None: as the app says, else 1
+    concurrency: int | Literal["auto"] | None = key(whole(1, 100_000, "auto"), None)
+    #: None: as the app says, else prefork
+    pool: Literal["prefork", "threads", "gevent", "eventlet", "solo"] | None = key(
+        choice("prefork", "threads", "gevent", "eventlet", "solo"), None
     )
-    #: messages prefetched for each process; None: Celery's default, 0: no limit
+    #: messages prefetched for each process; 0: no limit, None: as the app says
     prefetch_multiplier: int | None = key(whole(0, 1_000_000), None)
     max_tasks_per_child: int | None = key(fields.positive, None)
     #: bytes
@@ -189,8 +193,8 @@ class Pool(Section):
     celery: dict[str, Any] = key(celery_settings, {})
     #: it runs only if one of them is asked for; none: always
     profiles: tuple[str, ...] = key(fields.words, ())
-    #: task events and heartbeats, for Flower and its like
-    events: bool = key(fields.flag, False)
+    #: task events and heartbeats, for Flower and its like; None: as the fleet or else the app says
+    events: bool | None = key(fields.flag, None)
     #: what is not less than this is written to their logs; None: as the fleet's `logs` say
     log_level: Level | None = key(_level, None)
 
@@ -205,6 +209,15 @@ class Pool(Section):
 
 
 # --- The whole --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class App(Section):
+    """One of several apps."""
+
+    app: str = key(names.module, example="Write app: shop.celery")
+    #: DJANGO_SETTINGS_MODULE
+    django: str | None = key(names.module, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,11 +254,27 @@ class Entry(Section):
             yield at.refuse("does not say when.", 'Give it crontab: "0 3 * * *" or every: 10m')
 
 
+def _lease(at: Cursor) -> float:
+    seconds = fields.span(at)
+    if seconds < 3:
+        raise at.refuse(f"must be 3s or more, but it is {at.shown}")
+    return seconds
+
+
 @dataclass(frozen=True, kw_only=True)
 class Beat(Section):
     """The one `celery beat` of the fleet."""
 
+    #: one of `apps`, whose schedule it is; None: the only one
+    app: str | None = key(fields.word, None)
+    #: in place of the app's own; empty: the app's
     schedule: dict[str, Entry] = key(mapping_of(section(Entry)), {})
+    #: path of a class, or a name that a package gives it, such as django; None: the app's
+    scheduler: str | None = key(names.module, None)
+    #: seconds after which it looks at its schedule again at the latest; None: the app's
+    max_interval: float | None = key(fields.span, None)
+    #: seconds after which another host takes over at the latest, on a broker that hosts may share
+    lease: float = key(_lease, 15.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +288,33 @@ class Logs(Section):
     max_size: int = key(fields.size, 50_000_000)
     #: files per worker, the current one included
     max_files: int = key(whole(1, 1000), 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger(Section):
+    """How it is written down what became of each task."""
+
+    #: seconds
+    keep: float = key(fields.span, 7 * 86400.0)
+    #: bytes
+    max_size: int = key(fields.size, 200_000_000)
+    #: names of keyword arguments whose values are not kept
+    hide: tuple[str, ...] = key(fields.words, ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host(Section):
+    """What runs on one of several hosts."""
+
+    #: of pools, and beat
+    pools: tuple[str, ...] = key(fields.words, example="Write pools: [web]")
+    #: where it is not as many as the pool says
+    replicas: dict[str, int] = key(mapping_of(_replicas), {})
+
+
+def _host(at: Cursor) -> Host:
+    """Read a host, of which a list alone is its pools."""
+    return Host(pools=fields.words(at)) if isinstance(at.node, tree.SequenceNode) else section(Host)(at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +333,8 @@ class Fleet(Section):
     app: str = key(names.module, DEMO_APP)
     #: DJANGO_SETTINGS_MODULE
     django: str | None = key(names.module, None)
+    #: in place of app and django, where the fleet runs several
+    apps: dict[str, App] = key(mapping_of(section(App, short="app"), names.pool_problem), {})
     env_file: tuple[str, ...] = key(fields.one_or_more(fields.word), ())
     broker: Broker = key(section(Broker, short="url"), Broker())
     #: `embedded` (the broker, where it can serve as one), `none`, or a result backend; with its credentials
@@ -290,8 +348,15 @@ class Fleet(Section):
         mapping_of(section(Pool, example="Write queues: [default] under it."), names.pool_problem), {}
     )
     preload: Literal["auto", "true", "false"] = key(fields.preload, "auto")
-    beat: Beat | None = key(section(Beat, optional=True), None)
+    #: of pools that do not say otherwise; None: as the app says
+    events: bool | None = key(fields.flag, None)
+    beat: Beat | None = key(fields.switched(section(Beat, optional=True), Beat()), None)
     logs: Logs = key(section(Logs, optional=True), Logs())
+    #: None: it is not written down
+    ledger: Ledger | None = key(fields.switched(section(Ledger, optional=True), Ledger()), Ledger())
+    #: by their names; none: each runs what `up` is told
+    hosts: dict[str, Host] = key(mapping_of(_host, names.host_problem), {})
+    alerts: tuple[Alert, ...] = key(list_of(section(Alert)), ())
     tasks: dict[str, TaskAlias] = key(mapping_of(section(TaskAlias, short="task"), names.alias_problem), {})
     canvases: dict[str, str] = key(mapping_of(fields.word, names.alias_problem), {})
 
@@ -301,6 +366,15 @@ class Fleet(Section):
     variables: dict[str, str] = field(default_factory=dict, compare=False)
     #: all the files, merged and interpolated
     root: tree.Node = field(default=tree.MappingNode({}, tree.Mark("fleet.yaml")), compare=False, repr=False)
+
+    @property
+    def named_apps(self) -> dict[str, App]:
+        """Return its apps by their names; a fleet that names none has one, whose name is empty."""
+        return self.apps or {"": App(app=self.app, django=self.django)}
+
+    def app_of(self, part: Pool | Beat) -> str:
+        """Name the app of a pool or of beat."""
+        return part.app or next(iter(self.named_apps))
 
     @classmethod
     def guess(cls, name: str) -> str:

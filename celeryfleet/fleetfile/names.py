@@ -42,6 +42,11 @@ def fleet_problem(name: str) -> str:
     return _too_long(name)
 
 
+def host_problem(name: str) -> str:
+    """Judge a host's name, the last part of its nodes' names."""
+    return fleet_problem(name)
+
+
 def pool_problem(name: str) -> str:
     """Judge a pool's name."""
     if not _POOL.fullmatch(name):

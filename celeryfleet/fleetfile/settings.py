@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -32,15 +33,22 @@ _OWNED: Final[Mapping[str, str]] = {
     "worker_pool": "Write pool: in each pool instead.",
 }
 #: settings that the top has a key for: one of the two may be written, and neither in a pool
-_TOP_TWINS: Final[Mapping[str, str]] = {"broker_url": "broker", "result_backend": "results"}
-#: settings that a pool has a key for: one of the two may be written
-_TWINS: Final[Mapping[str, str]] = {
+_TOP_TWINS: Final[Mapping[str, str]] = {
+    "broker_url": "broker",
+    "result_backend": "results",
+    "beat_scheduler": "beat.scheduler",
+    "beat_max_loop_interval": "beat.max_interval",
+}
+#: settings that a pool has a key for: one of the two may be written, and of the last two the key alone
+POOL_KEYS: Final[Mapping[str, str]] = {
     "worker_prefetch_multiplier": "prefetch_multiplier",
     "worker_max_tasks_per_child": "max_tasks_per_child",
     "worker_max_memory_per_child": "max_memory_per_child",
     "task_time_limit": "time_limit",
     "task_soft_time_limit": "soft_time_limit",
     "worker_send_task_events": "events",
+    "worker_pool": "pool",
+    "worker_concurrency": "concurrency",
 }
 
 # --- Values -----------------------------------------------------------------------------------------------
@@ -82,10 +90,10 @@ celery_settings = mapping_of(_value)
 def problems(root: Cursor, newer: Names) -> Iterator[Problem]:
     """Find the names that may not stand under a `celery:`; `newer` is asked about one that the table does not know."""
     for setting in root["celery"]:
-        yield from _problem(setting, root, _TOP_TWINS, newer)
+        yield from _problem(setting, root, {**_TOP_TWINS, "worker_send_task_events": "events"}, newer)
     for pool in root["pools"]:
         for setting in pool["celery"]:
-            yield from _problem(setting, pool, _TWINS, newer)
+            yield from _problem(setting, pool, POOL_KEYS, newer)
 
 
 def _problem(setting: Cursor, holder: Cursor, twins: Mapping[str, str], newer: Names) -> Iterator[Problem]:
@@ -93,8 +101,9 @@ def _problem(setting: Cursor, holder: Cursor, twins: Mapping[str, str], newer: N
     what, hint, code = _name_problem(name, newer)
     if not what and holder.path and name in _TOP_TWINS:
         what, hint = "is the same for all pools", f"Write {_TOP_TWINS[name]}: at the top instead."
-    elif not what and name in twins and holder[twins[name]].written:
-        what, hint = f"says what {holder[twins[name]].subject} says too", "Keep one of them."
+    elif not what and name in twins:
+        twin = functools.reduce(Cursor.__getitem__, twins[name].split("."), holder)
+        what, hint = (f"says what {twin.subject} says too", "Keep one of them.") if twin.written else ("", "")
     if what:
         yield Problem(f"{setting.subject} {what}.", str(setting.key), hint, code)
 

@@ -1,10 +1,13 @@
-"""Guesses the known word that a misspelt one should be."""
+"""Guesses the known word that a misspelt one should be; `unknown` is the error of every command that takes a name."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 from itertools import islice
+
+from celeryfleet.errors import FleetError
+from celeryfleet.text import listed
 
 #: how alike two words must be; difflib's own default
 _CUTOFF = 0.6
@@ -23,3 +26,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the question, or nothing where no known word is near."""
     guess = closest(word, known)
     return f'Did you mean "{guess}"?' if guess else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> FleetError:
+    """Say that there is no such pool, template or the like, with a guess, or with all that there are."""
+    names = list(known)
+    every = f"The {kind}s are {listed(names)}." if names else f"fleet.yaml names no {kind}."
+    return FleetError(f'there is no {kind} "{name}".', hint=did_you_mean(name, names) or every)

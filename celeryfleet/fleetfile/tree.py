@@ -40,6 +40,11 @@ class Mark:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
 
+    @property
+    def row(self) -> str:
+        """Return the file and the line."""
+        return f"{self.file}:{self.line}"
+
 
 @dataclass(frozen=True)
 class ScalarNode:
@@ -147,6 +152,11 @@ def entries(node: Node | None) -> Iterator[tuple[str, Entry]]:
     """Go through a mapping; anything else has no entries."""
     if isinstance(node, MappingNode):
         yield from node.entries.items()
+
+
+def items(node: Node | None) -> tuple[Node, ...]:
+    """Return what a list holds; anything else holds nothing."""
+    return node.items if isinstance(node, SequenceNode) else ()
 
 
 def child(node: Node | None, key: str) -> Node | None:

@@ -1,1 +1,1 @@
-"""What a team has today (compose, Procfile, supervisord, `celery multi`) → fleet.yaml. Pure, without Celery."""
+"""What a team has today (compose, Kubernetes, systemd, scripts, …) → fleet.yaml. Pure: it is handed all texts."""

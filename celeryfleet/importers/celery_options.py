@@ -55,39 +55,43 @@ def _command(name: str) -> click.Command:
 
 @cache
 def _parser(name: str) -> Any:
-    """Return click's parser of a command's options; without a name, of those before the command."""
-    command: click.Command = _command(name) if name else _celery()
-    settings: dict[str, Any] = {"token_normalize_func": _normal} if name else {"allow_interspersed_args": False}
-    context = command.context_class(command, ignore_unknown_options=True, resilient_parsing=not name, **settings)
+    """Return click's parser of a command's options."""
+    command = _command(name)
+    context = command.context_class(command, ignore_unknown_options=True, token_normalize_func=_normal)
     return command.make_parser(context)
 
 
 @cache
 def _spellings() -> Mapping[str, bool]:
-    """Return the long options of `celery worker`, without their dashes, and whether each takes a value."""
-    return {
-        spelling.removeprefix("--"): not getattr(param, "is_flag", False)
-        for param in _command("worker").params
-        for spelling in param.opts
-        if spelling.startswith("--")
-    }
+    """Return the options of `celery worker` as they are written, and whether each takes a value."""
+    params = _command("worker").params
+    return {spelling: not getattr(param, "is_flag", False) for param in params for spelling in param.opts}
 
 
 def _normal(written: str) -> str:
     """Return an option's name of today; Celery 3 and 4 knew it by any beginning that fits no other."""
     name = written.replace("_", "-")
-    near = [known for known in _spellings() if known.startswith(name)] if len(name) > 2 else []
-    return near[0] if name not in _spellings() and len(near) == 1 else name
+    near = [known[2:] for known in _spellings() if known.startswith(f"--{name}")] if len(name) > 2 else []
+    return near[0] if name not in near and len(near) == 1 else name
 
 
-def split(words: Words) -> tuple[Words, str, Words]:
-    """Cut celery's arguments at its command: those before it, the command, empty if there is none, those after it."""
-    rest = _parser("").parse_args(list(words))[1]
-    # Unknown options stand at the beginning of the rest.
-    index = next((index for index, word in enumerate(rest) if word[:1] != "-"), len(rest))
-    after = tuple(rest[index + 1 :])
-    name = rest[index] if index < len(rest) and rest[index] in commands() else ""
-    return words[: len(words) - len(after) - 1], name, after
+def split(words: Words) -> tuple[Words, str, Words] | None:
+    """Cut celery's arguments at its command: those before it, the command, those after it.
+
+    Options of the worker may stand before it, too. The command is empty where it is a variable; None: there is none.
+    """
+    index = 0
+    while index < len(words) and words[index][:1] == "-":
+        index += 2 if _takes_value(words[index]) else 1
+    name = words[index] if index < len(words) else ""
+    if name in commands():
+        return words[:index], name, words[index + 1 :]
+    return (words[:index], "", words[index:]) if varies(name) else None
+
+
+def _takes_value(word: str) -> bool:
+    """Tell whether an option's value is the word after it."""
+    return _spellings().get(f"--{_normal(word[2:])}" if word[:2] == "--" else word, False)
 
 
 @dataclass(slots=True)
@@ -221,12 +225,11 @@ def _leave_out_others(line: Any, doubts: list[str]) -> None:
 
 def _with_values(words: Sequence[str], doubts: list[str]) -> Iterator[str]:
     """Give long options the value after them, which `celery multi` takes for a node's name."""
-    rest = list(words)
+    rest = deque(words)
     while rest:
-        word = rest.pop(0)
-        name = _normal(word[2:].partition(":")[0]) if word.startswith("--") and "=" not in word else ""
-        if _spellings().get(name) and rest and not rest[0].startswith("-"):
-            value = rest.pop(0)
+        word = rest.popleft()
+        if word.startswith("--") and _takes_value(word.partition(":")[0]) and rest and not rest[0].startswith("-"):
+            value = rest.popleft()
             doubts.append(f"`{word} {value}`: `celery multi` takes {value} for a node's name; here it is the value")
             word = f"{word}={value}"
         yield word

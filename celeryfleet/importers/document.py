@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.fleetfile.load import parse
 from celeryfleet.fleetfile.parser import parse_yaml
-from celeryfleet.importers import apps, environment, variables, yamltext
+from celeryfleet.fleetfile.told import Told
+from celeryfleet.fleetfile.writing import flow
+from celeryfleet.importers import apps, environment, exported, keys, refusals, variables, yamltext
+from celeryfleet.importers import told as laid
 from celeryfleet.importers import workers as started_by
 from celeryfleet.importers.environment import DJANGO, Setting
-from celeryfleet.importers.found import Fate, Note, Program, Reading, Worker, grouped
+from celeryfleet.importers.found import Beat, Fate, Note, Program, Reading, grouped
 from celeryfleet.importers.keys import CELERY_QUEUE
 from celeryfleet.importers.pools import Pool, pools
+from celeryfleet.importers.repository import Read
 from celeryfleet.importers.yamltext import Writer
 from celeryfleet.text import listed
 
@@ -22,7 +26,7 @@ from celeryfleet.text import listed
 class Ask:
     """What the user wants of a file."""
 
-    #: compose, procfile, supervisord, multi
+    #: compose, procfile, supervisord, multi, systemd, k8s
     format: str
     #: as the user named it
     file: str
@@ -32,6 +36,12 @@ class Ask:
     known: Mapping[str, str] = field(default_factory=dict)
     #: tells whether a file named in it exists
     exists: Callable[[str], bool] = lambda path: True
+    #: what the app itself has said; None: it was not asked
+    told: Told | None = None
+    #: reads a file of the repository, by its path from the file's folder; None where there is none
+    read: Read = lambda path: None
+    #: names of programs that are left out
+    skip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,46 +52,45 @@ class Result:
     notes: tuple[Note, ...]
     #: pool → (workers as they are called in the file, where)
     pools: Mapping[str, tuple[str, ...]]
+    #: the app, where there is one; its Django settings, and variables with which its workers run, as the file tells
+    app: str = ""
+    django: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    #: files with more of these, that are there
+    env_files: tuple[str, ...] = ()
 
 
 def fleet(reading: Reading, ask: Ask) -> Result:
-    """Make a fleet.yaml. Raises FleetError where there is no worker, or no one app."""
+    """Make a fleet.yaml. Raises FleetError where there is no worker, no one app, or something is not understood."""
     notes = list(reading.notes)
-    programs = [started_by.started(program, ask.known) for program in reading.programs]
+    kept = [program for program in reading.programs if program.name not in ask.skip]
+    left_out = [program for program in reading.programs if program.name in ask.skip]
+    notes += [Note(Fate.LOST, program.where, "left out, by --skip", program.name) for program in left_out]
+    refusals.check_skipped(reading, ask.skip, ask.file)
+    programs = [started_by.started(program, ask.known, reading.brokers) for program in kept]
     notes += [note for program in programs for note in program.notes]
     workers = [worker for program in programs for worker in program.workers]
+    if unclear := [note for program in programs for note in program.unclear]:
+        raise refusals.unclear(unclear, len(workers))
     if not workers:
-        raise _no_worker(reading, ask, notes)
-    silent = [program.program for program in programs if not program.celery]
-    notes += [note for program in silent if (note := started_by.unseen(program, reading.brokers))]
+        raise refusals.no_worker(reading, ask.file, notes)
     others = [app for program in programs for app in program.apps]
-    app, origin, workers = apps.choose(workers, others, ask.app, ask.file, notes)
-    document = _Document(ask, reading, workers, pools(workers, ask.known, notes), notes)
-    beats = [place for program in programs for place in program.beats]
-    beats += [f"{worker.where} {worker.name} -B" for worker in workers if "beat" in worker.options]
-    document.write(app, origin, [program.program for program in programs if not program.workers], beats)
+    beats = [beat for program in programs for beat in program.beats]
+    chosen = apps.choose(workers, beats, others, ask.app, ask.file, notes)
+    made = pools(chosen.workers, notes)
+    if ask.told is not None:
+        laid.lay(ask.told, made, notes)
+    document = _Document(ask, reading, chosen, made, notes)
+    document.write([program.program for program in programs if not program.workers])
     return document.result()
-
-
-def _no_worker(reading: Reading, ask: Ask, notes: Sequence[Note]) -> FleetError:
-    seen = [f"{program.where} {program.name}: {_first(program)}" for program in reading.programs]
-    hint = "Looked for `celery … worker` and `celery multi start` in its commands"
-    hint += ", which are:\n" + "\n".join(seen[:20]) if seen else ", but it has none."
-    hint += "\n…" if len(seen) > 20 else ""
-    hint += "".join(f"\n{note}" for note in notes)
-    if any(".sh" in line or "celery" in line.lower() for line in seen):
-        hint += "\nWhat starts in a script is in that script: `celeryfleet import multi SCRIPT` reads it."
-    return FleetError("no Celery worker was found.", ask.file, hint)
-
-
-def _first(program: Program) -> str:
-    return "; ".join(started_by.shown(command.words) for command in program.commands[:3]) or "no command"
 
 
 _ROUTES = (
     "The routes are in the app's settings (task_routes), which a fleet's routes replace: write them here. The "
     "first match wins. `celeryfleet route TASK` says where a task goes."
 )
+#: classes of schedulers → the names that their packages give them
+_SCHEDULERS = {"django_celery_beat.schedulers:DatabaseScheduler": "django"}
 _TITLES = {
     Fate.LOST: "Not taken",
     Fate.CHANGED: "Taken, but not to the letter",
@@ -93,30 +102,47 @@ class _Document:
     """A fleet.yaml, being written; what is to be said of it gathers in `notes`."""
 
     def __init__(
-        self, ask: Ask, reading: Reading, workers: Sequence[Worker], found: Sequence[Pool], notes: list[Note]
+        self, ask: Ask, reading: Reading, chosen: apps.Chosen, found: Sequence[Pool], notes: list[Note]
     ) -> None:
-        self.ask, self.reading, self.workers, self.pools, self.notes = ask, reading, workers, found, notes
+        self.ask, self.reading, self.chosen, self.pools, self.notes = ask, reading, chosen, found, notes
+        self.workers = workers = chosen.workers
         #: of what is to be said of the fleet as a whole
         self.where = found[0].workers[0].where
         self.writer = Writer()
+        #: of one app
+        self.app = chosen.apps.get("", "")
+        self.django = ""
+        self.env_files: list[str] = []
+        #: before what is written elsewhere is taken out of the pools
+        self.env = {name: text for worker in workers for name, text in worker.env.items()}
 
-    def write(self, app: str, origin: str, programs: Sequence[Program], beats: Sequence[str]) -> None:
-        """Write all sections; `programs` are those that start no worker, and `beats` where beat is started."""
-        writer, ask = self.writer, self.ask
+    def write(self, programs: Sequence[Program]) -> None:
+        """Write all sections; `programs` are those that start no worker."""
+        writer, ask, beats = self.writer, self.ask, self.chosen.beats
         writer.comment(
             f"Made of {ask.file} by `celeryfleet import {ask.format}`. What could not be taken stands at its end."
         )
         writer.comment("Read it, then try it: celeryfleet check, celeryfleet up --dry-run")
         writer.blank()
-        if self.reading.name:
+        if name := exported.fleet(self.workers[0]):
+            writer.key("name", yamltext.scalar(name), f"{self.where} -n")
+        elif self.reading.name:
             writer.key("name", yamltext.scalar(self.reading.name), f"{ask.file} name")
-        writer.key("app", yamltext.scalar(app), origin)
+        if self.app:
+            writer.key("app", yamltext.scalar(self.app), self.chosen.origin)
+        else:
+            writer.key("apps", yamltext.mapping(self.chosen.apps), self.chosen.origin)
         self._django()
         self._env_files()
         self._broker(programs)
         self._queues()
+        if ask.told is not None and ask.told.beat and not beats:
+            what = f"the app's beat_schedule ({listed(ask.told.beat, most=3)}): nothing in the file starts a beat"
+            self._note(Fate.LOST, f"{what}. With `beat: true` the fleet runs one")
         if beats:
-            writer.line('# beat: {schedule: {nightly: {task: shop.report, crontab: "0 3 * * *"}}}', beats[0])
+            self._beat(beats)
+        if any(worker.env.get("CELERYFLEET_LOG_FORMAT") == "json" for worker in self.workers):
+            writer.key("logs", "{format: json}", "CELERYFLEET_LOG_FORMAT")
             writer.blank()
         self._pools()
         self._say()
@@ -125,7 +151,10 @@ class _Document:
         """Return what was written, once it is known to be valid. Raises FleetError."""
         _verify(self.writer)
         origins = {pool.name: tuple(f"{worker.where} {worker.name}" for worker in pool.workers) for pool in self.pools}
-        return Result(self.writer.text(), tuple(self.notes), origins)
+        settled = {name: variables.settled(text, self.ask.known) for name, text in self.env.items()}
+        env = {name: text for name, text in settled.items() if text is not None}
+        files = tuple(path for path in self.env_files if not variables.varies(path))
+        return Result(self.writer.text(), tuple(self.notes), origins, self.app, self.django, env, files)
 
     def _note(self, fate: Fate, what: str, where: str = "") -> None:
         self.notes.append(Note(fate, where or self.where, what))
@@ -133,6 +162,7 @@ class _Document:
     def _django(self) -> None:
         value, comment = apps.django(self.workers, self.notes)
         if value:
+            self.django = value
             self.writer.key("django", yamltext.scalar(value), comment)
             for pool in self.pools:
                 pool.env.pop(DJANGO, None)
@@ -149,6 +179,7 @@ class _Document:
             self._note(Fate.CHANGED, "workers have different env_files: all get all of them", first)
         there = [path for path in places if variables.varies(path) or self.ask.exists(path)]
         missing = [path for path in places if path not in there]
+        self.env_files = there
         if there:
             self.writer.key("env_file", yamltext.listing(there), f"{first} env_file")
         if missing:
@@ -160,6 +191,8 @@ class _Document:
         """Write `broker` and `results`."""
         beside = next(iter(self.reading.brokers.items()), None)
         found = environment.setting("broker", self.workers, programs, self.notes)
+        told = self.ask.told
+        found = laid.url(told, "broker", found) if told is not None else found
         if found is None and beside is not None:
             url, where = beside
             what = f"the broker is taken to be this service, {url}: no worker is told of another one"
@@ -173,11 +206,14 @@ class _Document:
             what = "no broker: it is in the app's settings. Write it as `broker:`, or the fleet runs on one of its own"
             self._note(Fate.LOST, f"{what}, which your producers do not know")
         results = environment.setting("results", self.workers, programs, self.notes)
+        results = laid.url(told, "results", results) if told is not None else results
         if results is not None:
             self._set("results", results)
         else:
             comment = "not in the file; without it the broker keeps them"
             self.writer.line("# results: ${CELERY_RESULT_BACKEND}", comment)
+        if told is not None and told.celery:
+            self.writer.key("celery", flow(told.celery), f"{laid.ORIGIN}; a fleet has its own else")
         self.writer.blank()
 
     def _set(self, key: str, found: Setting) -> None:
@@ -196,14 +232,21 @@ class _Document:
                 self._note(Fate.CHANGED, f"{what}, or name the host as seen here", place)
 
     def _queues(self) -> None:
-        writer = self.writer
+        writer, told = self.writer, self.ask.told
         readers: dict[str, list[str]] = {}
         for pool in self.pools:
             for queue in pool.queues:
                 readers.setdefault(queue, []).append(pool.name)
         writer.line("queues:", "those that the workers read")
         for queue, names in readers.items():
-            writer.line(f"{yamltext.scalar(queue)}:", f"read by {listed(names)}", 2)
+            writer.line(f"{yamltext.scalar(queue)}:{laid.definition(told, queue)}", f"read by {listed(names)}", 2)
+        if told is not None:
+            for queue, comment in laid.queues(told, readers):
+                writer.line(f"{yamltext.scalar(queue)}:{laid.definition(told, queue)}", comment, 2)
+            writer.key("default_queue", yamltext.scalar(told.default_queue), "the app's task_default_queue")
+            writer.blank()
+            self._routes(told)
+            return
         default = next((name for name in (CELERY_QUEUE, "default") if name in readers), next(iter(readers)))
         comment = "a guess: Celery's own, unless the app sets task_default_queue"
         if default != CELERY_QUEUE:
@@ -218,6 +261,32 @@ class _Document:
         writer.blank()
         self._note(Fate.LOST, "routes: those of the app's task_routes do not count any more; write them as `routes:`")
 
+    def _routes(self, told: Told) -> None:
+        """Write the app's own routes, which a fleet's replace."""
+        if told.routes:
+            self.writer.line("routes:", "the app's task_routes; the first match wins")
+            for route in told.routes:
+                self.writer.line(f"- {flow(route)}", indent=2)
+            self.writer.blank()
+
+    def _beat(self, beats: Sequence[Beat]) -> None:
+        """Write the one beat of a fleet; what the first says counts."""
+        first = beats[0]
+        said = {} if self.app else {"app": self.chosen.name_of(first.app)}
+        said |= {"scheduler": _SCHEDULERS.get(first.scheduler, first.scheduler), "max_interval": first.max_interval}
+        said = {key: value for key, value in said.items() if value}
+        if "max_interval" in said:
+            said["max_interval"] += "s"
+        for key, value in [item for item in said.items() if item[0] != "app"]:
+            problem = keys.beat_problem(key, value)
+            if problem:
+                self._note(Fate.LOST, f"beat: {key} {value} {problem}", first.where)
+                del said[key]
+        self.writer.key("beat", yamltext.mapping(said), f"{first.where}: the app's schedule")
+        self.writer.blank()
+        for other in beats[1:]:
+            self._note(Fate.CHANGED, "a second beat: a fleet has one", other.where)
+
     def _pools(self) -> None:
         writer = self.writer
         shared = environment.common([pool.env for pool in self.pools])
@@ -228,6 +297,8 @@ class _Document:
         writer.line("pools:")
         for pool in self.pools:
             writer.line(f"{yamltext.scalar(pool.name)}:", pool.origin, 2)
+            if not self.app:
+                writer.key("app", yamltext.scalar(self.chosen.name_of(pool.app)), f"{pool.workers[0].where} -A", 4)
             for line in pool.lines:
                 writer.key(line.key, line.value, f"{line.where} {line.comment}".strip(), 4)
             own = {name: value for name, value in pool.env.items() if name not in shared}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from celeryfleet.fleetfile import names
 from celeryfleet.fleetfile.cursor import Cursor, Refused
 from celeryfleet.fleetfile.tree import Mark, ScalarNode
-from celeryfleet.importers import variables
+from celeryfleet.importers import exported, variables
 from celeryfleet.importers.found import Fate, Note, Program, Worker
 from celeryfleet.plan.secrets import MASK, is_secret, masked, masked_origin
 
@@ -28,10 +28,17 @@ _KEY = re.compile(r"(^|_)(key|dsn|pass|pwd|auth|credentials?|webhook(_url)?|jwt|
 _USERINFO = re.compile(r"://(?=:*[^/\s@:])[^/\s@]*@")
 
 DJANGO = "DJANGO_SETTINGS_MODULE"
+#: that name an app
+APP_VARIABLES = ("APP", "CELERY_APP")
 #: of no use to a fleet's workers, or taken into account otherwise
 _NEEDLESS = frozenset(
     ["C_FORCE_ROOT", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "CELERY_APP", "APP", "FORKED_BY_MULTIPROCESSING"]
 )
+
+
+def of_fleet(name: str) -> bool:
+    """Tell whether fleet.yaml has a key of its own for what a variable says."""
+    return name == DJANGO or name in APP_VARIABLES or any(name in names_ for names_ in _VARIABLES.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +140,9 @@ def environment(env: Mapping[str, str], where: str, notes: list[Note]) -> dict[s
         if name == "REMAP_SIGTERM":
             what = f"{name}={value}: a stop is warm here, and cold after `stop_grace_period`"
             notes.append(Note(Fate.LOST, where, what))
-        elif name in _NEEDLESS or not variables.readable(value):
+        elif name in _NEEDLESS or exported.is_own(name, env) or not variables.readable(value):
             continue
-        elif _is_credential(name, value):
+        elif is_credential(name, value):
             notes.append(_kept_out(name, where))
         else:
             named = any(name in known for known in _VARIABLES.values())
@@ -143,7 +150,7 @@ def environment(env: Mapping[str, str], where: str, notes: list[Note]) -> dict[s
     return kept
 
 
-def _is_credential(name: str, value: str) -> bool:
+def is_credential(name: str, value: str) -> bool:
     default = _default(value)
     if not default.strip():
         return False  # `${PASSWORD}` tells nothing

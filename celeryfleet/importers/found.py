@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 Words = tuple[str, ...]
+
+
+def split_words(text: str) -> list[str]:
+    """Split a text as a shell would; one that it could not read, at its spaces."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+#: path of a script, as a command names it → how it is shown, and its text; None where it is not here
+Open = Callable[[str], tuple[str, str] | None]
 
 
 class Fate(StrEnum):
@@ -64,13 +77,34 @@ def grouped(notes: Iterable[Note], fate: Fate) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a Celery command."""
+
+    #: worker, beat, multi, flower, inspect…; empty: a variable that is not known
+    name: str
+    args: Words
+    #: the words before `celery`: how it is wrapped
+    prefix: Words = ()
+    #: options between `celery` and the name
+    options: Words = ()
+    #: the word that is Celery, such as /srv/venv/bin/celery
+    program: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
-    """A simple command of a shell."""
+    """A command that is run."""
 
     words: Words
     #: redirections into files, as `>> worker.log`
-    files: Words = ()
-    where: str = ""
+    files: Words
+    where: str
+    #: if it is Celery's
+    call: Call | None
+    #: what it gets from its shell
+    env: Mapping[str, str]
+    #: that its shell changed to
+    folder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +126,12 @@ class Program:
     name: str
     #: of its command
     where: str
-    #: what it runs, one after the other; variables as `${VAR}`
-    commands: tuple[Command, ...] = ()
+    #: what it runs; variables as `${VAR}`
+    words: Words = ()
     #: literal, or with `${VAR}`
     env: Mapping[str, str] = field(default_factory=dict)
+    #: variables that it has besides, from an image or a file, which its pool need not repeat
+    base: Mapping[str, str] = field(default_factory=dict)
     env_files: tuple[str, ...] = ()
     #: how many processes there are: a number or a `${VAR}`, and where that is said
     replicas: Line = Line("replicas", "1")
@@ -103,6 +139,10 @@ class Program:
     lines: tuple[Line, ...] = ()
     #: what is to be said of the rest, if this starts a worker
     leftovers: tuple[Note, ...] = ()
+    #: finds the scripts that it runs
+    open: Open = lambda path: None
+    #: variables of its env files
+    known: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,5 +170,20 @@ class Worker:
     options: Mapping[str, str]
     env: Mapping[str, str]
     program: Program
+    #: variables whose values are given
+    known: Mapping[str, str]
     #: `manage.py celery worker`, of django-celery
     django: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A `celery beat`, or a worker's -B."""
+
+    where: str
+    #: as in -S; empty: the app's
+    scheduler: str = ""
+    #: seconds, as in --max-interval; empty: the scheduler's own
+    max_interval: str = ""
+    #: as in -A; empty: it names none
+    app: str = ""

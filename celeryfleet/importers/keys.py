@@ -11,13 +11,13 @@ from typing import get_args
 
 from celeryfleet.fleetfile import names
 from celeryfleet.fleetfile.cursor import Cursor, Refused
-from celeryfleet.fleetfile.fields import section
-from celeryfleet.fleetfile.model import Level, Pool
+from celeryfleet.fleetfile.fields import Section, section
+from celeryfleet.fleetfile.model import Beat, Level, Pool
 from celeryfleet.fleetfile.parser import parse_yaml
 from celeryfleet.fleetfile.transform import interpolated
-from celeryfleet.importers import variables, yamltext
+from celeryfleet.importers import exported, variables, yamltext
 from celeryfleet.importers.found import FOLDER, USER, Fate, Line, Worker
-from celeryfleet.importers.workers import BEAT, LOGS
+from celeryfleet.importers.workers import LOGS
 from celeryfleet.text import listed
 
 #: what Celery reads where nothing is said
@@ -30,9 +30,12 @@ Tell = Callable[..., None]
 def lines(worker: Worker, queues: Sequence[str], known: Mapping[str, str], tell: Tell) -> Iterator[Line]:
     """Describe a worker's pool, but for its queues; `known` are variables whose values are given."""
     said = worker.options
-    if len(queues) > 1:
-        yield Line("order", "round_robin", "as Celery reads them; strict: the first one first")
-    yield from _processes(said, known, tell)
+    ours = exported.is_ours(worker.env)
+    if ours:
+        yield from exported.lines(worker)
+    elif len(queues) > 1:
+        yield ROUND_ROBIN
+    yield from _processes(said, known, tell, ours)
     for option, (key, unit, comment) in _MEASURED.items():
         written = said.get(option, "").strip()
         if written and (written not in ("0", "0.0") or key == "prefetch_multiplier"):  # to Celery, 0 means none
@@ -47,9 +50,10 @@ def lines(worker: Worker, queues: Sequence[str], known: Mapping[str, str], tell:
             fate, what = _FATES[option]
             tell(fate, f"{_written(option, value)}{what}")
     _tell_profile(said, tell)
-    yield from _level(said.get("loglevel", ""), tell)
+    yield from _level(variables.settled(said.get("loglevel", ""), known) or said.get("loglevel", ""), tell)
 
 
+ROUND_ROBIN = Line("order", "round_robin", "as Celery reads them; strict: the first one first")
 #: options that are a key with another unit: the key, the unit and the comment
 _MEASURED = {
     "max_tasks_per_child": ("max_tasks_per_child", "", "--max-tasks-per-child"),
@@ -78,7 +82,7 @@ def _written(option: str, value: str) -> str:
 # --- Queues -----------------------------------------------------------------------------------------------
 
 #: what a worker without -Q reads is in the app, which nobody imports here
-_NO_QUEUES = (
+NO_QUEUES = (
     f"no -Q: {CELERY_QUEUE} is a guess. If the app has task_queues, a worker without -Q reads them all: list them "
     "here; `celeryfleet check` names tasks whose queue is not declared"
 )
@@ -90,7 +94,7 @@ def queues(worker: Worker, known: Mapping[str, str], tell: Tell) -> tuple[list[s
     comment, text = f"-Q {written}", variables.settled(written, known)
     if not written:
         comment, text = "a guess, for there is no -Q: Celery's own default queue", CELERY_QUEUE
-        tell(Fate.CHANGED, _NO_QUEUES)
+        tell(Fate.CHANGED, NO_QUEUES)
     elif text is None:
         what = "the file does not tell what it holds. Write the queues into fleet.yaml, or give the variable"
         tell(Fate.LOST, f"`-Q {written}`: {what}: `celeryfleet --env-file .env import …`")
@@ -122,20 +126,20 @@ def _named(text: str, tell: Tell) -> Iterator[str]:
 # --- Processes --------------------------------------------------------------------------------------------
 
 
-def _processes(said: Mapping[str, str], known: Mapping[str, str], tell: Tell) -> Iterator[Line]:
-    kind = said.get("pool", "prefork").replace("processes", "prefork")
+def _processes(said: Mapping[str, str], known: Mapping[str, str], tell: Tell, ours: bool) -> Iterator[Line]:
+    kind = said.get("pool", "").replace("processes", "prefork")
     written = said.get("concurrency", "")
     if "autoscale" in said:
         yield _autoscaled(said["autoscale"], known, tell)
-    elif kind == "solo":
+    elif kind == "solo" and not ours:
         yield Line("concurrency", "1", "-P solo")
     elif written in ("auto", "0") or re.fullmatch(r"(\$\(|`)nproc.*", written):
         yield Line("concurrency", "auto", f"-c {written}: the processors this process may use")
     elif written:
         yield Line("concurrency", yamltext.literal(written), "-c")
-    else:
-        yield Line("concurrency", "auto", "no -c: as many as there are processors")
-    if kind not in ("", "prefork"):
+    elif not ours:
+        yield Line("concurrency", "auto", "no -c: the processors; leave it out if the app sets worker_concurrency")
+    if kind:
         yield Line("pool", yamltext.scalar(kind), "-P")
 
 
@@ -146,7 +150,8 @@ _TWO_VARIABLES = re.compile(r"(\$\{[^{},]*\}),(\$\{[^{},]*\}|[0-9]+)")
 def _autoscaled(written: str, known: Mapping[str, str], tell: Tell) -> Line:
     """Celery's autoscaler resizes one worker; a fleet's adds workers. Its most is what the team runs at its busiest."""
     two, settled = _TWO_VARIABLES.fullmatch(written), variables.settled(written, known) or ""
-    bounds, advice = sorted(int(part) for part in re.findall("[0-9]{1,6}", settled)), ""
+    parts = [int(part) for part in re.findall("[0-9]{1,6}", settled)]
+    bounds, advice = sorted(parts), ""
     if len(bounds) > 1 and bounds[0]:
         least, most = bounds[0], math.ceil(bounds[-1] / bounds[0])
         advice = f", such as concurrency: {least} and autoscale: {{min: 1, max: {most}}}"
@@ -156,7 +161,8 @@ def _autoscaled(written: str, known: Mapping[str, str], tell: Tell) -> Line:
     )
     tell(Fate.CHANGED, what)
     if two or re.fullmatch(r"\s*[0-9]{1,6}\s*(,\s*[0-9]{1,6}\s*)?", settled):
-        return Line("concurrency", two[1] if two else str(bounds[-1]), f"--autoscale={written}: its most")
+        most_of = two and (two[2] if len(parts) == 2 and parts[1] > parts[0] else two[1])
+        return Line("concurrency", most_of or str(bounds[-1]), f"--autoscale={written}: its most")
     what = f"`--autoscale={written}`: the file does not tell the most processes; write `concurrency`"
     tell(Fate.LOST, what)
     return Line("concurrency", "auto", f"--autoscale={written}: unknown here")
@@ -186,23 +192,33 @@ def _refused(found: Sequence[Line]) -> dict[str, str]:
     problems = {line.key: "is not told by the file" for line in found if not variables.readable(line.value)}
     if problems:
         return problems
-    text = "\n".join(f"{line.key}: {variables.tried(line.key, line.value)}" for line in found)
+    return _judged(Pool, "\n".join(f"{line.key}: {variables.tried(line.key, line.value)}" for line in found))
+
+
+def beat_problem(key: str, value: str) -> str:
+    """Return what fleet.yaml has against a key of its beat; empty if it takes it."""
+    if not variables.readable(value) or variables.required(value):
+        return "is not told by the file"
+    return _judged(Beat, f"{key}: {yamltext.scalar(value)}").get(key, "")
+
+
+def _judged(kind: type[Section], text: str) -> dict[str, str]:
+    """Return what fleet.yaml has against keys of a section, by their names."""
     root, _ = parse_yaml(text, "")
     if root is None:
         return {}
-    pool = Cursor.of(interpolated(root, {}, []))
+    cursor = Cursor.of(interpolated(root, {}, []))
     with suppress(Refused):
-        section(Pool)(pool)
-    wrong = [(str(refused.path[0]), refused.problem) for refused in pool.refused if refused.problem]
+        section(kind)(cursor)
+    wrong = [(str(refused.path[0]), refused.problem) for refused in cursor.refused if refused.problem]
     return {key: problem.what.removeprefix(f"{key} ").rstrip(".") for key, problem in wrong}
 
 
 # --- What a pool has no key for ---------------------------------------------------------------------------
 
 _FATES: Mapping[str, tuple[Fate, str]] = {
-    "beat": (Fate.LOST, f": {BEAT[0].lower()}{BEAT[1:]}"),
-    "schedule_filename": (Fate.LOST, ": see -B"),
-    "scheduler": (Fate.LOST, ": see -B"),
+    "beat": (Fate.CHANGED, ": `beat:` runs one beat for the fleet, in a process of its own"),
+    "schedule_filename": (Fate.NEEDLESS, ": a fleet keeps beat's file in .celeryfleet/"),
     "purge": (Fate.LOST, ": `celeryfleet queues purge QUEUE` drops what waits, when you want it"),
     "include": (Fate.LOST, ": name these modules in the app's own `include`"),
     "statedb": (Fate.LOST, ": a fleet's workers keep no state file; ids revoked there are forgotten"),

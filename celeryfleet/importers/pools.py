@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from celeryfleet.fleetfile.names import pool_problem
-from celeryfleet.importers import keys
+from celeryfleet.importers import apps, exported, keys, variables
 from celeryfleet.importers.environment import environment
 from celeryfleet.importers.found import Fate, Line, Note, Worker
 
@@ -28,6 +28,11 @@ class Pool:
     env: dict[str, str] = field(default_factory=dict)
 
     @property
+    def app(self) -> str:
+        """Return what its workers call their app."""
+        return self.workers[0].app
+
+    @property
     def origin(self) -> str:
         """Say which workers it is made of."""
         named = list(dict.fromkeys(worker.name for worker in self.workers))
@@ -35,14 +40,14 @@ class Pool:
         return f"{self.workers[0].where} {shown}"
 
 
-def pools(workers: Sequence[Worker], known: Mapping[str, str], notes: list[Note]) -> list[Pool]:
+def pools(workers: Sequence[Worker], notes: list[Note]) -> list[Pool]:
     """Make the pools of a fleet, in the order of the file."""
     groups: dict[object, list[Worker]] = {}
     for worker in workers:
         groups.setdefault(_alike(worker), []).append(worker)
     found = [Pool("", members) for members in groups.values()]
     for pool in found:
-        _describe(pool, known, notes)
+        _describe(pool, notes)
     _name(found)
     return found
 
@@ -53,17 +58,25 @@ def _alike(worker: Worker) -> object:
     program = worker.program
     lines = tuple((line.key, line.value) for line in program.lines)
     alone = () if program.replicas.value.isdecimal() else (worker.name, worker.where)
-    return _stem(_label(worker)), options, frozenset(worker.env.items()), lines, program.env_files, alone
+    return (
+        _stem(_label(worker)),
+        apps.alike(worker.app),
+        options,
+        frozenset(worker.env.items()),
+        lines,
+        program.env_files,
+        alone,
+    )
 
 
-def _describe(pool: Pool, known: Mapping[str, str], notes: list[Note]) -> None:
+def _describe(pool: Pool, notes: list[Note]) -> None:
     first = pool.workers[0]
 
     def tell(fate: Fate, what: str, where: str = "") -> None:
         notes.append(Note(fate, where or first.where, what, first.name))
 
-    pool.queues, queues = keys.queues(first, known, tell)
-    lines = [queues, *_replicas(pool.workers), *keys.lines(first, pool.queues, known, tell)]
+    pool.queues, queues = keys.queues(first, first.known, tell)
+    lines = [queues, *_replicas(pool.workers), *keys.lines(first, pool.queues, first.known, tell)]
     pool.lines = keys.accepted(lines, tell)
     config = first.options.get("config")
     env = {**first.env, "CELERY_CONFIG_MODULE": config} if config else first.env
@@ -87,7 +100,10 @@ def _replicas(workers: Sequence[Worker]) -> Iterator[Line]:
 
 def _label(worker: Worker) -> str:
     """Return what a worker is called: by -n if that says something, else by the file."""
-    node = worker.options.get("hostname", "").partition("@")[0][:200]
+    if pool := exported.pool(worker):
+        return pool
+    written = worker.options.get("hostname", "")
+    node = (variables.settled(written, worker.known) or written).partition("@")[0][:200]
     node = re.sub(r"%+.|\$\{[^}]*\}|\$\([^)]*\)|\$\w+", "", node).strip("._-")
     return node if node and _stem(node).lower() not in _PLAIN_NAMES else worker.name
 

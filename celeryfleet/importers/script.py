@@ -1,118 +1,88 @@
-"""`celery multi` in a shell script, in /etc/default/celeryd or in a systemd unit → the programs that it starts.
+"""A shell script, or /etc/default/celeryd → the programs that it starts.
 
-Plain `celery worker` lines of a script are found alike.
+A script that starts what its first argument names is followed once for each argument that it knows.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from posixpath import basename
 
-from celeryfleet.importers import shell, variables, wrappers
-from celeryfleet.importers.found import FOLDER, USER, Command, Fate, Note, Program, Reading, leftovers
-from celeryfleet.importers.workers import BEAT
+from celeryfleet.errors import FleetError
+from celeryfleet.importers.expansion import split
+from celeryfleet.importers.found import FOLDER, USER, Fate, Note, Program, Reading, Words, leftovers
+from celeryfleet.importers.repository import Read, Repository
+from celeryfleet.importers.workers import Started, started
 
-_UNIT = re.compile(r"\s*ExecStart\s*=\s*[-@:+!]*(.*)", re.DOTALL)
-#: what looks like a unit's key but is a variable of a script
-_ASSIGNED = re.compile(r"\s*[A-Z]+=")
-_ENVIRONMENT = re.compile(r"\s*Environment\s*=\s*(.*)", re.DOTALL)
-_OTHER_KEY = re.compile(r"\s*(?:\[|([A-Z][A-Za-z]+)\s*=\s*)(.*)", re.DOTALL)
-#: keys of a systemd unit and variables of the init script
+#: lines of a script
+_MOST = 5000
+#: arguments, one after the other, and choices of all of them
+_DEEPEST, _MOST_CHOICES = 3, 100
+#: variables of the init script
 _SAYINGS = {
-    "EnvironmentFile": ("", "`celeryfleet --env-file FILE import multi …` reads what it sets"),
-    **dict.fromkeys(("User", "CELERYD_USER", "CELERYD_GROUP"), ("", USER)),
-    **dict.fromkeys(("WorkingDirectory", "CELERYD_CHDIR"), ("", FOLDER)),
+    **dict.fromkeys(("CELERYD_USER", "CELERYD_GROUP"), ("", USER)),
+    "CELERYD_CHDIR": ("", FOLDER),
 }
-#: variables of the init script: those whose line is that of the command, the first that there is…
+#: those whose line is that of the command, the first that there is…
 _TELLING = ("CELERYD_NODES", "CELERYD_OPTS", "CELERY_APP")
 #: …and those that say what a worker leaves behind
 _FILES = ("CELERYD_LOG_FILE", "CELERYD_PID_FILE", "CELERY_CREATE_DIRS", "CELERYD_PID_DIR", "CELERYD_LOG_DIR")
 
 
-@dataclass(slots=True)
-class _Script:
-    """A script, being read."""
+def read(source: str, file: str, known: Mapping[str, str], read: Read) -> Reading:
+    """Read a script; `known` are variables that it takes from elsewhere. Raises FleetError."""
+    if source.count("\n") > _MOST:
+        raise FleetError(f"the script is longer than {_MOST:,} lines.", file, "Is it the right file?")
+    repository = Repository(read)
 
-    file: str
-    #: what it assigns, in order, and where
-    values: dict[str, str]
-    places: dict[str, str] = field(default_factory=dict)
-    #: which of them it exports
-    exported: set[str] = field(default_factory=set)
-    notes: list[Note] = field(default_factory=list)
-    commands: list[Command] = field(default_factory=list)
+    def open_(path: str) -> tuple[str, str] | None:
+        return (file, source) if path == file else repository.open(path)
 
-    def line(self, line: str, where: str) -> None:
-        """Take a logical line of a script or a unit."""
-        unit, environment = _UNIT.fullmatch(line), _ENVIRONMENT.fullmatch(line)
-        other = None if unit or environment or _ASSIGNED.match(line) else _OTHER_KEY.fullmatch(line)
-        if other:
-            self.notes += leftovers([(other[1], other[2].strip(), where)], _SAYINGS, "=", "")
-            return
-        text = unit[1] if unit else f"export {environment[1]}" if environment else line
-        try:
-            commands = shell.line_commands(variables.filled(variables.normal(text), self.values), where)
-        except ValueError as error:
-            self.notes.append(Note(Fate.LOST, where, f"no shell could read this: {error}"))
-            return
-        for command in commands:
-            assigned = wrappers.assignments(command.words)
-            self.values |= {name: variables.normal(value) for name, value in assigned.items()}
-            self.places |= dict.fromkeys(assigned, where)
-            if command.words[0] == "export":
-                self.exported.update(assigned or command.words[1:])
-            elif not assigned:
-                self.commands.append(command)
-
-    def program(self) -> Program | None:
-        """Return what it starts: its own commands, or what the init script makes of its variables."""
-        env = {name: value for name, value in self.values.items() if name in self.exported}
-        if any(map(_mentions, self.commands)):
-            return Program("", self.file, tuple(self.commands), env)
-        return self._init_script(env) if any(name.startswith("CELERYD_") for name in self.places) else None
-
-    def _init_script(self, env: Mapping[str, str]) -> Program:
-        """Write the command that the init script of Celery's documentation makes of these variables."""
-        values = self.values
-        words = ["manage.py"] if "manage.py" in values.get("CELERYD_MULTI", "") else []
-        words += ["celery", "multi", "start", *_split(values.get("CELERYD_NODES") or "celery")]
-        for variable, option in (("CELERY_APP", "--app"), ("CELERYD_LOG_LEVEL", "--loglevel")):
-            words += [f"{option}={values[variable]}"] if values.get(variable) else []
-        words += _split(values.get("CELERYD_OPTS", ""))
-        config = {name: values[name] for name in ("CELERY_CONFIG_MODULE",) if values.get(name)}
-        where = next((self.places[name] for name in _TELLING if name in self.places), self.file)
-        command = Command(tuple(words), (), where)
-        return Program("", where, (command,), {**env, **config}, leftovers=tuple(self._leftovers()))
-
-    def _leftovers(self) -> Iterator[Note]:
-        yield from leftovers(((name, self.values[name], self.places[name]) for name in self.places), _SAYINGS, "=", "")
-        for name in (name for name in _FILES if name in self.places):
-            yield Note(Fate.NEEDLESS, self.places[name], f"`{name}`: a fleet keeps its files in .celeryfleet/")
-
-
-def read(source: str, file: str, known: Mapping[str, str]) -> Reading:
-    """Read a script; `known` are variables that it takes from elsewhere."""
-    script = _Script(file, {"CELERY_BIN": "celery", **known})
-    for number, line in shell.logical_lines(source):
-        script.line(line, f"{file}:{number}")
-    program = script.program()
-    beat = next((place for name, place in script.places.items() if name.startswith("CELERYBEAT_")), None)
+    whole = Program("", file, ("sh", file), base={"CELERY_BIN": "celery", **known}, open=open_)
+    programs = list(_by_argument(whole, ()))
+    found = started(whole, {})
+    if not found.celery and not programs and any(name.startswith("CELERYD_") for name in found.places):
+        programs = [_init_script(found)]
+    beat = next((place for name, place in found.places.items() if name.startswith("CELERYBEAT_")), None)
+    notes = []
     if beat is not None:
-        script.notes.append(Note(Fate.LOST, beat, f"CELERYBEAT_…: {BEAT[0].lower()}{BEAT[1:]}"))
-    return Reading(() if program is None else (program,), tuple(script.notes))
+        notes = [Note(Fate.CHANGED, beat, "CELERYBEAT_…: `beat: {}` in fleet.yaml runs the app's schedule")]
+    return Reading(tuple(programs or [whole]), tuple(notes))
 
 
-def _split(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
+def _by_argument(program: Program, args: Words) -> Iterator[Program]:
+    """Make a program of each argument with which a script starts something of Celery's."""
+    found = started(program, {})
+    if found.celery or len(args) >= _DEEPEST:
+        if args:
+            yield program
+        return
+    for choice in found.choices[:_MOST_CHOICES]:
+        words = (*args, choice)
+        yield from _by_argument(
+            Program(choice, program.where, (*program.words[:2], *words), base=program.base, open=program.open), words
+        )
 
 
-def _mentions(command: Command) -> bool:
-    try:
-        return wrappers.mentions(command.words)
-    except ValueError:
-        return True  # which will be said
+def _init_script(found: Started) -> Program:
+    """Write the command that the init script of Celery's documentation makes of these variables."""
+    values, places = found.values, found.places
+    words = ["manage.py"] if "manage.py" in values.get("CELERYD_MULTI", "") else []
+    binary = values.get("CELERY_BIN") or "celery"
+    words += [binary if basename(binary) == "celery" else "celery", "multi", "start"]
+    words += split(values.get("CELERYD_NODES") or "celery")
+    for variable, option in (("CELERY_APP", "--app"), ("CELERYD_LOG_LEVEL", "--loglevel")):
+        words += [f"{option}={values[variable]}"] if values.get(variable) else []
+    words += split(values.get("CELERYD_OPTS", ""))
+    where = next((places[name] for name in _TELLING if name in places), found.program.where)
+    said = tuple(_leftovers(values, places))
+    env = {name: values[name] for name in found.exported if name in values}
+    if values.get("CELERY_CONFIG_MODULE"):
+        env["CELERY_CONFIG_MODULE"] = values["CELERY_CONFIG_MODULE"]
+    return Program("", where, tuple(words), env, leftovers=said)
+
+
+def _leftovers(values: Mapping[str, str], places: Mapping[str, str]) -> Iterator[Note]:
+    yield from leftovers(((name, values[name], places[name]) for name in places if name in values), _SAYINGS, "=", "")
+    for name in (name for name in _FILES if name in places):
+        yield Note(Fate.NEEDLESS, places[name], f"`{name}`: a fleet keeps its files in .celeryfleet/")

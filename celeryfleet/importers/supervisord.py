@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from celeryfleet.errors import FleetError
-from celeryfleet.importers import shell, variables, yamltext
-from celeryfleet.importers.found import FOLDER, USER, Fate, Line, Note, Program, Reading, leftovers
+from celeryfleet.importers import yamltext
+from celeryfleet.importers.found import FOLDER, USER, Fate, Line, Note, Open, Program, Reading, leftovers
+from celeryfleet.importers.repository import Read, Repository
 from celeryfleet.text import cut
 
 _SECTION = re.compile(r"\[([^\]]+)\]")
+#: of an `environment`
+_PAIR = re.compile(r"""\s*([^=,\s]+)\s*=\s*("[^"]*"|'[^']*'|[^,"']*)\s*(?:,|$)""")
 _KEY = re.compile(r"([^=:\s;#][^=:]*)[=:]")
 _EXPANSION = re.compile(r"%\(([A-Za-z_][A-Za-z0-9_]*)\)([0-9]*)([sd])")
 #: what differs between the processes of a program
@@ -28,7 +31,7 @@ class _Parser(configparser.RawConfigParser):
     OPTCRE = re.compile(r"(?P<option>[^=:]*)(?P<vi>[=:])\s*(?P<value>.*)$")
 
 
-def read(source: str, file: str) -> Reading:
+def read(source: str, file: str, read: Read) -> Reading:
     """Read supervisord's configuration. Raises FleetError if it is nothing of the kind."""
     parser = _Parser(strict=False, inline_comment_prefixes=(";", "#"), default_section="\0")
     try:
@@ -44,7 +47,7 @@ def read(source: str, file: str) -> Reading:
         kind, _, own = name.partition(":")
         if kind == "program":
             of_keys = {key: places.get((name, key), file) for key in ("", *parser[name])}
-            programs += _Program(own.strip(), parser[name], of_keys, notes).read(shared)
+            programs += _Program(own.strip(), parser[name], of_keys, notes, Repository(read).open).read(shared)
         elif kind in ("include", "group"):
             what = f"[{name}]: name pools together, as in `celeryfleet restart a b`"
             if kind == "include":
@@ -77,6 +80,7 @@ class _Program:
     #: of its keys; its own under the empty key
     places: Mapping[str, str]
     notes: list[Note]
+    open: Open
 
     def read(self, shared: str) -> Iterator[Program]:
         """Read it: one program for each of its processes where their commands differ."""
@@ -92,14 +96,12 @@ class _Program:
         for number in range(min(int(count[:6]), _MOST)) if differ else range(1):
             offset = int(first) if re.fullmatch("[0-9]{1,6}", first) else 0
             try:
-                # `$VAR` is for the shell that the command starts; supervisord itself replaces %(ENV_VAR)s only.
-                inner = variables.filled(variables.normal(command), env)
-                words = shlex.split(self._expanded(inner, number + offset))
-            except ValueError as error:
-                self.notes.append(Note(Fate.LOST, where, f"no shell could read this: {error}", self.name))
-                return
-            commands = shell.separated([variables.normal(word) for word in words], where)
-            yield Program(self.name, where, commands, env, (), replicas, lines, leftovers)
+                words = tuple(shlex.split(self._expanded(command, number + offset)))
+            except ValueError:
+                words = ("sh", "-c", command)  # which cannot be read either, and is said there
+            yield Program(
+                self.name, where, words, env, replicas=replicas, lines=lines, leftovers=leftovers, open=self.open
+            )
 
     def _expanded(self, text: str, number: int = 0) -> str:
         """Replace `%(…)s`: what supervisord takes from its own environment becomes `${VAR}`."""
@@ -116,16 +118,11 @@ class _Program:
         return _EXPANSION.sub(value, text.replace("%%", "\0")).replace("\0", "%")
 
     def _environment(self, text: str, where: str) -> dict[str, str]:
-        """Read `A="b",C='d'`."""
-        lexer = shlex.shlex(self._expanded(text), posix=True)
-        lexer.whitespace += ","
-        lexer.whitespace_split = True
-        lexer.commenters = ""
-        try:
-            return {key: value for key, equals, value in (word.partition("=") for word in lexer) if equals}
-        except ValueError as error:
-            self.notes.append(Note(Fate.LOST, where, f"`environment` cannot be read: {error}", self.name))
-            return {}
+        """Read `A="b",C='d'`: within quotes all is as it is, and an end is where they close."""
+        text = self._expanded(text)
+        if rest := _PAIR.sub("", text).strip():
+            self.notes.append(Note(Fate.LOST, where, f"`environment` cannot be read at `{rest[:20]}`", self.name))
+        return {match[1]: match[2].strip("'\"") for match in _PAIR.finditer(text)}
 
     def _lines(self) -> Iterator[Line]:
         if written := self._expanded(self.keys.get("stopwaitsecs", "")):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from posixpath import basename
 
-from celeryfleet.importers import celery_options, shell
-from celeryfleet.importers.found import USER, Command, Fate, Words
+from celeryfleet.importers import celery_options
+from celeryfleet.importers.found import USER, Call, Fate, Words
 
+_PYTHON = r"pypy3?|python[0-9.]*|py"
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 #: they name Celery without starting it
 TALKERS = re.compile(
@@ -26,57 +26,29 @@ _PROGRAMS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a Celery command."""
-
-    #: worker, beat, multi, flower, inspect…
-    name: str
-    args: Words
-    #: the words before `celery`: how it is wrapped
-    prefix: Words = ()
-    #: global options between `celery` and the name
-    options: Words = ()
-    #: the word that is Celery, such as /srv/venv/bin/celery
-    program: str = ""
-
-    @property
-    def env(self) -> dict[str, str]:
-        """Return what `VAR=value` before it assigns."""
-        return assigned(self.prefix)
+def talks(program: str) -> bool:
+    """Tell whether a program only speaks of Celery."""
+    return TALKERS.fullmatch(basename(program)) is not None
 
 
-def call(words: Words) -> Call | None:
-    """Find the Celery call among the words of a simple command. Raises ValueError."""
-    start = _start(words)
-    return next((found for index in range(start, len(words)) if (found := _call(words, index))), None)
+def is_python(word: str) -> bool:
+    """Tell whether a word starts Python."""
+    return re.fullmatch(_PYTHON, basename(word)) is not None
 
 
-def scripts(words: Words, where: str) -> Iterator[tuple[Words, tuple[Command, ...]]]:
-    """Take apart the scripts among the words, as in `sh -c "…"`, that speak of Celery; yield the words before each too.
-
-    Raises ValueError where a quote of a script is not closed.
-    """
-    for index in range(_start(words), len(words)):
-        if any(c.isspace() for c in words[index]) and "celery" in words[index].lower():
-            commands = shell.commands(words[index], where)
-            if [command.words for command in commands] != [(words[index],)]:
-                yield words[:index], commands
+def bare(words: Words) -> bool:
+    """Tell whether words are what Celery's own command takes, as for an image whose entrypoint is `celery`."""
+    found = celery_options.split(words) if words and words[0][:1] == "-" else None
+    return found is not None and (bool(found[1]) or words[0].startswith(("-A", "--app")))
 
 
-def mentions(words: Words) -> bool:
-    """Tell whether a command is one of Celery's, such as `celery inspect`. Raises ValueError."""
-    inner = (command.words for _, commands in scripts(words, "") for command in commands)
-    return call(words) is not None or any(map(mentions, inner))
+def waits(name: str) -> bool:
+    """Tell whether a program is known to wait for a server, and then starts the words after it."""
+    return re.fullmatch(_WAITS, name) is not None
 
 
-def _start(words: Words) -> int:
-    """Return where the program stands, after assignments; behind the end if it cannot start Celery."""
-    start = next((index for index, word in enumerate(words) if not _ASSIGNMENT.fullmatch(word)), len(words))
-    return len(words) if TALKERS.fullmatch(basename("".join(words[start : start + 1]))) else start
-
-
-def _call(words: Words, index: int) -> Call | None:
+def call_at(words: Words, index: int) -> Call | None:
+    """Return the Celery call that starts at this word. Raises ValueError."""
     word, name = words[index], basename(words[index]).removesuffix(".exe")
     prefix, rest = words[:index], words[index + 1 :]
     if name in _PROGRAMS and (name != "flower" or index == 0 or words[index - 1] == "-m"):
@@ -85,8 +57,8 @@ def _call(words: Words, index: int) -> Call | None:
         rest = _watched(rest)
     elif name != "celery":
         return None
-    options, command, args = celery_options.split(rest)
-    return Call(command, args, prefix, options, word) if command else None
+    found = celery_options.split(rest[1:] if rest[:1] == ("--",) else rest)  # start-stop-daemon --exec celery -- …
+    return None if found is None else Call(found[1], found[2], prefix, found[0], word)
 
 
 def _watched(words: Words) -> Words:
@@ -102,15 +74,9 @@ def assigned(words: Sequence[str]) -> dict[str, str]:
     return {match[1]: match[2] for word in words if (match := _ASSIGNMENT.fullmatch(word))}
 
 
-def assignments(words: Sequence[str]) -> dict[str, str]:
-    """Return what a command that does nothing else assigns: `A=b`, or `export A=b`."""
-    rest = words[1:] if words and words[0] in ("export", "set", "declare", "readonly", "local") else words
-    found = assigned(rest)
-    return found if len(found) == len(rest) else {}
-
-
 # --- What the wrapping did --------------------------------------------------------------------------------
 
+_WAITS = r"wait-for-it(\.sh)?|wait-for(\.sh)?|wait|dockerize"
 #: programs that wrap others → what is to be said of them
 _SAID: dict[str, tuple[Fate, str]] = {
     "watchmedo|watchfiles|nodemon|hupper|entr": (
@@ -124,7 +90,7 @@ _SAID: dict[str, tuple[Fate, str]] = {
     "gosu|su-exec|su|sudo|runuser|chpst|setuidgid": (Fate.LOST, f"changes the user: {USER}"),
     "nice|ionice|chrt|taskset|numactl|timeout": (Fate.LOST, "sets limits for a process: start celeryfleet under it"),
     "dumb-init|tini|catatonit|docker-init": (Fate.NEEDLESS, "reaps processes: the supervisor does"),
-    r"wait-for-it(\.sh)?|wait-for(\.sh)?|wait|dockerize": (
+    _WAITS: (
         Fate.LOST,
         "waits for a server: workers wait for the broker by themselves, and for nothing else",
     ),
@@ -135,8 +101,8 @@ _SAID: dict[str, tuple[Fate, str]] = {
     "docker|docker-compose|podman|kubectl": (Fate.LOST, "runs it in a container: celeryfleet runs where fleet.yaml is"),
 }
 _SILENT = re.compile(
-    r"!|\(|\{|(ba|da|k|z|a)?sh|command|do|elif|else|env|exec|if|manage\.py|nohup|setsid|stdbuf|then|time|while|"
-    r"pypy3?|python[0-9.]*|py"
+    r"!|\(|\{|(ba|da|k|z|a)?sh|command|do|elif|else|env|exec|if|(.*[-_])?manage(\.py)?|nohup|setsid|stdbuf|then|time|while|"
+    rf"{_PYTHON}"
 )
 
 

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from celeryfleet.fleetfile.tree import resolve
+from celeryfleet.fleetfile.writing import scalar as scalar
 from celeryfleet.importers import variables
 from celeryfleet.text import listed
 
-_PLAIN = re.compile(r"[A-Za-z_./$][A-Za-z0-9_./@+$%{}:-]*|[0-9]+(\.[0-9]+)?[A-Za-z%][A-Za-z0-9%]*")
-_PLAIN_IN_FLOW = re.compile(r"[A-Za-z_.][A-Za-z0-9_.@+-]*|[0-9]+(\.[0-9]+)?[A-Za-z%][A-Za-z0-9%]*")
-#: of YAML 1.1, which other tools read
-_BOOLEANS = frozenset(("yes", "no", "on", "off", "y", "n"))
 #: the column in which comments start
 _COLUMN = 34
 _WIDTH = 110
-
-
-def scalar(text: str, *, flow: bool = False) -> str:
-    """Write a text so that it is read as the same text; `flow`: within brackets."""
-    fits = (_PLAIN_IN_FLOW if flow else _PLAIN).fullmatch(text)
-    if fits and isinstance(resolve(text), str) and not text.endswith(":") and text.lower() not in _BOOLEANS:
-        return text
-    quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
 
 
 def literal(text: str, *, flow: bool = False) -> str:

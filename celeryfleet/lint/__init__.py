@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from celeryfleet.errors import FleetError
 from celeryfleet.lint.registry import RULES
 from celeryfleet.lint.values import Case, Finding, Level, Machine, RouterReport, Rule, Server
+from celeryfleet.plan.facts import AppFacts
 from celeryfleet.routing.resolve import resolve
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet
-    from celeryfleet.plan.facts import AppFacts
     from celeryfleet.plan.values import Plan
     from celeryfleet.routing.resolve import Decision
 
@@ -28,6 +28,7 @@ def lint(
     routers: RouterReport | None = None,
 ) -> list[Finding]:
     """Return what is to be said of a fleet, warnings first; a rule that needs what is not known says nothing."""
+    plan = plan.settled((app or AppFacts()).says)
     case = Case(fleet, plan, app, machine, server, routers, _decisions(fleet, plan, app))
     return in_order([finding for rule in RULES for finding in rule.findings(case)])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from celeryfleet.lint.own import apart, is_split
 from celeryfleet.lint.values import Case, Found, Level, rule
 from celeryfleet.text import counted, listed, quoted
 
@@ -25,18 +26,21 @@ _FLEETS = (
     "task_serializer",
     "result_serializer",
 )
+#: settings of an app that a fleet's `beat:` may say
+_BEATS = ("beat_schedule", "beat_scheduler", "beat_max_loop_interval")
 
 
 @rule("CF050", "not-installed", "An app whose producers know nothing of the fleet", Level.INFO, "app")
 def not_installed(case: Case) -> Iterator[Found]:
     """Find apps that do not call `celeryfleet.install`."""
-    if case.app is None or case.app.installs or case.plan.app.startswith(_DEMO):
+    paths = [app.path for app in case.plan.apps]
+    if case.app is None or case.app.installs or paths[0].startswith(_DEMO) or is_split(case):
         return
-    _, _, name = case.plan.app.partition(":")
+    name = paths[0].partition(":")[2] if len(paths) == 1 else ""
     yield Found(
         case.where(("app",)),
-        "the app does not call celeryfleet.install: a process that is not the fleet's, such as a web server, sends "
-        "its tasks without the queues and routes of this file.",
+        f"{'the app does not call' if len(paths) == 1 else 'not every app calls'} celeryfleet.install: a process that "
+        "is not the fleet's, such as a web server, sends its tasks without the queues and routes of this file.",
         f"After the app's own configuration add: import celeryfleet; celeryfleet.install({name or 'app'})",
     )
 
@@ -46,7 +50,8 @@ def replaced(case: Case) -> Iterator[Found]:
     """Find settings of the app that have no effect."""
     own = case.own_settings
     names = [key for key in _FLEETS if own.get(key) and not _same(own[key], case.plan.settings.get(key))]
-    names += ["beat_schedule"] if own.get("beat_schedule") and case.plan.beat is not None else []
+    names = [key for key in names if key not in apart(case)]
+    names += [key for key in _BEATS if own.get(key) and case.plan.beat and case.plan.beat.conf.get(key)]
     if names:
         verb, those = ("is", "that") if len(names) == 1 else ("are", "those")
         yield Found(
@@ -88,14 +93,30 @@ def wire_priorities(case: Case) -> Iterator[Found]:
 
 @rule("CF053", "schedule-without-beat", "A schedule that nobody sends", Level.INFO, "app")
 def schedule_without_beat(case: Case) -> Iterator[Found]:
-    """Find an app's own `beat_schedule` in a fleet without beat."""
-    schedule = case.own_settings.get("beat_schedule")
-    if schedule and case.plan.beat is None:
+    """Find an app's own schedule, or scheduler, in a fleet without beat."""
+    if case.plan.beat is not None:
+        return
+    schedule, scheduler = (case.own_settings.get(key) for key in ("beat_schedule", "beat_scheduler"))
+    has = f"a beat_schedule of {counted(len(schedule), 'task')}" if schedule else f"the beat_scheduler {scheduler}"
+    if schedule or scheduler:
         yield Found(
             case.where(("app",)),
-            f"the app has a beat_schedule of {counted(len(schedule), 'task')}, but this file has no `beat:`: the fleet "
-            "does not send them.",
-            "Write them as `beat: {schedule: …}`, unless a `celery beat` runs elsewhere.",
+            f"the app has {has}, but this file has no `beat:`: the fleet sends nothing of its schedule.",
+            "Write `beat: true`, unless a `celery beat` runs elsewhere.",
+        )
+
+
+@rule("CF057", "beat-without-schedule", "A beat that has nothing to send", Level.WARNING, "app")
+def beat_without_schedule(case: Case) -> Iterator[Found]:
+    """Find a beat with Celery's own scheduler where neither fleet.yaml nor the app has a schedule."""
+    if case.plan.beat is None or case.plan.beat.schedule or case.plan.beat.scheduler:
+        return
+    said = {**case.says(case.plan.beat.app), **case.plan.settings}
+    if not any(map(said.get, ("beat_schedule", "beat_scheduler"))):
+        yield Found(
+            case.where(("beat",)),
+            "beat has nothing to send: neither this file nor the app has a schedule.",
+            "Write `beat: {schedule: …}`, or `scheduler:` if the schedule is kept elsewhere, or remove `beat:`.",
         )
 
 
@@ -146,6 +167,7 @@ RULES = (
     replaced,
     wire_priorities,
     schedule_without_beat,
+    beat_without_schedule,
     unregistered,
     eager,
     missing_queues_made,

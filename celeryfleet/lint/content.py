@@ -109,6 +109,8 @@ def _texts(case: Case) -> Iterator[tuple[Path, str]]:
     yield ("broker", "url"), fleet.broker.url
     yield ("results",), fleet.results
     yield from _leaves(fleet.celery, ("celery",))
+    for index, alert in enumerate(fleet.alerts):
+        yield ("alerts", index, "webhook"), alert.webhook or ""
     for name, pool in fleet.pools.items():
         yield from _leaves(pool.celery, ("pools", name, "celery"))
         yield from _leaves(pool.env, ("pools", name, "env"))
@@ -130,7 +132,7 @@ def _holds_secret(value: str, name: str, written: str | None) -> bool:
     if not value or name in _PATHS or _GUEST.search(value):
         return False
     if written is None:
-        return is_secret(name) or masked(value) != value
+        return is_secret(name) or name == "webhook" or masked(value) != value
     parts = list(segments(written))
     if any(isinstance(part, Variable) and "-" in part.operator and masked(part.other) != part.other for part in parts):
         return True

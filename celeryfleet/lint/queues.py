@@ -189,6 +189,18 @@ def returning_letters(case: Case) -> Iterator[Found]:
             )
 
 
+@rule("CF089", "age-unknown", "An alert about the age of messages on a broker that does not tell it", Level.WARNING)
+def unknown_ages(case: Case) -> Iterator[Found]:
+    """Find alerts that never begin."""
+    for index, alert in enumerate(case.fleet.alerts):
+        if alert.when == "oldest_age" and not case.on_redis:
+            yield Found(
+                case.fleet.where("alerts", index, "when"),
+                "nobody knows how old the messages of this broker are: the alert never begins.",
+                "Use when: backlog_growing.",
+            )
+
+
 def _said_dead(case: Case, queue: Queue) -> str:
     return case.fleet.where("queues", queue.name, "arguments", "x-dead-letter-exchange")
 
@@ -203,4 +215,5 @@ RULES = (
     held_delays,
     lost_letters,
     returning_letters,
+    unknown_ages,
 )

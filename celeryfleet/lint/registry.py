@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeryfleet.lint import app, broker, capacity, content, pools, queues, routes
+from celeryfleet.lint import app, broker, capacity, content, hosts, own, pools, queues, routes
 from celeryfleet.lint.values import Level, Rule
 
 #: whatever else is wrong with a fleet.yaml or an app
@@ -22,6 +22,7 @@ _FOUND_ELSEWHERE = (
     Rule("CF045", "definition-differs", "A definition that RabbitMQ has otherwise", Level.ERROR),
     REFUSED,
     CANVAS,
+    Rule("CF084", "host-unknown-pool", "A host that runs a pool which there is not", Level.ERROR),
     UNUSED_IGNORE,
 )
 RULES: tuple[Rule, ...] = (
@@ -31,7 +32,9 @@ RULES: tuple[Rule, ...] = (
     *capacity.RULES,
     *broker.RULES,
     *app.RULES,
+    *own.RULES,
     *content.RULES,
+    *hosts.RULES,
 )
 #: by code, in order
 CODES: dict[str, Rule] = {rule.code: rule for rule in sorted((*_FOUND_ELSEWHERE, *RULES), key=lambda rule: rule.code)}

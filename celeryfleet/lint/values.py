@@ -121,12 +121,14 @@ class Case:
 
     def where(self, *paths: tuple[str | int, ...]) -> str:
         """Say where the first of these paths is that was written, else the last one's nearest key above it."""
+        if self.fleet.apps:
+            paths = tuple(("apps",) if path == ("app",) else path for path in paths)
         written = next((path for path in paths if self.fleet.wrote(*path)), paths[-1])
         return self.fleet.where(*written)
 
     def setting(self, pool: PoolPlan, key: str) -> Any:
         """Return a setting as the workers of a pool have it: the pool's own, the fleet's, or the app's."""
-        return pool.conf.get(key, self.shared(key))
+        return pool.conf.get(key, self.plan.settings.get(key, self.says(pool.app).get(key)))
 
     def shared(self, key: str) -> Any:
         """Return a setting as the whole fleet has it: its own, or the app's."""
@@ -142,9 +144,13 @@ class Case:
         """Return the settings that the app makes itself."""
         return self.app.settings if self.app is not None else {}
 
+    def says(self, app: str) -> Mapping[str, Any]:
+        """Return the settings that one of the apps makes itself."""
+        return self.app.says(app) if self.app is not None else {}
+
     def of_the_app(self, pool: PoolPlan, key: str) -> bool:
         """Tell whether a pool has a setting from the app, since fleet.yaml says nothing of it."""
-        return key not in pool.conf and key not in self.plan.settings and key in self.own_settings
+        return key not in pool.conf and key not in self.plan.settings and key in self.says(pool.app)
 
     def limited(self, task: str, key: str) -> float | None:
         """Return a limit of a task's own code; Celery gives each task that has none the one for all (from_config)."""

@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from celeryfleet.logs.choose import Choice, Line
 from celeryfleet.logs.times import time_of
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-#: (worker, line without its end)
-Line = tuple[str, str]
 #: (unix seconds, worker, line)
 _Timed = tuple[float, str, bytes]
 
@@ -56,10 +55,12 @@ class Follower:
             log.discover()
             log.skip()
 
-    def backlog(self, n: int | None = None, since: float | None = None) -> Iterator[Line]:
-        """Yield the last `n` lines of the merged log, or those since a time (unix seconds), oldest first."""
-        merged = _merged(log.backlog(n, since) for log in self._logs.values())
-        yield from merged if n is None else deque(merged, maxlen=n)
+    def backlog(self, n: int | None = None, since: float | None = None, choice: Choice | None = None) -> Iterator[Line]:
+        """Yield the last `n` chosen lines of the merged log, or those since a time (unix seconds), oldest first."""
+        logs = self._logs.items()
+        found = _merged(log.backlog(None if choice and choice.few(name) else n, since) for name, log in logs)
+        chosen = choice(found) if choice else found
+        yield from chosen if n is None else deque(chosen, maxlen=n)
 
     def poll(self) -> list[Line]:
         """Return the whole lines added since the last poll, in the order of their times."""

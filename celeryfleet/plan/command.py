@@ -10,6 +10,7 @@ from celeryfleet.plan.settings import queues, with_user_settings
 from celeryfleet.plan.values import AutoscalePolicy, Health, PoolPlan, RestartPolicy
 from celeryfleet.routing.routes import prioritised
 from celeryfleet.routing.table import RoutingTable
+from celeryfleet.worker_protocol import FLAGS
 
 if TYPE_CHECKING:
     from celeryfleet.fleetfile.model import Fleet, Pool
@@ -20,18 +21,10 @@ _LEAN = ("mingle", "gossip", "heartbeat")
 #: pools that patch Python before anything else is imported
 _GREEN = ("gevent", "eventlet")
 #: `queue_order_strategy` of kombu: its default, round_robin, ignores the order of -Q
-_STRATEGIES = {"strict": "priority", "round_robin": "round_robin"}
+STRATEGIES = {"strict": "priority", "round_robin": "round_robin"}
 _BYTES_PER_KIB = 1024
 #: processes ended by a task after which it is parked, at the least and at most, where fleet.yaml does not say
 _PARK_AFTER = (3, 20)
-#: flags of `celery worker` for a worker's own settings
-_FLAGS = {
-    "--prefetch-multiplier": "worker_prefetch_multiplier",
-    "--max-tasks-per-child": "worker_max_tasks_per_child",
-    "--max-memory-per-child": "worker_max_memory_per_child",
-    "--time-limit": "task_time_limit",
-    "--soft-time-limit": "task_soft_time_limit",
-}
 
 
 def pool_plan(
@@ -44,18 +37,19 @@ def pool_plan(
         raise FleetError(
             "autoscale needs Redis or RabbitMQ: of others nobody knows what waits.", where, "Give the pool `replicas`."
         )
-    concurrency = facts.cpus if isinstance(pool.concurrency, str) else pool.concurrency
     fork, exec_reason = forks(fleet.preload, pool, facts)
-    own = conf(pool, settings, transport, ranked)
+    events = fleet.events if pool.events is None else pool.events
+    own = conf(pool, settings, transport, events, facts.cpus)
+    otherwise = _defaults(pool, transport, ranked)
+    otherwise = {key: value for key, value in otherwise.items() if key not in own and key not in settings}
     return PoolPlan(
         name=name,
         queues=tuple(pool.queues),
         replicas=_replicas(pool),
-        implementation=pool.pool,
-        concurrency=concurrency,
-        argv=argv(fleet, pool, concurrency, own),
-        options=options(fleet, pool, concurrency, facts.host),
+        argv=argv(fleet, pool, otherwise | own),
+        options=options(fleet, pool, events, facts.host),
         conf=own,
+        defaults=otherwise,
         env=dict(pool.env),
         fork=fork,
         exec_reason=exec_reason,
@@ -64,6 +58,7 @@ def pool_plan(
         health=Health(**vars(pool.healthcheck)),
         autoscale=AutoscalePolicy(**vars(pool.autoscale)) if pool.autoscale else None,
         park_after=_park_after(pool),
+        app=fleet.app_of(pool),
     )
 
 
@@ -79,16 +74,14 @@ def _replicas(pool: Pool) -> int:
     return min(max(pool.replicas, pool.autoscale.min), pool.autoscale.max)
 
 
-def options(fleet: Fleet, pool: Pool, concurrency: int, host: str) -> dict[str, Any]:
+def options(fleet: Fleet, pool: Pool, events: bool | None, host: str) -> dict[str, Any]:
     """Return the keyword arguments of `app.Worker`; `{name}` is filled in per worker."""
     return {
         "hostname": f"{{name}}@{fleet.name}.{host}",
         "queues": list(pool.queues),
-        "concurrency": concurrency,
-        "pool": pool.pool,
         "loglevel": _level(fleet, pool),
         "quiet": True,
-        **{f"without_{part}": True for part in _without(pool)},
+        **{f"without_{part}": True for part in _without(events)},
     }
 
 
@@ -96,40 +89,44 @@ def _level(fleet: Fleet, pool: Pool) -> str:
     return (pool.log_level or fleet.logs.level).upper()
 
 
-def _without(pool: Pool) -> tuple[str, ...]:
-    return tuple(part for part in _LEAN if not (pool.events and part == "heartbeat"))
+def _without(events: bool | None) -> tuple[str, ...]:
+    return tuple(part for part in _LEAN if not (events and part == "heartbeat"))
 
 
-def conf(pool: Pool, settings: Mapping[str, Any], transport: str, ranked: Collection[str]) -> dict[str, Any]:
-    """Return the settings of this pool's workers on top of the fleet's; `{node}` is filled in per worker.
-
-    `ranked` are the queues in which some tasks go before others.
-    """
-    prefetch = pool.prefetch_multiplier
-    if prefetch is None and (_in_order(pool, transport, ranked) or pool.autoscale):
-        prefetch = 1  # nothing can overtake a message that a worker has prefetched, and no new replica can take it
+def conf(pool: Pool, settings: Mapping[str, Any], transport: str, events: bool | None, cpus: int) -> dict[str, Any]:
+    """Return what fleet.yaml says of this pool's workers, on top of the fleet's settings; `{node}` is filled in."""
     ours: dict[str, Any] = {
         "worker_pool": pool.pool,
-        "worker_prefetch_multiplier": prefetch,
+        "worker_concurrency": cpus if isinstance(pool.concurrency, str) else pool.concurrency,
+        "worker_prefetch_multiplier": pool.prefetch_multiplier,
         "worker_max_tasks_per_child": pool.max_tasks_per_child,
         "worker_max_memory_per_child": _kib(pool.max_memory_per_child),
         "task_time_limit": _number(pool.time_limit),
         "task_soft_time_limit": _number(pool.soft_time_limit),
-        "worker_send_task_events": True if pool.events else None,
-        # After a lost connection Celery raises the prefetch again whenever a task ends, and waits for RabbitMQ's answer
-        # where that is: in a thread, while the main thread reads the same socket, and both wait for ever.
-        "worker_enable_prefetch_count_reduction": False if (pool.pool, transport) == ("threads", "amqp") else None,
+        "worker_send_task_events": events,
     }
     ours = {key: value for key, value in ours.items() if value is not None}
     if transport == "redis":
         ours["broker_transport_options"] = settings["broker_transport_options"] | {
-            "queue_order_strategy": _STRATEGIES[pool.order],
+            "queue_order_strategy": STRATEGIES[pool.order],
             # A worker's own keys: when it is killed, what it had taken can be brought back at once.
             "unacked_key": "unacked:{node}",
             "unacked_index_key": "unacked_index:{node}",
             "unacked_mutex_key": "unacked_mutex:{node}",
         }
     return with_user_settings(ours, dict(pool.celery))
+
+
+def _defaults(pool: Pool, transport: str, ranked: Collection[str]) -> dict[str, Any]:
+    """Return the settings of this pool's workers where neither fleet.yaml nor the app says anything.
+
+    `ranked` are the queues in which some tasks go before others.
+    """
+    ours: dict[str, Any] = {"worker_pool": "prefork", "worker_concurrency": 1}
+    if _in_order(pool, transport, ranked) or pool.autoscale:
+        # Nothing can overtake a message that a worker has prefetched, and no new replica can take it.
+        ours["worker_prefetch_multiplier"] = 1
+    return ours
 
 
 def ranked(fleet: Fleet, transport: str) -> set[str]:
@@ -149,19 +146,26 @@ def _kib(size: int | None) -> int | None:
     return None if size is None else max(1, size // _BYTES_PER_KIB)
 
 
-def argv(fleet: Fleet, pool: Pool, concurrency: int, own: Mapping[str, Any]) -> tuple[str, ...]:
+def argv(fleet: Fleet, pool: Pool, own: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the `celery worker` command of a worker with these settings of its own; `{node}` is filled in."""
     flags: list[tuple[str, Any]] = [
         ("-Q", ",".join(pool.queues)),
         ("-n", "{node}"),
-        ("-c", concurrency),
-        ("-P", pool.pool),
         ("-l", _level(fleet, pool)),
-        *((flag, own.get(key)) for flag, key in _FLAGS.items()),
+        *((flag, own.get(key)) for flag, key in FLAGS.items()),
     ]
     given = [part for flag, value in flags if value is not None for part in (flag, str(value))]
-    events = ["-E"] if pool.events else []
-    return ("celery", "-A", fleet.app, "worker", *given, *events, *(f"--without-{part}" for part in _without(pool)))
+    events = own.get("worker_send_task_events")
+    lean = (f"--without-{part}" for part in _without(events))
+    return (
+        "celery",
+        "-A",
+        fleet.named_apps[fleet.app_of(pool)].app,
+        "worker",
+        *given,
+        *(["-E"] if events else []),
+        *lean,
+    )
 
 
 def _number(seconds: float | None) -> float | int | None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from celeryfleet.fleetfile.variables import Variable, segments
 from celeryfleet.plan.secrets import MASK, is_secret, masked, masked_origin, secret_variables, shown
 from celeryfleet.routing.routes import travelling, whole
+from celeryfleet.text import listed
+from celeryfleet.worker_protocol import FLAGS
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
@@ -57,8 +59,7 @@ def as_yaml(plan: Plan) -> str:
 
 
 def _document(plan: Plan) -> dict[str, Any]:
-    schedule = {"beat_schedule": shown(plan.beat.schedule)} if plan.beat else {}
-    return {**shown(plan.settings, origins=plan.origins), **schedule}
+    return {**shown(plan.settings, origins=plan.origins), **(shown(plan.beat.conf) if plan.beat else {})}
 
 
 def as_python(plan: Plan) -> str:
@@ -89,19 +90,18 @@ def _head(plan: Plan, body: str) -> Iterator[str]:
 
 
 def _statements(plan: Plan) -> Iterator[str]:
-    for key, value in plan.settings.items():
+    for key, value in {**plan.settings, **(plan.beat.conf if plan.beat else {})}.items():
         match key:
             case "task_queues":
                 yield from _tuple(key, [_queue(queue) for queue in value])
             case "task_routes":
                 yield from _tuple(key, [_route(item) for item in value])
+            case "beat_schedule":
+                yield "beat_schedule = {"
+                yield from (f"{_INDENT}{_string(name)}: {_beat_entry(entry)}," for name, entry in value.items())
+                yield "}"
             case _:
                 yield f"{key} = {_python(value, plan.origins, (key,))}"
-    if plan.beat:
-        yield "beat_schedule = {"
-        for name, entry in plan.beat.schedule.items():
-            yield f"{_INDENT}{_string(name)}: {_beat_entry(entry)},"
-        yield "}"
 
 
 def _tuple(name: str, items: Sequence[str]) -> Iterator[str]:
@@ -114,7 +114,8 @@ def _tuple(name: str, items: Sequence[str]) -> Iterator[str]:
 
 
 def _workers(plan: Plan) -> Iterator[str]:
-    yield "# The workers of the fleet:"
+    open_ = [flag for flag, key in FLAGS.items() if any(key in pool.defaults for pool in plan.pools)]
+    yield f"# The workers of the fleet{f'; what the app says of {listed(open_)} holds' if open_ else ''}:"
     for pool in plan.pools:
         for number in range(1, pool.replicas + 1):
             yield f"# {shlex.join(plan.worker(pool, number).argv)}"

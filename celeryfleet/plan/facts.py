@@ -36,7 +36,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class AppFacts:
-    """The app as it is without the fleet."""
+    """The app as it is without the fleet; of several, what they are together."""
 
     #: registered tasks by their full names, sorted → what a task's own code says of how it is sent: queue, exchange,
     #: routing_key, priority (as on the wire), expires, time_limit… (`Task._get_exec_options`), without what is None
@@ -48,6 +48,14 @@ class AppFacts:
     #: registered tasks → what their own code says of how they are run: acks_late, default_retry_delay (seconds);
     #: without what is Celery's default
     runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: names in its settings that Celery does not have → those that it has and that are almost the same
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    #: the settings of each of several apps, by the apps' names
+    apart: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def says(self, app: str) -> Mapping[str, Any]:
+        """Return the settings that one app makes itself."""
+        return self.apart.get(app, self.settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count, islice
 from typing import Any, TypeVar
@@ -54,6 +54,26 @@ class AutoscalePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AppPlan:
+    """One of the apps of a fleet."""
+
+    #: empty: it is the only one, and fleet.yaml gives it none
+    name: str
+    #: `module[:attr]`
+    path: str
+    #: DJANGO_SETTINGS_MODULE, or empty
+    django: str = ""
+
+    @property
+    def preload_log(self) -> str:
+        """Name the log of its fork server."""
+        return f"preload-{self.name}" if self.name else "preload"
+
+    def __str__(self) -> str:
+        return f"the app {self.name}" if self.name else "the app"
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSpec:
     """One worker to start: everything its process needs to know about itself."""
 
@@ -67,10 +87,14 @@ class WorkerSpec:
     options: dict[str, Any]
     #: Celery settings of this worker alone, on top of the fleet's
     conf: dict[str, Any]
+    #: those that hold where neither fleet.yaml nor the app says anything
+    defaults: dict[str, Any]
     env: dict[str, str]
     #: fork from the preloaded server (else exec)
     fork: bool
     digest: str
+    #: the name of its app
+    app: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +104,14 @@ class PoolPlan:
     name: str
     queues: tuple[str, ...]
     replicas: int
-    #: prefork, threads, gevent, eventlet, solo
-    implementation: str
-    concurrency: int
     #: `{name}` and `{node}` are filled in per worker
     argv: tuple[str, ...]
     options: dict[str, Any]
     conf: dict[str, Any]
     env: dict[str, str]
     fork: bool
+    #: settings that hold where neither `conf` nor the app says anything
+    defaults: dict[str, Any] = field(default_factory=dict)
     #: why the pool is exec'd though preload was asked for; empty if it forks
     exec_reason: str = ""
     #: seconds from the warm stop to the cold one
@@ -98,8 +121,25 @@ class PoolPlan:
     autoscale: AutoscalePolicy | None = None
     #: a task that has ended or hung so many processes is parked; 0: none is
     park_after: int = 3
+    #: the name of its app
+    app: str = ""
     #: of its workers, where these are not 1 to `replicas`: others than the latest were stopped
     some_numbers: tuple[int, ...] = ()
+
+    @property
+    def implementation(self) -> str:
+        """Name what its tasks run in, as far as it is known: prefork, threads, gevent, eventlet, solo."""
+        return str({**self.defaults, **self.conf}["worker_pool"])
+
+    @property
+    def concurrency(self) -> int:
+        """Return the tasks at once in one worker, as far as they are known."""
+        return int({**self.defaults, **self.conf}["worker_concurrency"])
+
+    def settled(self, own: Mapping[str, Any]) -> PoolPlan:
+        """Return it with what the app says itself in the place of our defaults."""
+        said = {key: own[key] for key in self.defaults if own.get(key) is not None}
+        return replace(self, conf={**self.defaults, **said, **self.conf}, defaults={})
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -160,10 +200,27 @@ class BeatPlan:
     """The one `celery beat` of the fleet."""
 
     argv: tuple[str, ...]
-    #: `beat_schedule`, as JSON
-    schedule: dict[str, Any]
-    #: where it keeps when each task was last sent
+    #: settings of this process alone, as JSON; what is not in it is as the app says
+    conf: dict[str, Any]
+    #: where Celery's own scheduler keeps when each task was last sent
     file: str
+    #: the name of its app
+    app: str = ""
+    #: fork from the preloaded server (else exec), as the workers of its app do
+    fork: bool = False
+    #: seconds that its lease lasts, of which one of several hosts has one; 0: nobody shares its broker
+    lease: float = 0.0
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """Return `beat_schedule` as fleet.yaml says it; empty: it is the app's."""
+        schedule: dict[str, Any] = self.conf.get("beat_schedule", {})
+        return schedule
+
+    @property
+    def scheduler(self) -> str:
+        """Name its scheduler as fleet.yaml does; empty: it is the app's."""
+        return str(self.conf.get("beat_scheduler", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +238,37 @@ class LogPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerPlan:
+    """Where it is written down what became of each task."""
+
+    #: absolute path
+    file: str
+    #: seconds
+    keep: float
+    #: bytes
+    max_size: int
+    #: names of keyword arguments whose values are not kept
+    hide: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPlan:
+    """Something that somebody is told of once when it begins, and once when it is over."""
+
+    #: one of fleetfile.alerts.KINDS
+    when: str
+    #: what it is about, with the seconds, messages or share that are too much: queues or pools by their names, or beat
+    over: dict[str, float]
+    #: seconds for which it must have been so, or over which it is measured
+    hold: float
+    command: tuple[str, ...] = ()
+    #: URL, with its credentials; never to be printed
+    webhook: str = field(default="", repr=False)
+    #: json or slack
+    format: str = "json"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All that should run for one fleet."""
 
@@ -191,10 +279,7 @@ class Plan:
     state_dir: str
     #: absolute path of the control socket (may lie elsewhere when state_dir is too long for a socket)
     control: str
-    #: `module[:attr]`
-    app: str
-    #: DJANGO_SETTINGS_MODULE, or empty
-    django: str
+    apps: tuple[AppPlan, ...]
     #: Celery settings in JSON's types; see plan/settings.py for how queues and routes are written
     settings: dict[str, Any]
     #: variables of env_file, for every process
@@ -204,10 +289,18 @@ class Plan:
     pools: tuple[PoolPlan, ...]
     beat: BeatPlan | None = None
     logs: LogPlan = LogPlan()
+    ledger: LedgerPlan | None = None
+    alerts: tuple[AlertPlan, ...] = ()
     #: auto, true or false
     preload: str = "auto"
     #: changed by `reload`, so that every worker is replaced
     generation: int = 0
+    #: pools whose workers go on as they are, whatever else of the plan has changed: an `up` that names others
+    left_alone: tuple[str, ...] = ()
+    #: the name of the host that it runs on
+    host: str = ""
+    #: the hosts that fleet.yaml names, and the queues that are read on each
+    hosts: dict[str, list[str]] = field(default_factory=dict)
     #: settings that came from a `${VAR}`, as they are written, by their path (`a/b`): what is printed of them
     origins: dict[str, str] = field(default_factory=dict)
 
@@ -243,21 +336,25 @@ class Plan:
             argv=tuple(part.replace("{node}", node) for part in pool.argv),
             options={**pool.options, "hostname": node},
             conf=conf,
+            defaults=pool.defaults,
             env={**self.env, **pool.env},
             fork=pool.fork,
             digest="",
+            app=pool.app,
         )
         return replace(spec, digest=self._digest(spec))
 
     def _digest(self, spec: WorkerSpec) -> str:
         """Fingerprint all that a worker would have to be replaced for."""
-        whole = (asdict(spec), self.app, self.django, self.settings, self.broker.url, self.logs.format, self.generation)
+        told = (self.logs.format, self.ledger and self.ledger.hide)
+        app = self.app(spec.app)
+        whole = (asdict(spec), asdict(app), self.settings, self.broker.url, told, self.generation)
         text = json.dumps(whole, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def after(self, running: Plan) -> Plan:
         """Return the plan for a fleet that runs another: a new generation if the preloaded app would be another."""
-        ours, theirs = ((plan.app, plan.django, plan.settings, plan.env) for plan in (self, running))
+        ours, theirs = ((plan.apps, plan.settings, plan.env) for plan in (self, running))
         if ours == theirs or self.generation != running.generation:
             return self
         return replace(self, generation=running.generation + 1)
@@ -266,11 +363,27 @@ class Plan:
         """Return the plan for these pools alone, beside all others of the plan that runs."""
         ours = {pool.name: pool for pool in self.pools if pool.name in pools}
         merged = {pool.name: pool for pool in running.pools} | ours
-        return replace(self, pools=tuple(merged.values()), beat=running.beat)
+        others = tuple(name for name in (*merged, "beat") if name not in pools)
+        beat = self.beat if "beat" in pools else running.beat
+        apps = {app.name: app for app in (*running.apps, *self.apps)}
+        return replace(self, apps=tuple(apps.values()), pools=tuple(merged.values()), beat=beat, left_alone=others)
+
+    def without(self, pools: Collection[str]) -> Plan:
+        """Return the plan without these pools."""
+        rest = tuple(pool for pool in self.pools if pool.name not in pools)
+        return replace(self, pools=rest, beat=None if "beat" in pools else self.beat)
+
+    def app(self, name: str) -> AppPlan:
+        """Return an app by its name."""
+        return next(app for app in self.apps if app.name == name)
 
     def pool(self, name: str) -> PoolPlan | None:
         """Find a pool by its name."""
         return next((pool for pool in self.pools if pool.name == name), None)
+
+    def settled(self, says: Callable[[str], Mapping[str, Any]]) -> Plan:
+        """Return the plan as it is with apps that make such settings, which are asked for by an app's name."""
+        return replace(self, pools=tuple(pool.settled(says(pool.app)) for pool in self.pools))
 
     def scaled(self, replicas: dict[str, int]) -> Plan:
         """Return the plan with other numbers of replicas."""
@@ -287,6 +400,7 @@ class Plan:
 
 
 _PARTS: Mapping[str, type[Any]] = {
+    "apps": AppPlan,
     "broker": BrokerPlan,
     "queues": Queue,
     "pools": PoolPlan,
@@ -295,9 +409,11 @@ _PARTS: Mapping[str, type[Any]] = {
     "autoscale": AutoscalePolicy,
     "beat": BeatPlan,
     "logs": LogPlan,
+    "ledger": LedgerPlan,
+    "alerts": AlertPlan,
 }
 #: fields whose keys are not ours
-_FREE = ("settings", "env", "options", "conf", "origins", "schedule", "arguments", "headers")
+_FREE = ("settings", "env", "options", "conf", "defaults", "origins", "arguments", "headers", "hosts", "over")
 
 
 def _rebuilt(kind: type[P], data: Mapping[str, Any]) -> P:

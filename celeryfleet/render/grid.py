@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from celeryfleet.render.paint import DIM, paint
-from celeryfleet.text import columns, cut, wrap
+from celeryfleet.text import columns, cut, middle, wrap
 
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
@@ -14,22 +14,39 @@ if TYPE_CHECKING:
 #: columns to leave out, one after another, where a terminal is too narrow
 _SPARE = ("RESTARTS", "MEMORY", "PID", "UPTIME", "UNACKED", "EXCHANGE", "ROUTE")
 #: columns of words; the others are numbers and lie right
-_WORDS = ("WORKER", "STATE", "QUEUE", "PROCESS", "QUEUES", "TASK", "EXCHANGE", "ROUTE", "POOLS")
+_WORDS = (
+    *("WORKER", "STATE", "QUEUE", "PROCESS", "QUEUES", "TASK", "EXCHANGE", "ROUTE", "POOLS", "FROM", "WHY", "ID"),
+    *("NAME", "SUMMARY", "HOST"),
+)
 #: columns that a name keeps while others can be left out, and those it keeps in any case
 _NAME, _LEAST = 24, 8
 
 
-def grid(titles: Sequence[str], rows: Sequence[list[Span] | str], color: bool, width: int) -> Iterator[str]:
-    """Align rows of cells under their titles, among them lines that run across; too wide, names are cut first."""
+def grid(
+    titles: Sequence[str], rows: Sequence[list[Span] | str], color: bool, width: int, rest: str = ""
+) -> Iterator[str]:
+    """Align rows of cells under their titles, among them lines that run across; too wide, names are cut first.
+
+    The column `rest` takes what the others leave of the width, and is shortened in its middle.
+    """
     cells = [row for row in rows if not isinstance(row, str)]
     widths = {title: max(map(columns, (title, *(row[at][0] for row in cells)))) for at, title in enumerate(titles)}
+    if rest:
+        widths[rest] = _NAME
     gap = _narrowed(widths, titles, width)
+    if rest:
+        gap = min(gap, 2)
+        widths[rest] += max(0, width - sum(widths.values()) - gap * (len(widths) - 1))
     for row in [[(title, DIM) for title in titles], *rows]:
         if isinstance(row, str):
             yield row
             continue
         named = zip(titles, row, strict=True)
-        shown = [_padded(cell, title, widths[title], color) for title, cell in named if title in widths]
+        shown = [
+            _padded((middle(cell[0], widths[rest]), cell[1]) if title == rest else cell, title, widths[title], color)
+            for title, cell in named
+            if title in widths
+        ]
         yield (" " * gap).join(shown).rstrip()
 
 

@@ -24,8 +24,8 @@ def plan_text(plan: Plan) -> str:
 
 
 def _lines(plan: Plan) -> Iterator[str]:
-    django = f", django {plan.django}" if plan.django else ""
-    yield f"fleet {plan.fleet}: app {plan.app}{django}, preload {plan.preload}"
+    apps = [f"{f'app {app.name}'.strip()} {app.path}{app.django and f', django {app.django}'}" for app in plan.apps]
+    yield f"fleet {plan.fleet}: {', '.join(apps)}, preload {plan.preload}"
     yield f"state {plan.state_dir}"
     yield from _broker(plan)
     yield ""
@@ -89,6 +89,8 @@ def _pool(plan: Plan, pool: PoolPlan) -> Iterator[str]:
         yield f"  autoscale {_autoscale(pool.autoscale)}"
     for key, value in shown(pool.conf).items():
         yield f"  {key}: {_json(_differing(value, plan.settings.get(key)))}"
+    for key, value in pool.defaults.items():
+        yield f"  {key}: {_json(value)}, unless the app says otherwise"
     for number in range(1, pool.replicas + 1):
         worker = plan.worker(pool, number)
         yield f"  {worker.name}: {shlex.join(worker.argv)}"

@@ -10,7 +10,7 @@ from celeryfleet.errors import FleetError
 from celeryfleet.render.grid import grid, wrapped
 from celeryfleet.render.paint import AMBER, BOLD, DIM, paint
 from celeryfleet.routing.table import headers_text
-from celeryfleet.text import clean, columns
+from celeryfleet.text import clean, columns, listed
 
 if TYPE_CHECKING:
     from celeryfleet.render.paint import Span
@@ -28,22 +28,23 @@ def decision_lines(
     table: RoutingTable,
     file: str,
     workers: list[str] | None,
+    paused: list[str],
     verbose: bool,
     color: bool,
     width: int,
 ) -> Iterator[str]:
-    """Write one decision; `workers` are those that take it now, None: no fleet runs."""
+    """Write one decision; `workers` are those that take it now, None: no fleet runs; `paused` are queues of it."""
     target = ", ".join(decision.queues)
     shown = paint(clean(target), BOLD, color) if target else paint(f"nowhere: {table.fate}", AMBER, color)
     yield f"{clean(decision.task)} → {shown}"
     last = ""
-    for label, text in _facts(decision, table, file, workers, verbose):
+    for label, text in _facts(decision, table, file, workers, paused, verbose):
         yield from wrapped(clean(text), (f"  {'' if label == last else label:<10}", DIM), color, width)
         last = label
 
 
 def _facts(
-    decision: Decision, table: RoutingTable, file: str, workers: list[str] | None, verbose: bool
+    decision: Decision, table: RoutingTable, file: str, workers: list[str] | None, paused: list[str], verbose: bool
 ) -> Iterator[tuple[str, str]]:
     if decision.rule:
         yield "rule", f"{file}:{decision.rule.line} {decision.rule.text}"
@@ -60,7 +61,8 @@ def _facts(
     nobody = "none reads it: its tasks wait" if decision.queues else "none gets it"
     yield "pools", ", ".join(decision.pools) or (nobody if table.pools else "none in this file")
     if workers is not None:
-        yield "workers", ", ".join(workers) or "none is ready"
+        held = f"none: {listed(paused)} {'is' if len(paused) == 1 else 'are'} paused. Go on: celeryfleet resume"
+        yield "workers", ", ".join(workers) or (" ".join([held, *paused]) if paused else "none is ready")
     yield from (("passed", text) for text in _passed(decision, file, verbose))
 
 

@@ -5,25 +5,29 @@ Pure: takes a report, gives lines; knows no supervisor and no broker.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from celeryfleet.hosts.messages import state_of
+from celeryfleet.protocol import read_elsewhere
 from celeryfleet.render.grid import across, grid, wrapped
 from celeryfleet.render.paint import AMBER, BOLD, CYAN, DIM, GREEN, RED
-from celeryfleet.text import age, clean, columns, duration, middle, size
+from celeryfleet.text import age, clean, columns, counted, duration, middle, size
 
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from celeryfleet.protocol import QueueStatus, Status, WorkerStatus
+    from celeryfleet.hosts.messages import HostStatus
+    from celeryfleet.protocol import PoolStatus, QueueStatus, Status, WorkerStatus
     from celeryfleet.render.paint import Span
 
 
 #: sign and style of a state, of workers, fleets and brokers
-_STATES = {
+STATES = {
     "ready": ("●", GREEN),
     "up": ("●", GREEN),
+    "standby": ("○", DIM),
     "starting": ("◌", CYAN),
     "stopping": ("◌", CYAN),
     "backoff": ("↻", AMBER),
@@ -35,26 +39,38 @@ _STATES = {
 }
 _WORKERS = ("WORKER", "STATE", "PID", "UPTIME", "RESTARTS", "ACTIVE", "DONE", "FAILED", "MEMORY")
 _QUEUES = ("QUEUE", "READY", "UNACKED", "OLDEST", "CONSUMERS")
+_HOSTS = ("HOST", "STATE", "HEARD", "READY", "POOLS")
 _PROCESSES = ("PROCESS", "PID", "STATE", "UPTIME", "MEMORY", "QUEUES")
 #: lines of a failed worker's log
 _LOG = 6
 
 
-def status(report: Status, now: float, color: bool, width: int) -> str:
+def status(report: Status, now: float, color: bool, width: int, height: int = 0) -> str:
     """Render `status`: the headline, the workers by pool, the queues, and what to do about what is wrong.
 
-    `now` is unix seconds; `width` is columns, 0 for as many as it takes.
+    `now` is unix seconds; `width` is columns and `height` lines, 0 for as many as it takes. Where they are too few,
+    workers that are well are left out, and what then is still too much at the end.
     """
-    lines = [*_headline(report, color, width)]
+    lines = _status(report, now, color, width)
+    if height and len(lines) > height:
+        lines = _status(report, now, color, width, len(lines) - height)
+    if height and len(lines) > height:
+        lines[height - 1 :] = [f"… {counted(len(lines) - height + 1, 'more line')}: celeryfleet status"]
+    return "\n".join(lines) + "\n"
+
+
+def _status(report: Status, now: float, color: bool, width: int, folded: int = 0) -> list[str]:
+    """Return the lines of `status`, without some workers that are well."""
+    lines = [*headline(report, color, width)]
     for note in report.notes:
         for line in note.splitlines():
             lines += wrapped(clean(line), ("!", AMBER), color, width)
     if report.state != "down":
-        lines += ["", *grid(_WORKERS, list(_workers(report, now, color, width)), color, width)]
+        lines += ["", *grid(_WORKERS, list(_workers(report, now, color, width, folded)), color, width)]
     if report.queues and (report.state != "down" or report.broker.state == "up"):
         lines += ["", *_queues(report, color, width)]
     advice = [line for text in hints(report) for line in wrapped(text, ("→", CYAN), color, width)]
-    return "\n".join([*lines, *([""] if advice else []), *advice]) + "\n"
+    return [*lines, *([""] if advice else []), *advice]
 
 
 def ps(report: Status, color: bool, width: int) -> str:
@@ -66,12 +82,30 @@ def ps(report: Status, color: bool, width: int) -> str:
         rows.append([("supervisor", ""), pid, ("up", GREEN), uptime, _cell(None), ("", "")])
     for pool in report.pools:
         for worker in pool.workers:
-            state = (worker.state, _STATES[worker.state][1])
+            state = (worker.state, STATES[worker.state][1])
             rest = _cell(worker.rss_bytes, size), (",".join(pool.queues), DIM)
             rows.append([(worker.name, ""), _cell(worker.pid), state, _uptime(worker), *rest])
     if not rows:
         return f"{report.fleet} is {report.state}\n"
     return "\n".join(grid(_PROCESSES, rows, color, width)) + "\n"
+
+
+def hosts(found: Iterable[HostStatus], color: bool, width: int) -> str:
+    """Render the hosts of a fleet: how each is, and how old its report is."""
+    rows: list[list[Span] | str] = []
+    for host in found:
+        pools = host.status.pools if host.status else ()
+        want, ready = sum(pool.want for pool in pools), sum(pool.ready for pool in pools)
+        state = state_of(host)
+        style = STATES[state][1] if state in STATES else RED
+        counts = (f"{ready}/{want}", GREEN if ready >= want else AMBER) if state in STATES else ("-", DIM)
+        names = ", ".join(clean(pool.name) for pool in pools)
+        here = [(" (this one)", DIM)] if host.here else []
+        told = ("now", DIM) if host.here else _cell(host.age_s, age, "" if state in STATES else RED)
+        rows.append(
+            [(clean(host.name) + "".join(text for text, _ in here), BOLD), (state, style), told, counts, (names, "")]
+        )
+    return "\n".join(grid(_HOSTS, rows, color, width)) + "\n"
 
 
 def queues(report: Status, color: bool, width: int) -> str:
@@ -95,16 +129,17 @@ def hints(report: Status) -> Iterator[str]:
         return
     for queue in report.queues:
         if queue.ready and not queue.consumers:
-            yield from _idle(queue.name, report)
-        elif _late(queue):
+            yield from idle(queue.name, report)
+        elif late(queue):
             pool = next((pool for pool in report.pools if queue.name in pool.queues), None)
             more = f" More workers: celeryfleet scale {pool.name}={pool.want + 1}" if pool else ""
-            late = f"waits {age(queue.oldest_age_s or 0)}, longer than max_age {duration(queue.max_age or 0)}."
-            yield f"The oldest message of {queue.name} {late}{more}"
+            waited = f"waits {age(queue.oldest_age_s or 0)}, longer than max_age {duration(queue.max_age or 0)}."
+            yield f"The oldest message of {queue.name} {waited}{more}"
 
 
-def _headline(report: Status, color: bool, width: int) -> Iterator[str]:
-    sign, style = _STATES[report.state]
+def headline(report: Status, color: bool, width: int) -> Iterator[str]:
+    """Say in a line or two how a fleet and its broker are."""
+    sign, style = STATES[report.state]
     want, ready = sum(pool.want for pool in report.pools), sum(pool.ready for pool in report.pools)
     parts = [(report.fleet, BOLD), (f"{sign} {report.state}", style)]
     if report.supervisor.uptime_s is not None:
@@ -114,7 +149,7 @@ def _headline(report: Status, color: bool, width: int) -> Iterator[str]:
     if not broker.url:
         yield across(parts, color, width)
         return
-    sign, style = _STATES[broker.state]
+    sign, style = STATES[broker.state]
     label, state = clean("embedded" if broker.embedded else broker.url), f"{sign} {broker.state}"
     whole = [*parts, ("broker", DIM), (label, ""), (state, style)]
     if width and sum(columns(text) + 2 for text, _ in whole) - 2 > width:
@@ -123,13 +158,18 @@ def _headline(report: Status, color: bool, width: int) -> Iterator[str]:
     yield across(whole, color, width)
 
 
-def _workers(report: Status, now: float, color: bool, width: int) -> Iterator[list[Span] | str]:
+def _workers(report: Status, now: float, color: bool, width: int, folded: int) -> Iterator[list[Span] | str]:
+    hidden = _hidden(report.pools, folded)
     for pool in report.pools:
         counts = (f"{pool.ready}/{pool.want}", GREEN if pool.ready >= pool.want else AMBER)
         kind = (f"{pool.implementation} x {pool.concurrency}", DIM)
-        yield across([(pool.name, BOLD), counts, (", ".join(pool.queues), ""), kind], color, width)
+        left = [worker for worker in pool.workers if worker.name in hidden]
+        told = [(f"{len(left)} not shown", DIM)] if left else []
+        yield across([(pool.name, BOLD), counts, *told, (", ".join(pool.queues), ""), kind], color, width)
         for worker in pool.workers:
-            sign, style = _STATES[worker.state]
+            if worker.name in hidden:
+                continue
+            sign, style = STATES[worker.state]
             if worker.state == "ready" and worker.cause:
                 style = AMBER
             yield [
@@ -145,6 +185,15 @@ def _workers(report: Status, now: float, color: bool, width: int) -> Iterator[li
             ]
             for text, style in _trouble(worker, now):
                 yield across([(f"      {text}", style)], color, width)
+
+
+def _hidden(pools: Iterable[PoolStatus], count: int) -> set[str]:
+    """Name so many workers to leave out: of those that are well, the last ones of the largest pools."""
+    well = [[worker.name for worker in pool.workers if worker.state == "ready" and not worker.cause] for pool in pools]
+    hidden: set[str] = set()
+    while len(hidden) < count and any(well):
+        hidden.add(max(well, key=len).pop())
+    return hidden
 
 
 def _trouble(worker: WorkerStatus, now: float) -> Iterator[Span]:
@@ -169,8 +218,10 @@ def _queues(report: Status, color: bool, width: int) -> Iterator[str]:
             (queue.name, ""),
             _count(queue.ready),
             _count(queue.unacked),
-            _cell(queue.oldest_age_s, age, AMBER if _late(queue) else "" if queue.ready else DIM),
-            (str(queue.consumers), RED if queue.ready and not queue.consumers else ""),
+            _cell(queue.oldest_age_s, age, AMBER if late(queue) else "" if queue.ready else DIM),
+            ("paused", AMBER)
+            if queue.name in report.paused
+            else (str(queue.consumers), RED if queue.ready and not queue.consumers else ""),
         ]
         for queue in report.queues
     ]
@@ -189,7 +240,8 @@ def _uptime(worker: WorkerStatus) -> Span:
     return _cell(worker.uptime_s if worker.pid else None, age)
 
 
-def _late(queue: QueueStatus) -> bool:
+def late(queue: QueueStatus) -> bool:
+    """Tell whether its oldest message waits for longer than its `max_age`."""
     oldest, limit = queue.oldest_age_s, queue.max_age
     return oldest is not None and limit is not None and oldest > limit
 
@@ -198,12 +250,17 @@ def _pools_with(report: Status, state: str) -> list[str]:
     return [pool.name for pool in report.pools if any(w.state == state for w in pool.workers)]
 
 
-def _idle(queue: str, report: Status) -> Iterator[str]:
+def idle(queue: str, report: Status) -> Iterator[str]:
+    """Say why nobody takes messages from a queue, and what to do."""
     pools = [pool for pool in report.pools if queue in pool.queues]
-    if queue == report.backlog.parked:
+    others = read_elsewhere(report, queue)
+    if others and not pools:
+        yield f"{queue} is read on {others[0]}. See: celeryfleet status --all"
+    elif queue == report.backlog.parked:
         yield "Tasks that end or hang their workers are set aside. See: celeryfleet failed"
     elif queue in report.paused:
-        yield f"{queue} is paused. Go on: celeryfleet resume {queue}"
+        by = f" by {report.paused_by[queue]}" if queue in report.paused_by else ""
+        yield f"{queue} is paused{by}. Go on: celeryfleet resume {queue}"
     elif not pools:
         yield f"No pool reads {queue}: name it in a pool's queues in fleet.yaml, then celeryfleet up"
     elif all(pool.want == 0 for pool in pools):

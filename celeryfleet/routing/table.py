@@ -115,6 +115,11 @@ class RoutingTable:
         return tuple(name for name, read in self.pools.items() if not wanted.isdisjoint(read))
 
     @property
+    def ranks(self) -> bool:
+        """Tell whether any route of it gives a priority; else that of a message on Redis means nothing."""
+        return any("priority" in item.get("options", item) for item in self.routes)
+
+    @property
     def fate(self) -> str:
         """Say what becomes of a message that no queue takes."""
         return "sending it fails (NO_ROUTE)" if self.gives_back else "it is lost"

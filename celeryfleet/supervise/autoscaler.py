@@ -12,12 +12,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from celeryfleet.plan.autoscale import Load, Memory, Sample, wanted
 from celeryfleet.plan.values import PoolPlan, number_of
 from celeryfleet.supervise.counting import Counting
-from celeryfleet.supervise.decide.autoscale import Load, Memory, Sample, wanted
-from celeryfleet.supervise.decide.state import Phase, Status, Worker
+from celeryfleet.supervise.decide.state import Status, Worker
 from celeryfleet.supervise.reconciler import Reconciler
-from celeryfleet.supervise.status import backlog
 
 #: seconds between two measurements
 INTERVAL = 2.0
@@ -35,8 +34,6 @@ class Autoscaler:
         self._interval = interval
         self._memories: dict[str, Memory] = {}
         self._running = False
-        #: why the latest measurement failed, if it did
-        self._trouble = ""
 
     def start(self) -> None:
         """Begin, if some pool of the plan asks for it and it has not begun yet."""
@@ -50,19 +47,9 @@ class Autoscaler:
     async def _run(self) -> None:
         counting = Counting()
         while self._pools() and not self._fleet.state.stopping:
-            if self._fleet.target.embeds and self._fleet.state.broker.phase is not Phase.UP:
-                await asyncio.sleep(self._interval)
-                continue
-            asked = backlog(self._fleet.target, self._fleet.state)
-            try:
-                depths = await counting.count(asked)
+            depths = await counting.look(self._fleet)
+            if depths is not None:
                 await self._poke([pool.name for pool in self._pools()])
-            except Exception as error:  # most often the broker is away: it comes back, or its own watch tells
-                if str(error) != self._trouble:
-                    self._fleet.say(f"the queues could not be measured: {error}")
-                self._trouble = str(error)
-            else:
-                self._trouble = ""
                 if not self._fleet.state.stopping:
                     self.follow(depths, time.monotonic())
             await asyncio.sleep(self._interval)
@@ -77,7 +64,7 @@ class Autoscaler:
             assert pool.autoscale is not None
             workers = {worker.name: worker for worker in state.workers.values() if worker.pool == pool.name}
             sample = _sample(pool, depths, state.paused, workers)
-            verdict = wanted(pool, pool.autoscale, sample, self._memories.get(pool.name, Memory()), now)
+            verdict = wanted(state.settled(pool), pool.autoscale, sample, self._memories.get(pool.name, Memory()), now)
             self._memories[pool.name] = verdict.memory
             if verdict.replicas != pool.replicas:
                 changed[pool.name] = _sized(pool, verdict.replicas, verdict.idlest, workers)

@@ -122,16 +122,21 @@ def pointer(file: Path) -> Path:
 
 
 def point(plan: Plan) -> None:
-    """Have the link beside fleet.yaml name the plan's control socket."""
-    link = pointer(Path(plan.file))
+    """Have the link beside the fleet's files, and so beside fleet.yaml, name the plan's control socket."""
+    link = _link(plan)
     fresh = link.with_name(f".{link.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(plan.control)
     fresh.replace(link)
 
 
+def _link(plan: Plan) -> Path:
+    """Name the link: a fleet whose files lie elsewhere than its fleet.yaml, as in tests, leaves it there, too."""
+    return pointer(Path(plan.state_dir).parent.with_name(Path(plan.file).name))
+
+
 def _unpoint(plan: Plan) -> None:
-    link = pointer(Path(plan.file))
+    link = _link(plan)
     with contextlib.suppress(OSError):
         if str(link.readlink()) == plan.control:
             link.unlink()

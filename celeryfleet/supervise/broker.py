@@ -128,6 +128,10 @@ class EmbeddedBroker:
         if self.pid is not None:
             process.tell(self.pid, signal.SIGKILL if kill else signal.SIGTERM)
 
+    def owns(self, pid: int) -> bool:
+        """Tell whether this is the server."""
+        return pid == self.pid
+
     def ended(self, pid: int, code: int) -> bool:
         """Take note of a child's exit, if it was the server; tell whether it was."""
         if pid != self.pid:

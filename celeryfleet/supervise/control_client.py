@@ -54,14 +54,26 @@ class Client:
         """Send a request and return its reply, of this type. Raises FleetError where it is refused."""
         try:
             self._socket.sendall(encode(request))
-            found = self._read(reply)
+            return self.reply(reply)
         except TimeoutError:
             raise FleetError("the supervisor does not answer", code=Exit.NOT_READY) from None
         except (ConnectionResetError, BrokenPipeError):
             raise NotRunningError("The fleet stopped while it was asked.") from None
+
+    def tell(self, request: Record) -> None:
+        """Send a request whose reply is waited for elsewhere: when there is something to read, see `answered`."""
+        self._socket.sendall(encode(request))
+
+    def reply(self, kind: type[R]) -> R:
+        """Return the reply to a request that was told. Raises NotRunningError where the supervisor has ended."""
+        found = self._read(kind)
         if isinstance(found, Refused):
             raise FleetError(found.what, hint=found.hint, code=Exit(found.code))
         return found
+
+    def answered(self) -> bool:
+        """Tell whether what there is to read is a reply, and not the supervisor's end."""
+        return bool(self._socket.recv(1, socket.MSG_PEEK))
 
     def patience(self, seconds: float | None) -> None:
         """Set how long a reply may take; None: for ever."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from typing import Any
 
@@ -16,6 +15,9 @@ from celeryfleet.depths import measure
 from celeryfleet.protocol import Backlog, Depths
 from celeryfleet.records import LIMIT, encode, parse
 from celeryfleet.supervise import process
+from celeryfleet.supervise.decide.state import Phase
+from celeryfleet.supervise.reconciler import Reconciler
+from celeryfleet.supervise.status import backlog
 
 #: seconds that a Redis has to answer, and another broker with the start of the process that asks it
 _REDIS, _OTHER = 2.0, 30.0
@@ -26,6 +28,21 @@ class Counting:
 
     def __init__(self) -> None:
         self._process: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        #: why the latest look has failed, if it has
+        self._trouble = ""
+
+    async def look(self, fleet: Reconciler) -> dict[str, dict[str, Any]] | None:
+        """Count what waits in a fleet's queues; None: that can't be known now, of which the log tells once."""
+        if fleet.target.embeds and fleet.state.broker.phase is not Phase.UP:
+            return None
+        trouble, self._trouble = self._trouble, ""
+        try:
+            return await self.count(backlog(fleet.target, fleet.state))
+        except Exception as error:  # most often the broker is away: it comes back, or its own watch tells
+            self._trouble = str(error)
+            if self._trouble != trouble:
+                fleet.say(f"the queues could not be measured: {error}")
+            return None
 
     async def count(self, asked: Backlog) -> dict[str, dict[str, Any]]:
         """Return each queue's `ready` messages and `oldest_age_s`. Raises OSError where the broker does not answer."""
@@ -43,11 +60,7 @@ class Counting:
 
     async def _ask(self, asked: Backlog) -> Depths:
         if self._process is None:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                argv = [*process.PYTHON, "-m", "celeryfleet.client.counting", str(theirs.fileno())]
-                process.spawn(argv, os.environ, [theirs.fileno()])
-            self._process = await asyncio.open_connection(sock=ours, limit=LIMIT)
+            self._process = await process.converse("celeryfleet.client.counting", os.environ, LIMIT)
         reader, writer = self._process
         writer.write(encode(asked))
         found: Depths = parse(Depths, await reader.readline())

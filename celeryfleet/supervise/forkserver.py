@@ -82,10 +82,11 @@ class ServerProcess:
 
 
 class ForkServer:
-    """Whichever fork server process the fleet has now, and the one before it for as long as it may be needed."""
+    """Whichever fork server process an app has now, and the one before it for as long as it may be needed."""
 
-    def __init__(self, fleet: Reconciler, lifeline: int, prepared: ServerProcess | None) -> None:
+    def __init__(self, fleet: Reconciler, lifeline: int, prepared: ServerProcess | None = None, app: str = "") -> None:
         self._fleet = fleet
+        self._app = app
         self._lifeline = lifeline
         self._process = prepared
         self._former: ServerProcess | None = None
@@ -99,15 +100,20 @@ class ForkServer:
         """The server's pid."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def _of(self) -> str:
+        return f" of {self._app}" if self._app else ""
+
     def owns(self, pid: int) -> bool:
-        """Tell whether this is a fork server."""
+        """Tell whether this is a fork server of the app."""
         return pid in (self.pid, self._former and self._former.pid)
 
     def start(self, keep: bool = False) -> None:
         """Have a server import the app; the one before, if any, is closed or kept."""
         from celeryfleet.supervise.decide.events import ForkServerExited
 
-        plan, log = self._fleet.plan, log_file(self._fleet.plan, "preload")
+        plan = self._fleet.plan
+        log = log_file(plan, plan.app(self._app).preload_log)
         if not self._fresh or self._process is None:
             if keep:
                 self.drop(former=True)
@@ -117,12 +123,14 @@ class ForkServer:
             try:
                 self._process = ServerProcess.start(log.path)
             except OSError as error:
-                self._fleet.happen(ForkServerExited(f"it could not be started: {error.strerror}"))
+                self._fleet.happen(ForkServerExited(f"it could not be started: {error.strerror}", app=self._app))
                 return
             self._listen(self._process)
         self._fresh = False
         self._process.log = (Path(log.path), _size(log.path))
-        self._send(self._process, Preload(app_of(plan), plan.env, log), [os.dup(self._lifeline)])
+        scheduler = plan.beat.scheduler if plan.beat and plan.beat.app == self._app else None
+        preload = Preload(app_of(plan, self._app), plan.env, log, scheduler)
+        self._send(self._process, preload, [os.dup(self._lifeline)])
 
     def fork(self, start: Start, heartbeat: int, former: bool = False) -> None:
         """Ask a server for a worker; `heartbeat` is its end of the line, and is closed here."""
@@ -155,10 +163,11 @@ class ForkServer:
             return False
         reason, server, former = process.explain(code), self._process, pid != self.pid
         self.drop(former)
-        if not former and server is not None and self._fleet.state.fork_server.phase is Phase.STARTING:
+        if not former and server is not None and self._fleet.state.app(self._app).fork_server.phase is Phase.STARTING:
             reason = "\n".join([f"importing the app ends the fork server: {reason}", *_told(server)])
-        self._fleet.say(f"{'the fork server of the code before' if former else 'the fork server'} has ended: {reason}")
-        self._fleet.happen(ForkServerExited(reason, former))
+        which = f"the fork server{self._of}{' of the code before' if former else ''}"
+        self._fleet.say(f"{which} has ended: {reason}")
+        self._fleet.happen(ForkServerExited(reason, former, self._app))
         return True
 
     def _listen(self, server: ServerProcess) -> None:
@@ -181,12 +190,44 @@ class ForkServer:
             return
         match message:
             case Preloaded(unsafe, tasks, seconds):
-                self._fleet.say(f"the app is imported, in {seconds:.2f} s; {len(tasks)} tasks")
-                self._fleet.happen(ForkServerReady(self._fleet.state.fork_server.generation, unsafe, tasks))
+                self._fleet.say(f"{f'the app {self._app}'.strip()} is imported, in {seconds:.2f} s; {len(tasks)} tasks")
+                generation = self._fleet.state.app(self._app).fork_server.generation
+                self._fleet.happen(ForkServerReady(generation, unsafe, tasks, self._app))
             case Broken(error):
-                self._fleet.happen(ForkServerBroken(error))
+                self._fleet.happen(ForkServerBroken(error, self._app))
             case None:
                 asyncio.get_running_loop().remove_reader(server.channel)  # its exit will be reaped
+
+
+class ForkServers:
+    """The fork servers of a fleet: one for each app."""
+
+    def __init__(self, fleet: Reconciler, lifeline: int, prepared: ServerProcess | None) -> None:
+        self._fleet = fleet
+        self._lifeline = lifeline
+        forking = [app.name for app in fleet.plan.apps if fleet.target.forks(app.name)]
+        first = (forking or [""])[0]
+        self._of = {first: ForkServer(fleet, lifeline, prepared, first)}
+        if not forking:
+            self[first].drop()
+
+    def __getitem__(self, app: str) -> ForkServer:
+        if app not in self._of:
+            self._of[app] = ForkServer(self._fleet, self._lifeline, app=app)
+        return self._of[app]
+
+    @property
+    def pids(self) -> dict[str, int | None]:
+        """The servers' pids, by names that no worker has."""
+        return {f"server:{app}" if app else "server": server.pid for app, server in self._of.items()}
+
+    def owns(self, pid: int) -> bool:
+        """Tell whether this is a fork server."""
+        return any(server.owns(pid) for server in self._of.values())
+
+    def ended(self, pid: int, code: int) -> bool:
+        """Take note of a child's exit, if it was a server; tell whether it was."""
+        return any(server.ended(pid, code) for server in self._of.values())
 
 
 def _size(path: str) -> int:
@@ -207,9 +248,10 @@ def _told(server: ServerProcess) -> list[str]:
     return lines[crash[-1] :][:_LAST_WORDS] if crash else lines[-_LAST_WORDS:]
 
 
-def app_of(plan: Plan) -> App:
-    """Say which app the plan's processes load."""
-    return App(plan.app, plan.django, str(Path(plan.file).parent), plan.settings, f"{plan.state_dir}/settings.json")
+def app_of(plan: Plan, name: str) -> App:
+    """Say how processes of the plan load an app."""
+    app, folder = plan.app(name), str(Path(plan.file).parent)
+    return App(app.path, app.django, folder, plan.settings, f"{plan.state_dir}/settings.json")
 
 
 def log_file(plan: Plan, name: str) -> LogFile:

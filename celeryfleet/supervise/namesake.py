@@ -2,8 +2,6 @@
 
 Node names are made of the fleet's name and the machine's. A worker that starts brings back what the node of its name
 had taken (worker/redis_restore.py), and must not find there what a live worker of another folder is at work on.
-On RabbitMQ the second of two nodes of one name ends in RESOURCE_LOCKED: Celery's mailbox of a node is
-exclusive (seen in 5.7).
 """
 
 from __future__ import annotations
@@ -47,7 +45,7 @@ class Claim:
 
 
 def _path(plan: Plan) -> str:
-    named = f"{plan.fleet}\0{plan.broker.url}\0{plan.broker.key_prefix}".encode()
+    named = f"{plan.fleet}\0{plan.broker.url}\0{plan.broker.key_prefix}\0{plan.host}".encode()
     digest = hashlib.blake2b(named, digest_size=8).hexdigest()
     return f"{RUNTIME_DIR}/celeryfleet-{os.geteuid()}/{digest}.name"
 

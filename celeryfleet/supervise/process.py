@@ -7,7 +7,9 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import sys
+from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -64,6 +66,24 @@ def spawn(
     finally:
         for fd in fds:
             os.set_inheritable(fd, False)
+
+
+def command(file: str, *words: str) -> list[str]:
+    """Return the command line of a command of ours about the fleet of this fleet.yaml."""
+    return [*PYTHON, "-m", "celeryfleet", "--file", file, *words]
+
+
+async def converse(module: str, env: Mapping[str, str], limit: int = 2**16) -> tuple[StreamReader, StreamWriter]:
+    """Start one of our modules with a socket to us, whose end is its own; return our end. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    streams = await asyncio.open_connection(sock=ours, limit=limit)
+    try:
+        with theirs:
+            spawn([*PYTHON, "-m", module, str(theirs.fileno())], env, [theirs.fileno()])
+    except OSError:
+        streams[1].close()
+        raise
+    return streams
 
 
 def tell(pid: int, number: signal.Signals) -> None:

@@ -15,7 +15,7 @@ from celeryfleet.supervise.decide.actions import Action, Finish
 from celeryfleet.supervise.decide.apply import apply
 from celeryfleet.supervise.decide.decide import decide
 from celeryfleet.supervise.decide.events import Did, Event, Overslept
-from celeryfleet.supervise.decide.state import FleetState, Phase
+from celeryfleet.supervise.decide.state import FleetState
 from celeryfleet.supervise.decide.target import Target
 
 #: rounds of deciding before something must have gone wrong: actions lead to states, not to each other for ever
@@ -50,9 +50,7 @@ class Reconciler:
 
     def aim(self, plan: Plan) -> None:
         """Follow another plan from now on."""
-        server = self.state.fork_server
-        imported = server.phase is Phase.UP and server.generation == self.plan.generation
-        self.target = self.target.followed_by(plan, imported)
+        self.target = self.target.followed_by(plan, self.state.imported(self.plan.generation))
         self.schedule()
 
     def happen(self, event: Event) -> None:

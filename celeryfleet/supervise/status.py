@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from celeryfleet.plan.values import PoolPlan, number_of
+from celeryfleet.plan.values import AppPlan, PoolPlan, number_of
 from celeryfleet.protocol import (
     CONNECTING,
     Backlog,
@@ -20,6 +20,7 @@ from celeryfleet.supervise.decide.readiness import lack, on_older_code, readines
 from celeryfleet.supervise.decide.state import STILLBORN, FleetState, Phase, Worker
 from celeryfleet.supervise.decide.state import Status as State
 from celeryfleet.supervise.decide.target import Target
+from celeryfleet.text import clean
 
 #: seconds without the broker that are worth telling
 CUT_OFF_SECONDS = 1.5
@@ -48,6 +49,10 @@ def describe(
         notes=tuple(notes(target, state, now)),
         paused=tuple(sorted(state.paused)),
         backlog=backlog(target, state),
+        paused_s={queue: round(now - since, 1) for queue, since in state.paused_since.items()},
+        paused_by=_paused_by(state),
+        host=plan.host,
+        hosts={host: tuple(queues) for host, queues in plan.hosts.items()},
     )
 
 
@@ -88,15 +93,9 @@ def backlog(target: Target, state: FleetState) -> Backlog:
 
 def notes(target: Target, state: FleetState, now: float) -> Iterator[str]:
     """Say what a user should know beside the numbers."""
-    server, broker = state.fork_server, state.broker
-    if server.phase is Phase.BROKEN or server.stillborn >= STILLBORN:
-        go_on = " Workers go on with older code." if on_older_code(target, state) else ""
-        yield f"The app does not import: {server.error}\nSee `celeryfleet logs preload`.{go_on}"
-        yield "Mend it, then: celeryfleet reload"
-    elif server.phase in (Phase.UP, Phase.UNFIT) and server.error:
-        yield f"Workers are started one by one, not forked: {server.error}."
-    elif server.phase is Phase.FAILED:
-        yield f"The fork server keeps dying: {server.error}. See `celeryfleet logs preload`."
+    broker = state.broker
+    for app in target.plan.apps:
+        yield from _app(target, state, app)
     if broker.phase is Phase.FAILED:
         yield f"The broker does not start: {broker.error}."
     cut_off = [
@@ -108,13 +107,33 @@ def notes(target: Target, state: FleetState, now: float) -> Iterator[str]:
         names = ", ".join(cut_off) if len(cut_off) <= 3 else f"{len(cut_off)} workers"
         yield f"{names} cannot reach the broker {target.plan.broker.shown}."
     if state.paused:
-        yield f"Paused queues: {', '.join(sorted(state.paused))}."
+        by = {queue: f" (by {who})" for queue, who in _paused_by(state).items()}
+        yield f"Paused queues: {', '.join(queue + by.get(queue, '') for queue in sorted(state.paused))}."
+
+
+def _paused_by(state: FleetState) -> dict[str, str]:
+    """Say who has paused queues on all hosts; what other hosts say of it may be anything."""
+    marks = (mark for mark in state.marks.values() if mark.paused and mark.queue in state.paused)
+    return {mark.queue: clean(mark.by) for mark in marks}
+
+
+def _app(target: Target, state: FleetState, app: AppPlan) -> Iterator[str]:
+    server, of = state.app(app.name).fork_server, f" of {app.name}" if app.name else ""
+    if server.phase is Phase.BROKEN or server.stillborn >= STILLBORN:
+        go_on = f" Workers{of} go on with older code." if on_older_code(target, state, app.name) else ""
+        yield f"T{str(app)[1:]} does not import: {server.error}\nSee `celeryfleet logs {app.preload_log}`.{go_on}"
+        yield "Mend it, then: celeryfleet reload"
+    elif server.phase in (Phase.UP, Phase.UNFIT) and server.error:
+        yield f"Workers{of} are started one by one, not forked: {server.error}."
+    elif server.phase is Phase.FAILED:
+        yield f"The fork server{of} keeps dying: {server.error}. See `celeryfleet logs {app.preload_log}`."
 
 
 def _pool(target: Target, state: FleetState, pool: PoolPlan, now: float, resident: Mapping[int, int]) -> PoolStatus:
     known = {worker.name: worker for worker in state.workers.values() if worker.pool == pool.name}
     planned = {s.name: WorkerStatus(s.name, s.node, None, str(State.STARTING)) for s in target.specs.values()
                if s.pool == pool.name}  # fmt: skip
+    settled = state.settled(pool)
     lacks = {name: lack(worker, pool, state.paused) for name, worker in known.items()}
     shown = planned | {name: _worker(worker, lacks[name], now, resident) for name, worker in known.items()}
     return PoolStatus(
@@ -123,18 +142,19 @@ def _pool(target: Target, state: FleetState, pool: PoolPlan, now: float, residen
         want=pool.replicas,
         ready=sum(not text for text in lacks.values()),
         workers=tuple(sorted(shown.values(), key=lambda worker: number_of(worker.name))),
-        implementation=pool.implementation,
-        concurrency=pool.concurrency,
-        reason=readiness(target, state, pool.name).reason,
+        implementation=settled.implementation,
+        concurrency=settled.concurrency,
+        reason=readiness(target, state, (pool.name,)).reason,
     )
 
 
 def _worker(worker: Worker, lack: str, now: float, resident: Mapping[int, int]) -> WorkerStatus:
+    standby = worker.beat.standby if worker.status is State.READY else ""
     return WorkerStatus(
         name=worker.name,
         node=worker.node,
         pid=worker.pid,
-        state=str(worker.status),
+        state="standby" if standby else str(worker.status),
         uptime_s=round(now - worker.started_at, 1) if worker.live else 0.0,
         restarts=worker.restarts,
         active=worker.beat.active,
@@ -142,7 +162,8 @@ def _worker(worker: Worker, lack: str, now: float, resident: Mapping[int, int]) 
         failed=worker.failed_before + worker.beat.failed,
         rss_bytes=resident.get(worker.pid or 0),
         last_exit=worker.last_exit,
-        cause=lack if worker.status is State.READY else worker.cause,
+        cause=f"beat runs on {standby}" if standby else lack if worker.status is State.READY else worker.cause,
+        reserved=worker.beat.reserved,
     )
 
 

@@ -14,15 +14,17 @@ from typing import Any
 from celeryfleet import private
 from celeryfleet.logs import write
 from celeryfleet.plan.values import Plan
-from celeryfleet.protocol import Pause, Request, Stop
+from celeryfleet.protocol import Marks, Pause, Stop
 from celeryfleet.supervise import process
+from celeryfleet.supervise.alerts import Alerts
 from celeryfleet.supervise.autoscaler import Autoscaler
 from celeryfleet.supervise.broker import EmbeddedBroker, running
 from celeryfleet.supervise.control_server import ControlServer
 from celeryfleet.supervise.decide import actions
 from celeryfleet.supervise.decide.events import DeadNodes, Leftover
-from celeryfleet.supervise.dispatch import Dispatcher
-from celeryfleet.supervise.forkserver import ForkServer, ServerProcess
+from celeryfleet.supervise.dispatch import Asked, Dispatcher
+from celeryfleet.supervise.forkserver import ForkServers, ServerProcess
+from celeryfleet.supervise.hosts import HostLink
 from celeryfleet.supervise.leftovers import Leftovers
 from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconciler import Reconciler
@@ -41,12 +43,14 @@ class Supervisor:
         read_end, write_end = os.pipe()
         self.fleet = Reconciler(plan, self._execute, self._after_turn)
         self._broker = EmbeddedBroker(self.fleet, read_end)
-        self._fork_server = ForkServer(self.fleet, write_end, prepared)
-        self._workers = Workers(self.fleet, self._fork_server, write_end)
-        self._dispatcher = Dispatcher(self.fleet, self._workers, claim, self._follow)
-        self._callers = ControlServer(Request, self._dispatcher, self.fleet.trouble)
-        self._autoscaler = Autoscaler(self.fleet, self._workers.poke)
+        self._fork_servers = ForkServers(self.fleet, write_end, prepared)
         self._leftovers = Leftovers(self.fleet.home / "pids.json")
+        self._workers = Workers(self.fleet, self._fork_servers, write_end, self._leftovers.owner)
+        self._alerts = Alerts(self.fleet)
+        self._dispatcher = Dispatcher(self.fleet, self._workers, claim, self._follow, self._alerts.on)
+        self._callers = ControlServer(Asked, self._dispatcher, self.fleet.trouble)
+        self._autoscaler = Autoscaler(self.fleet, self._workers.poke)
+        self._hosts = HostLink(self.fleet)
         self._notes: list[str] = []
         #: until when pids.json is not written again
         self._wrote: asyncio.TimerHandle | None = None
@@ -68,13 +72,17 @@ class Supervisor:
         self.fleet.say(f"celeryfleet supervises {self.fleet.plan.fleet} (pid {os.getpid()})")
         if os.geteuid() == 0:
             self.fleet.say("running as root: a task can do anything on this machine")
-        if not self.fleet.target.forks:
-            self._fork_server.drop()
+        self._workers.keep_books()
         self._take_over()
         self._reap()
         self.fleet.schedule()
         self._autoscaler.start()
+        self._hosts.start()
+        self._alerts.start()
         await self.fleet.finished.wait()
+        await self._hosts.close()
+        await self._dispatcher.page.close()
+        self._workers.close_books()
         self._remember()
         # Before the callers hear of the end: by the socket that stays they tell a supervisor that was killed.
         Path(self.fleet.plan.control).unlink(missing_ok=True)
@@ -94,7 +102,7 @@ class Supervisor:
                 process.tell(old.pid, signal.SIGKILL)
             elif name == "broker":
                 self._broker.adopt(old.pid)
-            elif name == "server":
+            elif name.partition(":")[0] == "server":
                 process.kill_group(old.pid)
             else:
                 process.tell(old.pid, signal.SIGTERM)
@@ -104,6 +112,7 @@ class Supervisor:
             self._meet_broker()
         self.fleet.happen(DeadNodes(self._leftovers.nodes))
         known = {queue.name for queue in self.fleet.plan.queues}
+        self.fleet.happen(Marks(self._leftovers.marks, time.time()))
         self.fleet.happen(Pause(tuple(sorted(known & self._leftovers.paused))))
 
     def _meet_broker(self) -> None:
@@ -125,11 +134,12 @@ class Supervisor:
         if self._wrote is None:
             self._remember()
         self._dispatcher.settle()
+        self._alerts.after_turn()
 
     def _remember(self) -> None:
         """Write down what runs now, but not with each of 200 workers that start: it costs milliseconds each time."""
         self._wrote = None
-        parts = {"broker": self._broker.pid, "keeper": self._broker.keeper, "server": self._fork_server.pid}
+        parts = {"broker": self._broker.pid, "keeper": self._broker.keeper, **self._fork_servers.pids}
         try:
             if self._leftovers.remember(self.fleet.state, parts):
                 self._wrote = asyncio.get_running_loop().call_later(_WRITE_EVERY, self._remember)
@@ -156,20 +166,21 @@ class Supervisor:
                 self._broker.start()
             case actions.StopBroker(kill):
                 self._broker.stop(kill)
-            case actions.StartForkServer(_, _, keep):
-                self._fork_server.start(keep)
-            case actions.StopForkServer(_, former):
-                self._fork_server.drop(former)
+            case actions.StartForkServer(_, _, keep, app):
+                self._fork_servers[app].start(keep)
+            case actions.StopForkServer(_, former, app):
+                self._fork_servers[app].drop(former)
             case actions.Fail() | actions.Forget() | actions.GiveUpBroker() | actions.Finish():
                 pass  # only the state changes
 
     def _reap(self) -> None:
         for pid, code in process.reap(self._owns):
-            if not self._broker.ended(pid, code) and not self._fork_server.ended(pid, code):
+            others = self._broker.ended(pid, code) or self._fork_servers.ended(pid, code) or self._hosts.ended(pid)
+            if not others:
                 self._workers.ended(pid, code)
 
     def _owns(self, pid: int) -> bool:
-        return pid == self._broker.pid or self._fork_server.owns(pid) or self._workers.owns(pid)
+        return any(part.owns(pid) for part in (self._broker, self._hosts, self._fork_servers, self._workers))
 
     # --- The plan -----------------------------------------------------------------------------------------
 
@@ -177,8 +188,11 @@ class Supervisor:
         """Aim at another plan. Raises OSError, and goes on with the old one, if its settings can't be written."""
         self._write_settings(plan)
         self.fleet.aim(plan)
+        self._workers.keep_books()
         write.limit(plan.logs.max_size, plan.logs.max_files)
         self._autoscaler.start()
+        self._hosts.start()
+        self._alerts.start()
         self.fleet.say("fleet.yaml was read anew")
 
     def _write_settings(self, plan: Plan) -> None:
@@ -188,9 +202,8 @@ class Supervisor:
     def _reload(self) -> None:
         """On SIGHUP let a command read fleet.yaml and send the new plan, as anyone could."""
         self.fleet.say("SIGHUP: reloading")
-        argv = [*process.PYTHON, "-m", "celeryfleet", "--file", self.fleet.plan.file, "reload"]
         try:
-            process.spawn(argv, os.environ)
+            process.spawn(process.command(self.fleet.plan.file, "reload"), os.environ)
         except OSError as error:
             self.fleet.say(f"it could not be started: {error.strerror}")
 

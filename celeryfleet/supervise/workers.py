@@ -19,9 +19,10 @@ from celeryfleet.plan.values import WorkerSpec
 from celeryfleet.protocol import LastExit
 from celeryfleet.records import Lines, Room, encode
 from celeryfleet.supervise import process
+from celeryfleet.supervise.bookkeeper import Bookkeeper
 from celeryfleet.supervise.decide.events import Exited, Heard
 from celeryfleet.supervise.decide.state import Status
-from celeryfleet.supervise.forkserver import ForkServer, app_of, log_file
+from celeryfleet.supervise.forkserver import ForkServers, app_of, log_file
 from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.text import clean, counted
 from celeryfleet.worker_protocol import (
@@ -30,7 +31,10 @@ from celeryfleet.worker_protocol import (
     Exec,
     Hello,
     Poke,
+    Ran,
     Ready,
+    Recorded,
+    Revoke,
     Revoked,
     Said,
     Start,
@@ -61,7 +65,7 @@ class _Line:
     def __init__(self, sock: socket.socket, room: Room) -> None:
         sock.setblocking(False)
         self.socket = sock
-        self.messages = Lines(Said, WORKER_LIMIT, room)
+        self.messages = Lines(Said | Recorded, WORKER_LIMIT, room)
         self.pid: int | None = None
         self.greeted = False
 
@@ -79,16 +83,20 @@ class _Line:
 class Workers:
     """All workers of a fleet."""
 
-    def __init__(self, fleet: Reconciler, fork_server: ForkServer, lifeline: int) -> None:
+    def __init__(self, fleet: Reconciler, fork_servers: ForkServers, lifeline: int, owner: str = "") -> None:
         self._fleet = fleet
-        self._fork_server = fork_server
+        self._fork_servers = fork_servers
         self._lifeline = lifeline
+        #: by which others who use the broker know what is this supervisor's
+        self.owner = owner
         self._lines: dict[str, _Line] = {}
         self._room = Room(_ROOM)
         #: ids of revoked tasks, oldest first: a worker that starts must know them
         self._revoked: dict[str, None] = {}
         #: how often tasks, by id, have ended or hung a process
         self._strikes: dict[str, int] = {}
+        #: none where no ledger is kept
+        self._books: Bookkeeper | None = None
         self._pokes: dict[int, tuple[set[str], asyncio.Event]] = {}
         self._poke = 0
 
@@ -106,7 +114,7 @@ class Workers:
         start = self._start_message(spec)
         with theirs:
             if fork:
-                self._fork_server.fork(start, theirs.detach(), former)
+                self._fork_servers[spec.app].fork(start, theirs.detach(), former)
                 return
             try:
                 line.pid = self._exec(spec, start, theirs)
@@ -122,6 +130,7 @@ class Workers:
             argv=spec.argv,
             options=spec.options,
             conf=spec.conf,
+            defaults=spec.defaults,
             env=spec.env,
             log=log_file(plan, spec.name),
             log_format=plan.logs.format,
@@ -134,14 +143,18 @@ class Workers:
             parked=plan.parked,
             strikes=self._strikes,
             restore=(spec.node,) if plan.broker.transport == "redis" else (),
+            fleet=plan.fleet,
+            owner=self.owner if plan.broker.transport == "redis" and not plan.broker.argv else "",
             revoked=tuple(self._revoked),
             paused=tuple(sorted(state.paused & set(spec.options.get("queues", ())))),
+            ledger=plan.ledger is not None,
+            hide=plan.ledger.hide if plan.ledger else (),
         )
 
     def _exec(self, spec: WorkerSpec, start: Start, heartbeat: socket.socket) -> int:
         """Start a worker in a process that imports the app by itself; its orders lie in a file without a name."""
         with tempfile.TemporaryFile() as orders:
-            orders.write(encode(Exec(app_of(self._fleet.plan), start, os.getpid())))
+            orders.write(encode(Exec(app_of(self._fleet.plan, spec.app), start, os.getpid())))
             orders.flush()
             orders.seek(0)
             fds = [heartbeat.fileno(), orders.fileno()]
@@ -155,20 +168,21 @@ class Workers:
 
     # --- Hearing ------------------------------------------------------------------------------------------
 
-    def _hear(self, name: str, line: _Line) -> None:
+    def _hear(self, name: str, line: _Line) -> bool:
+        """Read what a worker says; tell whether it said anything."""
         if not line.open:
-            return
+            return False
         try:
             data = line.socket.recv(1 << 16)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             line.hang_up()
             if line.pid is None and self._lines.get(name) is line:
                 self.gone(name, 1, "it ended before it had started")
-            return
+            return False
         try:
             for message in line.messages.feed(data):
                 self._take(name, line, message)
@@ -177,9 +191,15 @@ class Workers:
             line.hang_up()  # at which it stops warmly
             if line.pid is None:
                 self.gone(name, 1, "what it said was not understood")
+            return False
+        return True
 
-    def _take(self, name: str, line: _Line, message: Said) -> None:
+    def _take(self, name: str, line: _Line, message: Said | Recorded) -> None:
         match message:
+            case Recorded(rows):
+                if self._books is not None:
+                    self._books.tell(name, rows)
+                return
             case Hello(pid):
                 if line.greeted or line.pid not in (None, pid) or not self._may_be(pid, line):
                     raise ValueError(f"{pid} is not its pid, or it was said before")
@@ -187,9 +207,7 @@ class Workers:
             case Ready():
                 self._fleet.say(f"{name} is ready")
             case Revoked(ids):
-                self._revoked |= dict.fromkeys(ids)
-                for old in list(self._revoked)[:-_REVOKED]:
-                    del self._revoked[old]
+                self._learn_revoked(ids)
             case Strikes(counts):
                 self._spread(counts, but=name)
             case Beat(poke=int(number)) if number in self._pokes:
@@ -205,7 +223,11 @@ class Workers:
     def _may_be(self, pid: int, line: _Line) -> bool:
         """Tell whether a worker can have this pid: of a child of ours, and of no other worker."""
         others = [other.pid for other in self._lines.values() if other is not line]
-        return pid not in others and not self._fork_server.owns(pid) and process.is_child(pid)
+        return pid not in others and not self._fork_servers.owns(pid) and process.is_child(pid)
+
+    def is_revoked(self, task_id: str) -> bool:
+        """Tell whether a worker has said that a task is revoked."""
+        return task_id in self._revoked
 
     async def poke(self, pools: Collection[str] = ()) -> None:
         """Have every worker that can answer, in these pools or in all, say how it is now."""
@@ -224,6 +246,38 @@ class Workers:
         finally:
             del self._pokes[poke]
 
+    def revoke(self, ids: tuple[str, ...], terminate: bool) -> None:
+        """Have the workers, and those that start later, throw tasks away."""
+        self._learn_revoked(ids)
+        for name in self._lines:
+            self.tell(name, Revoke(ids, terminate))
+
+    def _learn_revoked(self, ids: tuple[str, ...]) -> None:
+        self._revoked |= dict.fromkeys(ids)
+        for old in list(self._revoked)[:-_REVOKED]:
+            del self._revoked[old]
+
+    # --- What becomes of tasks ----------------------------------------------------------------------------
+
+    def keep_books(self) -> None:
+        """Keep the ledger that the plan asks for."""
+        plan, anew = self._fleet.plan.ledger, self._books is None
+        if self._books is not None and self._books.plan != plan:
+            self.close_books()
+        if self._books is None and plan is not None:
+            self._books = Bookkeeper(plan, self._fleet.say, anew)
+
+    def close_books(self) -> None:
+        """Write what is left to be written of tasks."""
+        if self._books is not None:
+            self._books.close()
+            self._books = None
+
+    async def written(self) -> None:
+        """Wait until what was heard of tasks is written."""
+        if self._books is not None:
+            await self._books.written()
+
     # --- Tasks that end their workers ---------------------------------------------------------------------
 
     def _running(self, name: str) -> Path:
@@ -234,19 +288,26 @@ class Workers:
         """Suspect the tasks of workers that were killed along with their supervisor, wanted again or not."""
         for file in sorted((self._fleet.home / "running").glob("*")):
             if file.name not in alive:
-                self._blame(file.name)
+                self._blame(file.name, self._ran(file.name))
 
-    def _blame(self, name: str) -> None:
-        """Suspect the tasks that ran when a worker was killed or hung."""
+    def _ran(self, name: str) -> list[Ran]:
+        """Return which tasks ran when a worker ended, and forget them."""
         file = self._running(name)
         try:
             tasks = running(file.read_bytes())
+            file.unlink()
         except FileNotFoundError:
-            return
-        file.unlink()
-        counts = {task: self._strikes.get(task, 0) + 1 for task, _ in tasks.values()}
-        for task, called in tasks.values():
-            self._fleet.say(clean(f"{called}[{task}] ran when {name} ended, {counted(counts[task], 'time')} so far"))
+            tasks = {}
+        if self._books is not None:
+            self._books.gone(name, tasks.values())
+        return list(tasks.values())
+
+    def _blame(self, name: str, tasks: list[Ran]) -> None:
+        """Suspect the tasks that ran when a worker was killed or hung."""
+        counts = {one.id: self._strikes.get(one.id, 0) + 1 for one in tasks}
+        for one in tasks:
+            times = counted(counts[one.id], "time")
+            self._fleet.say(clean(f"{one.task}[{one.id}] ran when {name} ended, {times} so far"))
         self._spread(counts)
 
     def _spread(self, counts: dict[str, int], but: str = "") -> None:
@@ -294,7 +355,8 @@ class Workers:
         """Take note of a child's exit, if it was a worker's main process."""
         for name, line in list(self._lines.items()):
             if line.pid == pid:
-                self._hear(name, line)  # and so may its last beat
+                while self._hear(name, line):
+                    pass  # and so may its last beat, and what became of its last tasks
                 self.gone(name, code, process.explain(code))
 
     def gone(self, name: str, code: int, reason: str) -> None:
@@ -309,10 +371,9 @@ class Workers:
             log = stacks(last_lines(file, _STACKS)) if worker.stuck else tuple(last_lines(file, _LAST_WORDS))
         shutil.rmtree(self._scratch(name), ignore_errors=True)
         self._fleet.say(f"{name} has ended: {reason}")
+        ran = self._ran(name)
         if worker is not None and (worker.status is not Status.STOPPING or worker.stuck):
-            self._blame(name)
-        else:
-            self._running(name).unlink(missing_ok=True)
+            self._blame(name, ran)
         number = reason.rpartition(" ")[2] if code < 0 else None
         self._fleet.happen(Exited(name, LastExit(code, number, round(time.time(), 3), reason, log)))
 

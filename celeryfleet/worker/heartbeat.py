@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 from celery.worker import state
+from celery.worker.control import revoke
 
 from celeryfleet.records import Lines, Record, encode
-from celeryfleet.worker_protocol import Beat, Poke, Read, Ready, Restore, Restored, Revoked, Strikes, Told
+from celeryfleet.worker.recorder import NoRecorder
+from celeryfleet.worker_protocol import Beat, Poke, Read, Ready, Restore, Restored, Revoke, Revoked, Strikes, Told
 
 if TYPE_CHECKING:
+    from celeryfleet.worker.ownership import Ownership
     from celeryfleet.worker.suspects import Suspects
 
 logger = get_logger(__name__)
@@ -51,6 +54,9 @@ class Heartbeat:
         self.patience: float
         self.consumer: Any = None
         self.suspects: Suspects
+        self.recorder = NoRecorder()
+        #: none where nobody else uses the broker, or it is no Redis
+        self.ownership: Ownership | None = None
         self.pool_blocks = app.conf.worker_pool == "solo"
         self._out = b""
         #: timers and pools of threads beat too
@@ -88,6 +94,14 @@ class Heartbeat:
                 self._out += encode(message)
         self._flush()
 
+    def offer(self, message: Record) -> bool:
+        """Send a message unless others wait to be read; tell whether it was taken."""
+        self._flush()
+        if self._out:
+            return False
+        self.send(message)
+        return True
+
     def _flush(self) -> None:
         with self._sending:
             try:
@@ -114,6 +128,8 @@ class Heartbeat:
         def look() -> None:
             if chain == self._chain:  # else a newer connection has its own
                 busy = self.beat_if_changed()
+                if self.ownership is not None:
+                    self.ownership.tick()
                 if look_after := getattr(self.consumer.pool, "look_after", None):
                     look_after(time.monotonic(), self.patience)
                 if self._listens_by_ticking:
@@ -121,6 +137,7 @@ class Heartbeat:
                 later(min(TICK if busy or self._listens_by_ticking else IDLE_TICK, self.keepalive), look)
 
         later(0, look)
+        self.recorder.connected(later, self.consumer.call_soon)
 
     def listen_for_ever(self) -> None:
         """Listen in a green thread of its own, where there is no event loop that could."""
@@ -173,6 +190,7 @@ class Heartbeat:
     def task_starts_here(self, **_: Any) -> None:
         """Say what a pool that blocks the loop (solo) is about to do, since it can't say anything meanwhile."""
         self._last, self._last_at = None, 0.0
+        self.recorder.flush()
         self.send(self.beat().but(active=1, loop_busy=True))
 
     def task_ended_here(self, **_: Any) -> None:
@@ -198,14 +216,17 @@ class Heartbeat:
     def _do(self, message: Told) -> None:
         match message:
             case Poke(number):
+                self.recorder.flush()
                 self._last, self._last_at = self.beat(), time.monotonic()
                 self.send(self._last.but(poke=number))
             case Restore(nodes):
                 from celeryfleet.worker.redis_restore import bring_back
 
-                self.send(Restored(tuple(bring_back(self.app, nodes))))
+                self.send(Restored(tuple(bring_back(self.app, nodes, ownership=self.ownership))))
             case Read(queues):
                 self.consumer.call_soon(self.consumer.read, queues)
+            case Revoke(ids, terminate):
+                self.consumer.call_soon(revoke, self, list(ids), terminate)
             case Strikes(counts):
                 self.suspects.learn(counts)
 
@@ -245,7 +266,8 @@ def install(app: Any, channel: socket.socket, keepalive: float) -> Heartbeat:
 
     def on_ready(**_: Any) -> None:
         heartbeat.beat_if_changed()
-        heartbeat.send(Ready(tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))))
+        tasks = tuple(sorted(name for name in app.tasks if not name.startswith("celery.")))
+        heartbeat.send(Ready(tasks, app.conf.worker_pool, int(heartbeat.consumer.controller.concurrency)))
 
     signals.worker_ready.connect(on_ready, weak=False)
     if heartbeat.pool_blocks:

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,8 +37,11 @@ class JsonFormatter(logging.Formatter):
         )
 
 
-def log_as_json() -> None:
-    """Have Celery's handlers, and loguru's default one, write JSON; handlers of the user's own are left alone."""
+def log_as_json(streams: Collection[object] = ()) -> None:
+    """Have Celery's handlers, and loguru's default one, write JSON; handlers of the user's own are left alone.
+
+    Celery's are those that write to a log file of the fleet's, or to one of `streams`.
+    """
     from celery import signals
 
     worker = os.environ.get("CELERYFLEET_WORKER", "")
@@ -45,7 +49,8 @@ def log_as_json() -> None:
 
     def change(logger: logging.Logger | None = None, **_: object) -> None:
         for handler in logger.handlers if logger else ():
-            if isinstance(getattr(handler, "stream", None), LogStream):
+            stream = getattr(handler, "stream", None)
+            if isinstance(stream, LogStream) or stream in streams:
                 handler.setFormatter(formatter)
         if "loguru" in sys.modules:
             _change_loguru(worker)

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import sys
-import threading
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Any
 from celeryfleet.logs import write
 from celeryfleet.records import encode, parse
 from celeryfleet.worker.stacks import write_stacks
-from celeryfleet.worker_protocol import App, Beat, Exec, Hello, Ready, Start
+from celeryfleet.worker_protocol import App, Exec, Hello, Start
 
 #: signals that an inherited handler must not answer in a worker
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
@@ -34,9 +33,8 @@ def run_exec(heartbeat_fd: int, spec_fd: int) -> None:
             os.set_inheritable(int(fd), int(fd) < 3)
     with os.fdopen(spec_fd, "rb") as source:
         order: Exec = parse(Exec, source.read())
-    pool = str(order.start.options["pool"])
+    pool = str(order.start.conf.get("worker_pool"))
     if pool in ("gevent", "eventlet"):
-        os.environ["CELERYFLEET_POOL"] = pool
         from celery import maybe_patch_concurrency
 
         maybe_patch_concurrency(["celery", "worker", "-P", pool])
@@ -45,7 +43,7 @@ def run_exec(heartbeat_fd: int, spec_fd: int) -> None:
     from celeryfleet.worker import seam
 
     seam.use_redis_channel()
-    run(load_app(order.app), order.start, channel)
+    run(load_app(order.app), order, channel)
 
 
 def load_app(named: App) -> Any:
@@ -72,7 +70,8 @@ def greet(channel: socket.socket, order: Exec) -> None:
     write_stacks()
     title(start.argv)
     die_with(order.supervisor)
-    channel.sendall(encode(Hello(os.getpid())))
+    if not order.greeted:
+        channel.sendall(encode(Hello(os.getpid())))
 
 
 def die_with(supervisor: int, number: signal.Signals = signal.SIGTERM) -> None:
@@ -96,31 +95,38 @@ def reset_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def run(app: Any, start: Start, channel: socket.socket) -> None:
+def run(app: Any, order: Exec, channel: socket.socket) -> None:
     """Work, or send scheduled tasks, until told to stop; exits the process with Celery's exit code."""
-    from celeryfleet.app import apply
+    from celeryfleet.worker.settling import GREEN, settled, start_anew
 
-    options: dict[str, Any] = dict(start.options)
-    pool = options.pop("pool")
-    apply(app, start.conf if pool == "beat" else {**start.conf, "worker_pool": pool})
+    start = settled(app, order.start)
+    pool = app.conf.worker_pool
+    if pool in GREEN and order.start.conf.get("worker_pool") != pool:  # as only the app has told
+        start_anew(order, pool, channel)
+    title(start.argv)
     if app.loader.worker_initialized:  # the fork server has done the rest of `loader.init_worker()`
         app.loader.on_worker_init()
     if pool == "beat":
-        _send_what_is_due(app, options, channel)
+        from celeryfleet.worker.beat import send_what_is_due
+
+        send_what_is_due(app, start.options, channel)
     else:
-        _work(app, options, start, channel)
+        _work(app, start, channel)
 
 
-def _work(app: Any, options: dict[str, Any], start: Start, channel: socket.socket) -> None:
+def _work(app: Any, start: Start, channel: socket.socket) -> None:
     from celery.worker import state
 
     from celeryfleet.app import apply
     from celeryfleet.worker import jsonlog, seam
     from celeryfleet.worker.heartbeat import install
-    from celeryfleet.worker.suspects import Suspects
+    from celeryfleet.worker.ownership import Ownership
+    from celeryfleet.worker.recorder import Recorder
+    from celeryfleet.worker.redis_restore import leave
+    from celeryfleet.worker.suspects import Suspects, source
 
     if app.conf.broker_transport_options.get("queue_order_strategy") == "priority":  # on Redis
-        apply(app, {"broker_transport_options": {"reading_order": options["queues"]}})
+        apply(app, {"broker_transport_options": {"reading_order": start.options["queues"]}})
     state.revoked.update(start.revoked)
     heartbeat = install(app, channel, start.keepalive)
     if app.conf.worker_pool not in ("gevent", "eventlet"):  # whose sockets are tied to a loop, and which fork nothing
@@ -128,37 +134,23 @@ def _work(app: Any, options: dict[str, Any], start: Start, channel: socket.socke
     heartbeat.patience = start.patience
     heartbeat.suspects = Suspects(app, start, heartbeat.send)
     heartbeat.suspects.running.connect()
+    if start.ledger:
+        heartbeat.recorder = Recorder(heartbeat.offer, partial(source, app), start.hide)
+    if start.owner:
+        heartbeat.ownership = Ownership(start.fleet, str(start.options["hostname"]), start.owner, start.patience)
+        if heartbeat.pool_blocks:
+            heartbeat.ownership.tick_aside()
     if start.log_format == "json":
         jsonlog.log_as_json()
-    worker = seam.worker_class(app, heartbeat, start.restore, partial(title, start.argv))(**options)
+    worker = seam.worker_class(app, heartbeat, start.restore, partial(title, start.argv))(**start.options)
     app.amqp.queues.deselect(start.paused)
     worker.start()
+    heartbeat.recorder.flush()
+    if heartbeat.ownership is not None:
+        leave(app, heartbeat.ownership)
     shutil.rmtree(start.scratch, ignore_errors=True)  # we may have outlived the supervisor
     sys.stdout.flush()
     sys.exit(worker.exitcode)
-
-
-def _send_what_is_due(app: Any, options: dict[str, Any], channel: socket.socket) -> None:
-    """Be `celery beat`. Says that it is ready once its scheduler has read the schedule."""
-    from celery import signals
-
-    from celeryfleet.worker.seam import beat_class
-
-    def on_ready(**_: Any) -> None:
-        # Beat sleeps until the next task is due and has no loop to beat from: silence is what it does.
-        channel.sendall(encode(Beat(consuming=True, loop_busy=True)))
-        channel.sendall(encode(Ready(())))
-
-    def stop_when_closed() -> None:
-        with contextlib.suppress(OSError):
-            while channel.recv(4096):
-                pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    signals.beat_init.connect(on_ready, weak=False)
-    channel.setblocking(True)
-    threading.Thread(target=stop_when_closed, name="celeryfleet-orphan-watch", daemon=True).start()
-    beat_class(app)(schedule=options["schedule"], loglevel=options["loglevel"], quiet=True).run()
 
 
 def _keep_shared_memory_in(folder: Path) -> None:

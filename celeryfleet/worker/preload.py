@@ -58,6 +58,7 @@ _WARM = (
     "celeryfleet.worker.redis_channel",
     "celeryfleet.worker.redis_restore",
     "celeryfleet.worker.seam",
+    "celeryfleet.worker.settling",
     "celeryfleet.worker.suspects",
     "billiard.heap",
     "billiard.popen_fork",
@@ -97,7 +98,7 @@ def serve(channel_fd: int, supervisor: int) -> None:
     os.environ.update(message.env)
     started = time.monotonic()
     try:
-        app = _preload(message.app)
+        app = _preload(message.app, message.scheduler)
     except BaseException as error:
         traceback.print_exc()
         send_with_fds(channel, Broken(_explain(error)), [])
@@ -111,14 +112,16 @@ def serve(channel_fd: int, supervisor: int) -> None:
     _fork_on_request(app, channel, message, supervisor)
 
 
-def _preload(named: App) -> Any:
-    from celeryfleet.app import import_tasks
+def _preload(named: App, scheduler: str | None) -> Any:
+    from celeryfleet.app import import_scheduler, import_tasks
 
     os.chdir(named.folder)  # the first server was started before the supervisor was there
     app = worker_main.load_app(named)
     if str(named.settings["broker_url"]).startswith(("amqp", "pyamqp")):
         importlib.import_module("kombu.transport.pyamqp")
     import_tasks(app)
+    if scheduler is not None:
+        import_scheduler(app, scheduler)
     app.loader.worker_initialized = True  # or each worker would send `import_modules` again
     app.finalize()
     connections.close()
@@ -221,7 +224,7 @@ def _become_worker(app: Any, order: Exec, heartbeat: socket.socket, adoption: in
         _await_parent(order.supervisor, adoption)
         _forget_identity(app)
         worker_main.greet(heartbeat, order)
-        worker_main.run(app, order.start, heartbeat)
+        worker_main.run(app, order, heartbeat)
     except SystemExit as exit_:
         status = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
         if isinstance(exit_.code, str):

@@ -22,16 +22,19 @@ from uuid import uuid4
 from celery.utils.log import get_logger
 from kombu.transport import redis, virtual
 from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import dumps
 from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import NoPermissionError, ResponseError
 
 from celeryfleet.redis_client import Push, ReplyError
+from celeryfleet.worker.ownership import said
 from celeryfleet.worker.redis_claim import GREETING, LOAD, Claim
 from celeryfleet.worker.redis_restore import put_back
 from celeryfleet.worker.redis_wire import Wire
 
 if TYPE_CHECKING:
     from celeryfleet.redis_client import Reply, Word
+    from celeryfleet.worker.ownership import Ownership
 
 logger = get_logger(__name__)
 
@@ -45,8 +48,14 @@ _PATIENCE = 5.0
 #: how an error reply begins that is about the server rather than about what was asked
 _GONE = ("LOADING", "READONLY", "MASTERDOWN", "NOAUTH", "CLUSTERDOWN")
 #: what Redis says where a user may run a script, but not what is in it
-_DENIED = "can't run this command"
+DENIED = "can't run this command"
+_SILENT = "this worker was silent for too long: others have brought back what it had taken. It starts over"
 _POPPED = "Redis refuses %s: %s. Messages are popped: this worker may lose some when it is killed"
+
+
+def refused(error: Exception) -> bool:
+    """Tell whether Redis does not let this user do what was asked."""
+    return isinstance(error, NoPermissionError) or (isinstance(error, ResponseError) and DENIED in str(error))
 
 
 class QoS(redis.QoS):  # type: ignore[misc]
@@ -80,6 +89,9 @@ class QoS(redis.QoS):  # type: ignore[misc]
 
         kombu would have a task that waits or works for longer done once more.
         """
+        if self.channel.unacked_key == redis.Channel.unacked_key:  # all workers share it: another engine runs them
+            super().restore_visible(num=num, interval=interval)
+            return
         self._vrestore_count += 1
         transport = self.channel.connection
         if transport.held is None or (self._vrestore_count - 1) % (interval or 1):
@@ -104,10 +116,16 @@ class Channel(redis.Channel):  # type: ignore[misc]
     #: what is done with (delivery tag, requeue) once the connection is lost
     settle: Callable[[str, bool], None] | None = None
     #: the connection by which messages are claimed and acknowledged, once there is one; replies are about a claim,
-    #: an acknowledged tag or nothing
-    wire: Wire[Claim | str] | None = None
+    #: an acknowledged tag, a sign of life or nothing
+    wire: Wire[Claim | Ownership | str] | None = None
+    #: of this worker's node, where others share the broker
+    ownership: Ownership | None = None
+    #: brings back what dead nodes had taken
+    sweep: Callable[[list[str]], object] = staticmethod(lambda nodes: None)
     #: whether messages are popped, as kombu does
     pops = False
+    #: sends a message to a list by a client, if it has to do with it: the lease of a beat (redis_lease.py)
+    fence: Callable[[Any, str, str], bool] | None = None
     #: counts the tasks that could begin at once
     room: Callable[[], int] = staticmethod(lambda: _MANY)
     #: since when nothing is asked, for there was nothing
@@ -145,11 +163,19 @@ class Channel(redis.Channel):  # type: ignore[misc]
         try:
             super()._queue_bind(exchange, routing_key, pattern, queue)
         except ResponseError as error:
-            denied = isinstance(error, NoPermissionError) or _DENIED in str(error)
-            if not denied or self._expires.pop(queue, None) is None:
+            if not refused(error) or self._expires.pop(queue, None) is None:
                 raise
             logger.warning("the binding of %s to %s will not expire: %s", queue, exchange, error)
             super()._queue_bind(exchange, routing_key, pattern, queue)
+
+    def _put(self, queue: str, message: dict[str, Any], **options: Any) -> None:
+        """Send a message to a queue."""
+        if self.fence is not None:
+            key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
+            with self.conn_or_acquire() as client:
+                if self.fence(client, self.global_keyprefix + key, dumps(message)):
+                    return
+        super()._put(queue, message, **options)
 
     # --- taking ---
 
@@ -187,7 +213,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
 
     def _open_wire(self) -> bool:
         """Prepare the connection; tell whether it is of use, else the poller opens another."""
-        wire: Wire[Claim | str] = Wire(self.client.connection)
+        wire: Wire[Claim | Ownership | str] = Wire(self.client.connection)
         for command in GREETING:
             reply = wire.ask(*command)
             if isinstance(reply, ReplyError):
@@ -204,7 +230,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         names = self._queue_cycle.consume(len(self.active_queues))
         return sorted(names, key=lambda name: rank.get(name, len(rank)))
 
-    def _claim(self) -> Iterator[tuple[Claim | str, tuple[Word, ...]]]:
+    def _claim(self) -> Iterator[tuple[Claim | Ownership | str, tuple[Word, ...]]]:
         """Return the command that claims what may be taken, if anything may."""
         names, free, room = self._in_order(), self._free(), self.room()
         if not names or not free:
@@ -221,6 +247,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
             first=self._claimed,
             turns=self.queue_order_strategy == "round_robin",
             busy=room < 1,
+            owned=(own.owners, own.node, own.owner) if (own := self.ownership) else ("", "", ""),
         )
         self._claimed += claim.count
         self._in_poll, self._brpop_sent_at = self.client.connection, monotonic()
@@ -241,6 +268,8 @@ class Channel(redis.Channel):  # type: ignore[misc]
                 self._receive_claimed(self.wire, about, reply)
             elif isinstance(reply, Push):
                 self.look()
+            elif about is not None and not isinstance(about, str):
+                self._heard(about, reply)
             elif isinstance(reply, ReplyError):
                 if about:
                     self._refused.add(about)
@@ -249,7 +278,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
             self._brpop_start()
         return True
 
-    def _receive_claimed(self, wire: Wire[Claim | str], claim: Claim, reply: Reply) -> None:
+    def _receive_claimed(self, wire: Wire[Claim | Ownership | str], claim: Claim, reply: Reply) -> None:
         self._in_poll = None
         answer, *entries = reply if isinstance(reply, list) else [b"idle"]
         if isinstance(reply, ReplyError):
@@ -257,6 +286,8 @@ class Channel(redis.Channel):  # type: ignore[misc]
                 wire.write(("", LOAD))
             else:
                 self._say_refused(reply)
+        elif answer == b"lost":
+            self._lose(_SILENT)
         if answer != b"more":
             self._idle_since, self._busy = monotonic(), answer == b"busy"
             self._in_poll = self.client.connection
@@ -264,11 +295,31 @@ class Channel(redis.Channel):  # type: ignore[misc]
             self._queue_cycle.rotate(queue)
             self.connection._deliver(message, queue)
 
+    def _lose(self, why: str) -> None:
+        logger.warning("%s", why)
+        self.client.connection.disconnect()
+        raise LostError(why)
+
+    def give_sign_of_life(self) -> None:
+        """Have it known that this worker is alive."""
+        own = self.ownership
+        if own is not None and self.wire is not None:
+            self.wire.write((own, own.sign(self.global_keyprefix)))
+        elif own is not None and self.pops:
+            with self.conn_or_acquire() as client:
+                self._heard(own, said(client, own.sign(self.global_keyprefix)))
+
+    def _heard(self, own: Ownership, reply: Reply) -> None:
+        """Take in the answer to a sign of life."""
+        if reply is None:
+            self._lose(_SILENT)
+        elif isinstance(reply, list) and (dead := own.heard(reply)):
+            self.sweep(dead)
+
     def _say_refused(self, reply: ReplyError) -> None:
         if reply.startswith(_GONE):
-            self.client.connection.disconnect()
-            raise LostError(f"Redis says: {reply}")
-        if reply.startswith("NOPERM") or _DENIED in reply:
+            self._lose(f"Redis says: {reply}")
+        if reply.startswith("NOPERM") or DENIED in reply:
             logger.warning(_POPPED, "the claim", reply)
             type(self).pops = True  # the channel of the next connection does
             self.client.connection.disconnect()
@@ -311,7 +362,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
         """Tell whether this channel has taken a message, also if it has not read the server's answer yet."""
         return delivery_tag.startswith(self.tags) or delivery_tag in self.qos._delivered
 
-    def acknowledge(self, wire: Wire[Claim | str], delivery_tag: str) -> None:
+    def acknowledge(self, wire: Wire[Claim | Ownership | str], delivery_tag: str) -> None:
         """Write an acknowledgement, and ask for the next message with it."""
         commands = self._settling(delivery_tag)
         if not self._in_poll and get_ident() == self._thread and self.qos.can_consume():
@@ -322,7 +373,7 @@ class Channel(redis.Channel):  # type: ignore[misc]
             if self.settle is not None:  # what is owed has been handed over already, while a thread of ours came here
                 self.settle(delivery_tag, False)
 
-    def _settling(self, delivery_tag: str) -> list[tuple[Claim | str, tuple[Word, ...]]]:
+    def _settling(self, delivery_tag: str) -> list[tuple[Claim | Ownership | str, tuple[Word, ...]]]:
         """Return the commands of an acknowledgement: the message goes before its place, by which it is found."""
         message = ("HDEL", self.global_keyprefix + self.unacked_key, delivery_tag)
         place = ("ZREM", self.global_keyprefix + self.unacked_index_key, delivery_tag)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 #: Moves up to ARGV[1] messages from lists into the hash KEYS[1], and their tags into the index KEYS[2] with the time
-#: ARGV[4]. The lists are the keys from the fifth on, ARGV[2] of them a queue, the most urgent first; if ARGV[3] is "1",
+#: ARGV[4]. The lists are the keys from the sixth on, ARGV[2] of them a queue, the most urgent first; if ARGV[3] is "1",
 #: a queue that has given a message comes last from then on. A tag is ARGV[5] and a number, from ARGV[6] on; the
-#: names of the queues, as JSON, begin with ARGV[8].
+#: names of the queues, as JSON, begin with ARGV[10]. Where ARGV[9] is not empty it must own the node ARGV[8] (KEYS[5]).
 #: Answers with what is to be done next, and what the hash now holds, [message, "", queue]: what kombu keeps of a
 #: message that was sent to a queue by its name, so that anyone puts it back where it was.
 #:
@@ -28,6 +28,7 @@ logger = get_logger(__name__)
 #: there are idle ones, one who has nothing free (ARGV[7] is "1") leaves the messages to them, and others take one.
 _SCRIPT = """
 local me, watching, sleeping, steps = KEYS[1], KEYS[3], KEYS[4], tonumber(ARGV[2])
+if ARGV[9] ~= '' and redis.call('HGET', KEYS[5], ARGV[8]) ~= ARGV[9] then return {'lost'} end
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 for _, set in ipairs({watching, sleeping}) do redis.call('ZREMRANGEBYSCORE', set, '-inf', now - 3) end
@@ -37,11 +38,11 @@ local others = redis.call('ZCARD', watching) + redis.call('ZCARD', sleeping)
 if ARGV[7] == '1' and others > 0 then return {'busy'} end
 local wanted = others > 0 and 1 or tonumber(ARGV[1])
 local answer, left = {'more'}, {}
-for queue = 1, (#KEYS - 4) / steps do left[queue] = queue end
+for queue = 1, (#KEYS - 5) / steps do left[queue] = queue end
 while #answer <= wanted and #left > 0 do
   local queue, message = left[1], false
   for step = 1, steps do
-    message = redis.pcall('RPOP', KEYS[4 + (queue - 1) * steps + step])
+    message = redis.pcall('RPOP', KEYS[5 + (queue - 1) * steps + step])
     if message then break end
   end
   if type(message) == 'table' then
@@ -51,7 +52,7 @@ while #answer <= wanted and #left > 0 do
   if not message or ARGV[3] == '1' then table.remove(left, 1) end
   if message then
     local tag = ARGV[5] .. (ARGV[6] + #answer - 1)
-    local kept = '[' .. message .. ', "", ' .. ARGV[7 + queue] .. ']'
+    local kept = '[' .. message .. ', "", ' .. ARGV[9 + queue] .. ']'
     redis.call('HSET', me, tag, kept)
     redis.call('ZADD', KEYS[2], ARGV[4], tag)
     answer[#answer + 1] = kept
@@ -77,7 +78,7 @@ if rang or redis.call('ZCARD', watching) > 1 then
   redis.call('GET', me .. ':bell')
 else
   redis.call('ZADD', watching, now, me)
-  for list = 5, #KEYS do redis.call('LLEN', KEYS[list]) end
+  for list = 6, #KEYS do redis.call('LLEN', KEYS[list]) end
 end
 for _, set in ipairs({watching, sleeping}) do redis.call('PEXPIRE', set, 10000) end
 return answer
@@ -107,14 +108,17 @@ class Claim:
     turns: bool
     #: whether what is taken has to wait in the worker
     busy: bool
+    #: which hash must name whom as the owner of which node, else nothing is given; empty: that is not asked
+    owned: tuple[str, str, str] = ("", "", "")
 
     def command(self, prefix: str) -> tuple[Word, ...]:
         """Return the command; all keys begin with `prefix`."""
         group = ",".join(sorted(self.lists))
         steps = max(map(len, self.lists.values()))
-        keys = [self.unacked, self.index, f"watching:{group}", f"sleeping:{group}"]
+        owners, node, owner = self.owned
+        keys = [self.unacked, self.index, f"watching:{group}", f"sleeping:{group}", owners or self.unacked]
         keys += [name for lists in self.lists.values() for name in lists]
-        arguments = (self.count, steps, int(self.turns), time(), self.tags, self.first, int(self.busy))
+        arguments = (self.count, steps, int(self.turns), time(), self.tags, self.first, int(self.busy), node, owner)
         return "EVALSHA", _SHA, len(keys), *(prefix + key for key in keys), *arguments, *map(dumps, self.lists)
 
     def messages(

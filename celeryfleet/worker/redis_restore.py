@@ -6,22 +6,34 @@ is dead. So its messages need not wait for the visibility timeout: its successor
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.utils.log import get_logger
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
+
+if TYPE_CHECKING:
+    from celeryfleet.worker.ownership import Ownership
 
 logger = get_logger(__name__)
 
 KEY_OPTIONS = ("unacked_key", "unacked_index_key", "unacked_mutex_key")
 
 
-def bring_back(app: Any, nodes: Sequence[str], running: Collection[str] = (), own: Any = None) -> list[str]:
+def bring_back(
+    app: Any,
+    nodes: Sequence[str],
+    running: Collection[str] = (),
+    own: Any = None,
+    ownership: Ownership | None = None,
+    dead: bool = False,
+) -> list[str]:
     """Requeue what these nodes had taken, but for the delivery tags still `running`; return the nodes done with.
 
-    `own` is a connection whose keys are those of the first node already, if there is one.
+    `own` is a connection whose keys are those of the first node already, if there is one. With an `ownership`, what
+    has another owner who is alive is left alone; `dead` are nodes that were found so in Redis.
 
     A node may be the caller itself, before it takes anything: as its own successor, or after it has lost its
     connection, at which Celery drops all that it had not yet started.
@@ -34,7 +46,7 @@ def bring_back(app: Any, nodes: Sequence[str], running: Collection[str] = (), ow
             if own is not None and node == nodes[0]:
                 count = _restore(app, own, running, set(app.amqp.queues.consume_from))
             else:
-                count = _restore_as(app, node, running)
+                count = _restore_as(app, node, running, ownership, dead)
         except Exception as error:  # the broker is away again, or full: what was taken stays where it is
             logger.warning("could not bring back the messages that %s had taken: %r", node, error)
             continue
@@ -44,17 +56,30 @@ def bring_back(app: Any, nodes: Sequence[str], running: Collection[str] = (), ow
     return done
 
 
+def leave(app: Any, ownership: Ownership) -> None:
+    """Own nothing any more, so that nobody has to wait for this worker's time to be over."""
+    with contextlib.suppress(Exception), app.connection_for_write() as connection:
+        connection.connect()
+        ownership.forget(connection.default_channel, ownership.node)
+
+
 def _on_redis(app: Any) -> bool:
     return bool(app.connection_for_write().transport.driver_type == "redis")
 
 
-def _restore_as(app: Any, node: str, running: Collection[str]) -> int:
+def _restore_as(app: Any, node: str, running: Collection[str], ownership: Ownership | None, dead: bool) -> int:
     """Requeue what another node had taken."""
     options = dict(app.conf.broker_transport_options)
     options |= {key: f"{key.removesuffix('_key')}:{node}" for key in KEY_OPTIONS}
     with app.connection_for_write(transport_options=options) as connection:
         connection.connect()  # once: `default_channel` would try for ever, and the worker's loop waits for us
-        return _restore(app, connection, running, set())
+        channel = connection.default_channel
+        if ownership is not None and not ownership.take(channel, node, dead):
+            return 0
+        count = _restore(app, connection, running, set())
+        if ownership is not None:
+            ownership.forget(channel, node, dead)
+        return count
 
 
 def _restore(app: Any, connection: Any, running: Collection[str], mine: set[str]) -> int:

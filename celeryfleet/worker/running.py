@@ -15,7 +15,7 @@ from billiard.process import current_process
 from celery import signals
 from celery.utils.log import get_logger
 
-from celeryfleet.worker_protocol import RUNNING_BYTES, running
+from celeryfleet.worker_protocol import RUNNING_BYTES, Ran, running
 
 logger = get_logger(__name__)
 
@@ -41,15 +41,15 @@ class Running:
 
     def forget(self, task_id: str) -> None:
         """Drop a task whose process has ended with it."""
-        for place, (found, _) in running(os.pread(self._fd, os.fstat(self._fd).st_size, 0)).items():
-            if found == task_id:
+        for place, ran in running(os.pread(self._fd, os.fstat(self._fd).st_size, 0)).items():
+            if ran.id == task_id:
                 self._write(b"\0", place)
 
     def _begins(self, task_id: str, task: Any, **_: Any) -> None:
         if task.request.is_eager:
             return  # it runs within another task, which is the one that can be delivered again
         place = self._places[task_id] = self._free.pop() if self._free else self._next()
-        self._write(f"{task_id}\n{task.name}".encode()[:RUNNING_BYTES].ljust(RUNNING_BYTES, b"\0"), place)
+        self._write(Ran(task_id, task.name, bool(task.acks_late)).encode(), place)
 
     def _ends(self, task_id: str, **_: Any) -> None:
         place = self._places.pop(task_id, None)

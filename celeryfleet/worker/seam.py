@@ -1,6 +1,6 @@
-"""What is changed of Celery's own worker, by subclasses of its Worker, Consumer, Request and Beat.
+"""What is changed of Celery's own worker, by subclasses of its Worker and Consumer; request.py and beat.py have more.
 
-No other module of this room leans on private names of Celery's. What is so leaned on was seen in Celery 5.7.0;
+But for these three no module of this room leans on private names of Celery's. What is so leaned on was seen in 5.7.0;
 tests/unit/worker/test_seam.py fails when it changes. kombu's part of it is redis_channel.py and redis_restore.py.
 """
 
@@ -8,40 +8,45 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import signal
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from billiard.einfo import ExceptionWithTraceback
-from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.bootsteps import RUN
-from celery.exceptions import Ignore, Reject, Retry, WorkerTerminate
+from celery.exceptions import WorkerTerminate
 from celery.utils.functional import noop
 from celery.utils.imports import symbol_by_name
 from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
-from celery.worker.request import Request as CeleryRequest
+from celery.worker.state import maybe_shutdown
 from kombu.asynchronous import get_event_loop
 from kombu.exceptions import KombuError
 from kombu.transport import TRANSPORT_ALIASES
 
 from celeryfleet.routing.conflicts import explained
-from celeryfleet.worker.stacks import dump_stack
+from celeryfleet.worker.request import Request
 
 if TYPE_CHECKING:
     from celeryfleet.worker.heartbeat import Heartbeat
+    from celeryfleet.worker.ownership import Ownership
 
 logger = get_logger(__name__)
 
 #: seconds before the second try to reach the broker, by which each wait is longer, and of the longest:
 #: the fleet's own broker is back in 50 ms, and whoever waits longer needs no more than a try a second
 _RETRY = (0.01, 0.05, 1.0)
+#: seconds between two tries to own a node of which another is the owner
+_LOOK = 0.5
+_NAMESAKE = (
+    "another worker of the name %s is alive on this broker, so this one waits. Two machines or containers with one host"
+    " name? Give one of them another by CELERYFLEET_HOST. One that was killed counts as alive for %g s"
+)
 
 
 def use_redis_channel() -> None:
@@ -56,6 +61,8 @@ def worker_class(app: Any, heartbeat: Heartbeat, restore: Sequence[str], set_tit
     Whenever it connects to the broker, it first brings back what the dead nodes of `restore` had taken.
     """
     theirs = symbol_by_name(app.conf.worker_consumer)
+    mailbox = app.control.mailbox
+    mailbox.get_queue = functools.partial(_mailbox_queue, app, mailbox.get_queue)
     consumer = type("FleetConsumer", (Consumer, theirs), {"heartbeat": heartbeat, "restore": restore})
 
     class FleetWorker(app.Worker):  # type: ignore[misc]
@@ -80,6 +87,18 @@ def worker_class(app: Any, heartbeat: Heartbeat, restore: Sequence[str], set_tit
     return FleetWorker
 
 
+def _mailbox_queue(app: Any, get_queue: Callable[[str], Any], node: str) -> Any:
+    """Give a node's mailbox a queue of a new name with each connection to a RabbitMQ.
+
+    Its name is not part of how a node is asked. By Celery's, made of the node's name, the queue is exclusive to a
+    connection: where the network was cut, the broker believes in the last one for up to three heartbeats more, and
+    refuses the queue to the next one (405), at which the worker would die, taking its running tasks along.
+    """
+    if app.connection_for_read().transport.driver_type == "amqp":
+        node = f"{node}.{uuid.uuid4().hex}"
+    return get_queue(node)
+
+
 def _end_the_task(*_: Any) -> None:
     """Stop cold where the task runs in this very thread: its message goes back.
 
@@ -94,16 +113,6 @@ def _end_the_wait(**_: Any) -> None:
     hub = get_event_loop()
     if hub is not None:
         threading.Thread(target=hub.call_soon, args=(noop,)).start()  # what another thread asks for wakes it
-
-
-def beat_class(app: Any) -> Any:
-    """Derive from the app's beat one that keeps the fleet's process title."""
-
-    class FleetBeat(app.Beat):  # type: ignore[misc]
-        def set_process_title(self) -> None:
-            """Do nothing: it is set."""
-
-    return FleetBeat
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]
@@ -127,6 +136,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         suspects = self.heartbeat.suspects
 
         def admit(request: Any) -> None:
+            self.heartbeat.recorder.soon()
             if request.id not in suspects.strikes or suspects.admit(request):
                 handle(request)
 
@@ -177,7 +187,10 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         """
         handle = super().create_task_handler(*args, **options)
 
+        recorder = self.heartbeat.recorder
+
         def handle_if_task(message: Any) -> None:
+            recorder.soon()
             try:
                 handle(message)
             except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -187,6 +200,11 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
                 self.on_unknown_message(None, message)
 
         return handle_if_task
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Any) -> None:
+        """Have it known what became of a task that is not registered here."""
+        super().on_unknown_task(body, message, exc)
+        self.heartbeat.recorder.unknown(message, f"NotRegistered: {exc}")
 
     def read(self, queues: Sequence[str]) -> None:
         """Read these queues and no others, from now on and over lost connections."""
@@ -267,12 +285,49 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         """Put back what was taken by a lost connection, or by who was killed, and does not run any more."""
         from celeryfleet.worker.redis_restore import bring_back
 
+        own = self.heartbeat.ownership
         with contextlib.suppress(*connection.connection_errors):
-            self._channel = connection.default_channel
-            self._channel.room = self._room
+            channel = connection.default_channel
+            channel.room = self._room
             connection.transport.held = self._held
+            if own is not None and not self._may_own(own, channel):
+                own = self.heartbeat.ownership = None
+            self._channel = channel
             self._settle_all()
-        bring_back(self.app, self.restore, self._held(), own=connection)
+        bring_back(self.app, self.restore, self._held(), own=connection, ownership=own)
+
+    def _may_own(self, own: Ownership, channel: Any) -> bool:
+        """Own this worker's node, unless Redis does not let us run a script."""
+        from celeryfleet.worker.redis_channel import refused
+
+        try:
+            self._own(own, channel)
+        except Exception as error:
+            if not refused(error):
+                raise
+            logger.warning("if this machine dies, nobody else brings back what its workers have taken: %s", error)
+            return False
+        return True
+
+    def _own(self, own: Ownership, channel: Any) -> None:
+        """Wait until this worker's node is its own: another machine may have one of this name, or brings it back."""
+        told = False
+        while not own.take(channel, own.node):
+            if not told:
+                logger.warning(_NAMESAKE, own.node, own.life)
+            told = True
+            self.heartbeat.tick()
+            maybe_shutdown()
+            time.sleep(_LOOK)
+        channel.ownership = own
+        channel.sweep = functools.partial(self._sweep, own)
+        own.connected(channel.give_sign_of_life)
+
+    def _sweep(self, own: Ownership, nodes: Sequence[str]) -> None:
+        """Bring back what dead nodes had taken, which nobody else does."""
+        from celeryfleet.worker.redis_restore import bring_back
+
+        bring_back(self.app, nodes, ownership=own, dead=True)
 
     def _held(self) -> set[str]:
         """Return the delivery tags of tasks that run or are owed to the broker, of whatever connection."""
@@ -298,60 +353,6 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
                 self._unsettled.pop(tag, None)
 
 
-class Request(CeleryRequest):  # type: ignore[misc]
-    """Counts tasks that fail where Celery handles that: in the worker's main process, whichever pool ran them."""
-
-    __slots__ = ()
-    heartbeat: Heartbeat
-
-    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        """Count a task that has failed for good: not one that is retried, given back or revoked."""
-        if self._is_failure(exc_info.exception):
-            self.heartbeat.task_failed()
-        error = _bare(exc_info.exception)
-        if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and self._comes_again():
-            self.heartbeat.suspects.strike(self, str(error))
-        return super().on_failure(exc_info, *args, **kwargs)
-
-    def on_timeout(self, soft: bool, timeout: float) -> Any:
-        """Count a task whose child is killed; a soft limit is an exception in the task, and comes by `on_failure`."""
-        if not soft:
-            self.heartbeat.task_failed()
-            if self.worker_pid not in (None, os.getpid()):
-                dump_stack(self.worker_pid)  # it is killed next
-            if not self.task.acks_on_timeout:
-                self.heartbeat.suspects.strike(self, f"its hard time limit, {timeout:g} s, was over")
-        return super().on_timeout(soft, timeout)
-
-    def acknowledge(self) -> None:
-        """Let the next suspect run."""
-        super().acknowledge()
-        self.heartbeat.suspects.ended(self.id)
-
-    def reject(self, requeue: bool = False) -> None:
-        """Let the next suspect run."""
-        super().reject(requeue)
-        self.heartbeat.suspects.ended(self.id)
-
-    def _comes_again(self) -> bool:
-        """Tell whether Celery's `on_failure` requeues a task whose process has ended with it."""
-        stopped = self._already_cancelled or self._already_revoked or state.should_terminate not in (None, False)
-        given_back = self.task.acks_late and self.task.reject_on_worker_lost and not self.task.retry_on_worker_lost
-        return given_back and not stopped and not self._success_was_stored()
-
-    def _is_failure(self, error: Any) -> bool:
-        """Sort what has ended a task as Celery's `on_failure` does."""
-        error = _bare(error)
-        if isinstance(error, Reject):
-            return not error.requeue
-        if isinstance(error, WorkerLostError):
-            return not (self.task.acks_late and self.task.reject_on_worker_lost)
-        if isinstance(error, SystemExit | KeyboardInterrupt):
-            return not (self._already_cancelled or self._already_revoked)
-        # The hard time limit is counted by on_timeout.
-        return not isinstance(error, Retry | Ignore | Terminated | TimeLimitExceeded)
-
-
 def _is_task(message: Any) -> bool:
     """Tell whether a message has what Celery's first or second protocol asks of a task."""
     try:
@@ -363,11 +364,6 @@ def _is_task(message: Any) -> bool:
     except (KombuError, ValueError, TypeError, LookupError, AttributeError):
         return False
     return all(isinstance(value, kind) for value, kind in shapes)
-
-
-def _bare(error: Any) -> Any:
-    """Return an error as it was raised: from pools that share our process it comes wrapped."""
-    return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
 def _celerys_patience(tries: int) -> int:

@@ -16,6 +16,7 @@ from billiard.exceptions import WorkerLostError
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from celeryfleet.ledger.entry import FAILED
 from celeryfleet.protocol import PARKED_HEADER, PARKED_PROPERTIES
 from celeryfleet.routing.match import takes
 from celeryfleet.worker.running import Running
@@ -90,26 +91,30 @@ class Suspects:
 
     def _park(self, request: Any, why: str) -> None:
         """Move a message to the queue of parked ones, and say so to whoever waits for its result."""
-        message, channel = request.message, request.message.channel
+        message, channel, delivery = request.message, request.message.channel, request.delivery_info
         about = {
-            "queue": self._queue_of(request.delivery_info),
+            "queue": source(self.app, delivery["exchange"] or "", delivery["routing_key"] or ""),
             "priority": message.properties.get("priority") or 0,
             "worker": self.worker,
             "at": round(time.time(), 3),
             "error": why,
         }
         properties = {name: message.properties[name] for name in PARKED_PROPERTIES if name in message.properties}
+        headers = {
+            name: value for name, value in message.headers.items() if name != "compression"
+        }  # kombu has undone it
         parked = channel.prepare_message(
             message.body,
             content_type=message.content_type,
             content_encoding=message.content_encoding,
-            headers={**message.headers, PARKED_HEADER: about},
+            headers={**headers, PARKED_HEADER: about},
             properties=properties,
         )
         channel.queue_declare(queue=self.queue, durable=True, auto_delete=False)
         channel.basic_publish(parked, exchange="", routing_key=self.queue)
         state.task_ready(request)
         request.acknowledge()
+        request.tell(FAILED, f"parked: {why}")
         self.strikes.pop(request.id, None)
         self._send(Strikes({request.id: 0}))
         logger.critical("parked %s: %s", request.humaninfo(), why)
@@ -117,11 +122,11 @@ class Suspects:
             request.id, WorkerLostError(f"parked: {why}"), request=request._context, store_result=request.store_errors
         )
 
-    def _queue_of(self, delivery: dict[str, Any]) -> str:
-        """Find the queue that a message came from, by where it was sent."""
-        exchange, key = delivery["exchange"], delivery["routing_key"]
-        broker = "redis" if self.app.connection_for_write().transport.driver_type == "redis" else "amqp"
-        for name, queue in self.app.amqp.queues.consume_from.items():
-            if queue.exchange.name == exchange and takes(queue.exchange.type, queue.routing_key, key, broker):
-                return str(name)
-        return str(key)
+
+def source(app: Any, exchange: str, key: str) -> str:
+    """Find the queue that a message came from, by where it was sent."""
+    broker = "redis" if app.connection_for_write().transport.driver_type == "redis" else "amqp"
+    for name, queue in app.amqp.queues.consume_from.items():
+        if queue.exchange.name == exchange and takes(queue.exchange.type, queue.routing_key, key, broker):
+            return str(name)
+    return str(key)

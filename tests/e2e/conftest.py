@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import eventually, processes_of
+from tests.machine_services import rabbit
 
 #: an app whose tasks leave traces in files
 APP = '''
@@ -81,7 +82,7 @@ class Home:
         (self.path / "shop.py").write_text(app)
         return self
 
-    def run(self, *words: str, check: bool = True, timeout: float = 60, env: Mapping[str, str] | None = None) -> Any:
+    def run(self, *words: str, check: bool = True, timeout: float = 120, env: Mapping[str, str] | None = None) -> Any:
         """Run a command to its end; the exit code is asserted to be 0 unless `check` is false."""
         done = subprocess.run(
             [sys.executable, "-m", "celeryfleet", *words],
@@ -160,14 +161,41 @@ class Home:
         return {pid: command for pid, command in processes_of(self.path).items() if pid != os.getpid()}
 
 
+#: what the text of a fleet.yaml is given where the fleet has a broker of its own
+EMBEDDED = {"name": "shop", "broker": "", "queue": "default"}
+
+
+@pytest.fixture(params=["embedded", "rabbit"])
+def broker(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Give what the text of a fleet.yaml is given.
+
+    A test asks for it before its home: workers that still ran would make the queues anew that are deleted.
+    """
+    if request.param == "embedded":
+        yield EMBEDDED
+        return
+    with rabbit() as server:
+        address = f"broker: {server.url}\nresults: none"
+        yield {"name": server.fleet, "broker": address, "queue": server.name("default"), "url": server.url}
+
+
 @pytest.fixture
 def home() -> Iterator[Home]:
     """Give an empty home, and see to it that nothing of it is left."""
+    with home_of() as found:
+        yield found
+
+
+@contextlib.contextmanager
+def home_of(host: str = "") -> Iterator[Home]:
+    """Give a home, on a host of this name."""
     path = Path(tempfile.mkdtemp(prefix="cf-", dir="/tmp")).resolve()
     found = Home(path)
+    if host:
+        found.env["CELERYFLEET_HOST"] = host
     try:
         yield found
-        if (path / "fleet.yaml").exists():
+        if found.processes():
             found.run("down", "--cold", check=False)
         left = eventually_none(found)
         assert not left, f"left behind: {left}"
@@ -181,7 +209,7 @@ def home() -> Iterator[Home]:
 def eventually_none(home: Home) -> dict[int, str]:
     """Wait for all processes of a home to end; return those that do not."""
     try:
-        eventually(lambda: not home.processes(), timeout=10)
+        eventually(lambda: not home.processes())
     except AssertionError:
         return home.processes()
     return {}

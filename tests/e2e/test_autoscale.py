@@ -35,10 +35,10 @@ def test_what_runs_counts_under_early_acks_too_and_no_busy_worker_is_cut_off(hom
     eventually(lambda: len(home.trace()) >= 2)
     (home.path / "one").touch()
     eventually(lambda: "end one" in home.trace())
-    eventually(lambda: ready(home) == 2, timeout=40)  # what came counts for ten seconds
+    eventually(lambda: ready(home) == 2)  # what came counts for ten seconds
     (home.path / "two").touch()  # one worker may have taken both that are left
     eventually(lambda: "start three" in home.trace() and "end two" in home.trace())
-    eventually(lambda: ready(home) == 1, timeout=40)
+    eventually(lambda: ready(home) == 1)
     (home.path / "three").touch()
     eventually(lambda: len(home.trace()) == 6)
     assert sorted(home.trace()) == sorted(f"{verb} {name}" for verb in ("start", "end") for name in names)

@@ -18,6 +18,7 @@ from celeryfleet.cli.session import Session
 from celeryfleet.client.broker import opened
 from celeryfleet.client.conflicts import found_on
 from celeryfleet.routing.queue import Queue
+from tests.fakes import ending
 from tests.machine_services import Rabbit
 from tests.machine_services import rabbit as rabbit_server
 
@@ -74,9 +75,8 @@ def test_colour_is_for_terminals_only(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     environ = {**os.environ, "COLUMNS": "60"}
     environ.pop("NO_COLOR", None)
-    with subprocess.Popen(
-        [sys.executable, "-m", "celeryfleet", "check"], cwd=tmp_path, stdout=theirs, stderr=theirs, env=environ
-    ) as process:
+    argv = [sys.executable, "-m", "celeryfleet", "check"]
+    with ending(subprocess.Popen(argv, cwd=tmp_path, stdout=theirs, stderr=theirs, env=environ)) as process:
         os.close(theirs)
         shown = b""
         try:
@@ -84,7 +84,7 @@ def test_colour_is_for_terminals_only(tmp_path: Path) -> None:
                 shown += piece
         except OSError:  # the terminal's other end is closed
             pass
-        process.wait(30)
+        process.wait(60)
     os.close(ours)
     lines = shown.decode().splitlines()
     assert lines[0] == '\x1b[33mwarning:\x1b[0m fleet.yaml:1:21: no pool reads the queue "low": its'
@@ -123,7 +123,7 @@ def test_other_commands_name_the_code_too(tmp_path: Path) -> None:
 def test_an_app_that_fails_to_import_is_an_error_beside_what_can_be_said_without_it(tmp_path: Path) -> None:
     done = check(tmp_path, app="1 / 0\n")
     assert done.returncode == 2
-    assert 'error: fleet.yaml:2:1: the app "shop" fails to import: ZeroDivisionError' in done.stderr
+    assert 'error: fleet.yaml:2:1: the app "shop" fails to import at shop.py:1: ZeroDivisionError' in done.stderr
     assert 'shop.py", line 1' in done.stderr
     assert "no pool reads" in done.stdout
     assert "install" not in done.stdout, "of an app that nobody knows nothing is said"

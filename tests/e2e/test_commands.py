@@ -120,7 +120,7 @@ def test_every_listing_has_json(home: Home) -> None:
     home.run("pause", "mail")
     eventually(lambda: consumers(home)["mail"] == 0)
     home.post("until", "x")
-    assert json.loads(home.run("queues", "purge", "mail", "--json").stdout) == {"schema_version": 1, "dropped": 1}
+    assert json.loads(home.run("queues", "purge", "mail", "-y", "--json").stdout) == {"schema_version": 1, "dropped": 1}
     lines = [json.loads(line) for line in home.run("logs", "web", "--json").stdout.splitlines()]
     assert {tuple(line) for line in lines} == {("worker", "line")}
     assert {line["worker"] for line in lines} == {"web-1"}
@@ -143,6 +143,34 @@ def test_a_running_fleet_is_stopped_though_fleet_yaml_cannot_be_read(home: Home,
     assert again.returncode == 2
     assert "fleet.yaml:" in again.stderr
     home.write()
+
+
+def test_logs_of_a_worker_tell_why_it_came_and_went_and_those_of_a_task_its_whole_traceback(home: Home) -> None:
+    home.write().up()
+    sent = home.run("send", "boom", "--json", check=False).stdout
+    task = json.loads(sent)["id"]
+    home.run("restart", "web")
+    shown = home.run("logs", "web-1").stdout
+    told = [
+        "start web-1: it is wanted",
+        "web-1 is ready",
+        "stop web-1: a restart",
+        "web-1 has ended",
+        "start web-1: a re",
+    ]
+    found = [line for line in shown.splitlines() for text in told if text in line]
+    assert [text for line in found for text in told if text in line][:5] == told
+    assert all(line.startswith("web-1 | ") for line in shown.splitlines())
+    of_task = home.run("logs", "--task", task, "--no-log-prefix").stdout.splitlines()
+    assert f"shop.boom[{task}] received" in of_task[0]
+    assert "ValueError: boom of the test" in of_task
+    assert "is ready" not in "".join(of_task)
+    assert home.run("logs", "--grep", "boom of the", "--tail", "1", "--no-log-prefix").stdout != ""
+    assert home.run("logs", "--grep", "no such text").stderr.endswith("matches.\n")
+    for words, hint in ((["web-l"], "Did you mean"), (["--grep", "("], "no regular expression")):
+        wrong = home.run("logs", *words, check=False)
+        assert wrong.returncode == 2
+        assert hint in wrong.stderr
 
 
 def test_a_queue_shows_what_waits_and_for_how_long(home: Home) -> None:
@@ -181,7 +209,8 @@ def test_a_mistyped_command_or_option_is_no_traceback(home: Home) -> None:
     for words in (["statsu"], ["up", "--detatch"], ["send"], ["up", "--wait-timeout", "soon"], ["down", "-t", "-5"]):
         done = home.run(*words, check=False)
         assert done.returncode == 2, words
-        assert done.stderr.startswith("Usage: celeryfleet"), done.stderr
+        assert done.stderr.startswith("error: "), done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_terminal_without_unicode_gets_question_marks_and_no_traceback(home: Home) -> None:
@@ -268,7 +297,7 @@ def test_scale_gives_up_waiting_after_its_timeout_and_health_is_0_while_surplus_
     late = home.run("scale", "mail=1", "--timeout", "0.1", check=False)
     assert (late.returncode, late.stderr.splitlines()[0]) == (
         124,
-        "error: 2 of 2 workers are ready after 0.1 s; mail-2 finishes its tasks.",
+        "error: 1 of 1 workers are ready after 0.1 s; mail-2 finishes its tasks.",
     )
     assert home.run("health").stdout == "shop is ready: 2 of 2 workers\n"
     assert home.status()["state"] == "ready"

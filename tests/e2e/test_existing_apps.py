@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,35 @@ def relay(how):
 """
 
 
+#: what a worker is, seen from within a task
+SELF = """
+import sys
+from celery import Celery
+
+app = Celery("shop")
+app.conf.update(SETTINGS)
+
+
+@app.task
+def conf(*keys):
+    return [app.conf[key] for key in keys]
+
+
+@app.task
+def patched():
+    return "gevent.monkey" in sys.modules and sys.modules["gevent.monkey"].is_module_patched("socket")
+"""
+
+OWN = {
+    "worker_pool": "threads",
+    "worker_concurrency": 24,
+    "worker_prefetch_multiplier": 7,
+    "worker_max_tasks_per_child": 50,
+    "task_time_limit": 77,
+    "worker_send_task_events": True,
+}
+
+
 def write(home: Home, app: str = "proj.celery:application", preload: str = "auto", pool: str = "prefork") -> Home:
     """Write the team's package and a fleet for it."""
     package = home.path / "proj"
@@ -105,7 +135,7 @@ def test_whatever_a_task_sends_follows_the_fleet_from_forked_spawned_and_exec_d_
 
 def test_producers_outside_the_fleet_follow_it(home: Home, tmp_path: Path) -> None:
     write(home, app="proj").up()  # found as `celery -A proj` finds it: in the submodule celery, under any name
-    code = "from proj.tasks import where; print(where.delay().get(timeout=30))"
+    code = "from proj.tasks import where; print(where.delay().get(timeout=60))"
     assert run(code, home.path, **home.env) == "mail-1"
     elsewhere = {**home.env, "PYTHONPATH": str(home.path), "CELERYFLEET_FILE": str(home.path / "fleet.yaml")}
     assert run(code, tmp_path, **elsewhere) == "mail-1"
@@ -119,7 +149,7 @@ import sys
 sys.modules["celeryfleet"] = None  # an import of it would fail
 from celery import Celery
 app = Celery("web", config_source="fleetconfig")
-print(app.send_task("proj.tasks.where").get(timeout=30))
+print(app.send_task("proj.tasks.where").get(timeout=60))
 """
     assert run(code, tmp_path, **home.env) == "mail-1"
 
@@ -137,3 +167,44 @@ def test_without_a_fleet_to_find_the_one_line_says_what_to_do(home: Home, tmp_pa
     last = done.stderr.splitlines()[-1]
     assert "there is no fleet.yaml in" in last
     assert "CELERYFLEET_FILE" in last
+
+
+# --- The app's own settings of workers --------------------------------------------------------------------
+
+
+def own(home: Home, pools: str, settings: dict[str, object], top: str = "") -> Home:
+    """Write an app with settings of its own, and a fleet of pools."""
+    fleet = f"name: shop\napp: shop\nqueues: {{default: , mail: }}\n{top}\npools:\n{pools}"
+    return home.write(fleet, SELF.replace("SETTINGS", repr(settings))).up()
+
+
+@pytest.mark.parametrize("preload", ["true", "false"])
+def test_the_apps_own_settings_of_workers_hold_where_the_pool_says_nothing(home: Home, preload: str) -> None:
+    own(home, "  web: {queues: [mail, default]}\n", OWN, f"preload: {preload}")
+    assert home.send("conf", *OWN) == list(OWN.values())
+    command = home.processes()[home.pid("web-1")]
+    assert "-c 24 -P threads" in command
+    assert "--prefetch-multiplier 7" in command
+    assert "--without-heartbeat" not in command  # or whoever watches its events would hold it to be offline
+    assert "threads x 24" in home.run("status").stdout
+
+
+def test_what_the_pool_says_goes_before_what_the_app_says(home: Home) -> None:
+    said = "concurrency: 2, pool: prefork, prefetch_multiplier: 3, time_limit: 9s, events: false"
+    own(home, f"  web: {{queues: [mail, default], {said}}}\n", OWN)
+    assert home.send("conf", *OWN) == ["prefork", 2, 3, 50, 9, False]
+
+
+def test_where_neither_says_anything_a_worker_runs_one_task_at_once_in_the_order_of_its_queues(home: Home) -> None:
+    own(home, "  web: {queues: [mail, default]}\n", {})
+    assert home.send("conf", "worker_pool", "worker_concurrency", "worker_prefetch_multiplier") == ["prefork", 1, 1]
+
+
+@pytest.mark.parametrize("preload", ["true", "false"])
+def test_gevent_in_the_apps_settings_is_patched_before_the_app_is_imported(home: Home, preload: str) -> None:
+    own(
+        home, "  web: {queues: [default]}\n", {"worker_pool": "gevent", "worker_concurrency": 20}, f"preload: {preload}"
+    )
+    assert home.send("patched") is True
+    assert "gevent x 20" in home.run("status").stdout
+    assert json.loads(home.run("status", "--json").stdout)["pools"][0]["workers"][0]["restarts"] == 0

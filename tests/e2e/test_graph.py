@@ -119,7 +119,7 @@ def test_a_terminal_gets_colours_within_its_width(folder: Path) -> None:
         parts = []
         while part := _read(master):
             parts.append(part)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     os.close(master)
     text = b"".join(parts).decode()
     assert "\x1b[31mlonely" in text

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from celeryfleet.cli.init_app import named
 from celeryfleet.cli.init_django import find, start
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.load import read
 
 MANAGE = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "{}")\n'
-APP = 'app = Celery("core")\napp.config_from_object("django.conf:settings", namespace="CELERY")\n'
+APP = 'from celery import Celery\napp = Celery("core")\n'
+_AFTER = "after the app's configuration, so that whoever imports it sends to the fleet"
+APP += 'app.config_from_object("django.conf:settings", namespace="CELERY")\n'
 
 
 def project(folder: Path, settings: str, files: dict[str, str]) -> Path:
@@ -49,7 +52,7 @@ def test_the_app_is_found_wherever_it_is_made(
 ) -> None:
     project(tmp_path, settings, files)
     found = find(tmp_path)
-    assert (found.settings, found.app, found.variable) == (settings, app, variable)
+    assert (found.settings, named(found.app_file), found.variable) == (settings, app, variable)
 
 
 @pytest.mark.parametrize(("installed", "results"), [("'django_celery_results',", "django-db"), ("", "embedded")])
@@ -65,23 +68,31 @@ def test_results_are_rows_where_django_celery_results_is_installed(
 
 
 def test_nothing_that_is_there_is_changed_and_what_is_left_to_do_is_told(tmp_path: Path) -> None:
-    target = project(tmp_path, "core.settings", {"core/celery.py": APP, "core/__init__.py": ""})
+    settings = 'CELERY_BROKER_URL = "redis://redis/3"\n'
+    target = project(
+        tmp_path, "core.settings", {"core/celery.py": APP, "core/__init__.py": "", "core/settings.py": settings}
+    )
     before = {path: path.read_text() for path in tmp_path.rglob("*.py")}
     assert list(start(target)) == [
         f"wrote {target}",
-        f"Add to {tmp_path}/core/celery.py, after its config_from_object, so that views send to the fleet's queues:",
+        f"Add to {tmp_path}/core/celery.py, {_AFTER}:",
         "    import celeryfleet\n    celeryfleet.install(app)",
         f"Add to {tmp_path}/core/__init__.py, so that @shared_task and .delay() use this app in every process:",
         "    from .celery import app as celery_app",
         "Now: celeryfleet check, then celeryfleet up -d --wait, then celeryfleet status",
     ]
     assert {path: path.read_text() for path in tmp_path.rglob("*.py")} == before
+    assert read(target, {}).broker.url == "redis://redis/3", "the one that the settings name"
     with pytest.raises(FleetError, match="never overwrites"):
         list(start(target))
 
 
 def test_a_project_that_follows_the_page_has_nothing_left_to_do(tmp_path: Path) -> None:
-    ready = {"core/celery.py": APP + "celeryfleet.install(app)\n", "core/__init__.py": "from .celery import app\n"}
+    ready = {
+        "core/celery.py": f"import celeryfleet\n{APP}celeryfleet.install(app)\n",
+        "core/__init__.py": "from .celery import app\n",
+        "core/settings.py": "",
+    }
     target = project(tmp_path, "core.settings", ready)
     assert [line.split()[0] for line in start(target)] == ["wrote", "Now:"]
 

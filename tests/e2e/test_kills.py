@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -22,8 +23,9 @@ def part(home: Home, needle: str) -> int:
 
 def busy(home: Home) -> None:
     """Have a task run in mail-1 and two more wait behind it."""
-    for name in ("one", "two", "three"):
-        home.post("until", name)
+    lines = [json.dumps({"args": [name]}) for name in ("one", "two", "three")]
+    (home.path / "calls.jsonl").write_text("\n".join(lines))
+    home.run("send", "until", "--from", "calls.jsonl", "--no-wait")
     eventually(lambda: "start one" in home.trace())
 
 

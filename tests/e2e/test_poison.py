@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import APP, Home
+from tests.e2e.conftest import APP, EMBEDDED, Home
 from tests.fakes import eventually
-from tests.machine_services import rabbit as rabbit_server
 
 TASKS = (
     APP
@@ -54,16 +52,6 @@ pools:
 """
 
 
-@pytest.fixture(params=["embedded", "rabbit"])
-def broker(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    if request.param == "embedded":
-        yield {"name": "shop", "broker": "", "queue": "default"}
-        return
-    with rabbit_server() as rabbit:
-        queue = rabbit.name("default")
-        yield {"name": rabbit.fleet, "broker": f"broker: {rabbit.url}\nresults: none", "queue": queue}
-
-
 def failed(home: Home) -> list[dict[str, Any]]:
     found = json.loads(home.run("failed", "--json").stdout)
     assert found["schema_version"] == 1
@@ -75,26 +63,35 @@ def up(home: Home, where: dict[str, str], pool: str = "prefork", concurrency: in
 
 
 @pytest.mark.parametrize(
-    ("pool", "what"), [("prefork", "self"), ("prefork", "parent"), ("solo", "crash"), ("threads", "self")]
+    ("broker", "pool", "what"),
+    [
+        ("embedded", "prefork", "self"),
+        ("embedded", "prefork", "parent"),
+        ("embedded", "solo", "crash"),
+        ("embedded", "threads", "self"),
+        ("rabbit", "prefork", "self"),
+        ("rabbit", "solo", "crash"),
+    ],
+    indirect=["broker"],
 )
 def test_a_task_that_kills_its_process_again_and_again_is_set_aside_and_can_be_retried(
-    home: Home, broker: dict[str, str], pool: str, what: str
+    broker: dict[str, str], home: Home, pool: str, what: str
 ) -> None:
     up(home, broker, pool)
     poison = home.post("kill", what)
     home.post("slow", "1")
+    eventually(lambda: f"parked shop.kill[{poison}]" in home.log("web-1"))
     (told,) = eventually(lambda: failed(home))
     assert (told["id"], told["task"], told["queue"]) == (poison, "shop.kill", broker["queue"])
     assert told["worker"] == "web-1"
     assert "3 times" in told["error"]
     assert home.trace().count(f"kill {what}") == 3
     eventually(lambda: "done 1" in home.trace())
-    assert home.worker("web-1")["state"] == "ready"
+    eventually(home.ready)
     parked = f"{broker['name']}.failed"
     assert [queue["ready"] for queue in home.status()["queues"] if queue["name"] == parked] == [1]
     assert "celeryfleet failed" in home.run("status").stdout
     assert poison in home.run("failed", "--since", "1h", "--task", "shop.*").stdout
-    assert f"parked shop.kill[{poison}]" in home.log("web-1")
     assert home.run("retry", "nobody", check=False).returncode == 1
     (home.path / "mended").touch()
     assert home.run("retry", poison).stderr == "1 task is sent again.\n"
@@ -103,7 +100,7 @@ def test_a_task_that_kills_its_process_again_and_again_is_set_aside_and_can_be_r
 
 
 def test_those_that_ran_beside_it_are_not_taken_for_it(home: Home) -> None:
-    up(home, {"name": "shop", "broker": "", "queue": "default"}, "threads", 4)
+    up(home, EMBEDDED, "threads", 4)
     calls = [{"task": "slow", "args": [number]} for number in range(12)]
     calls.insert(3, {"task": "kill", "args": ["self"]})
     (home.path / "calls.jsonl").write_text("".join(f"{json.dumps(call)}\n" for call in calls))
@@ -115,9 +112,10 @@ def test_those_that_ran_beside_it_are_not_taken_for_it(home: Home) -> None:
 
 
 def test_a_task_that_is_stopped_cold_again_and_again_is_not_to_blame(home: Home) -> None:
-    up(home, {"name": "shop", "broker": "", "queue": "default"})
+    fleet = FLEET.format(**EMBEDDED, pool="prefork", concurrency=1)
+    home.write(fleet.replace("restart:", "park_after: 1, restart:"), TASKS).up()
     home.run("send", "until", "flag", "--no-wait")
-    for number in range(4):
+    for number in range(2):
         eventually(lambda number=number: home.trace().count("start flag") == number + 1)  # type: ignore[misc]
         home.run("down", "--cold")
         home.run("up", "-d", "--wait")
@@ -127,7 +125,7 @@ def test_a_task_that_is_stopped_cold_again_and_again_is_not_to_blame(home: Home)
 
 
 def test_a_caller_is_told_that_a_task_was_set_aside(home: Home) -> None:
-    up(home, {"name": "shop", "broker": "", "queue": "default"})
+    up(home, EMBEDDED)
     done = home.run("send", "kill", "self", "--timeout", "40", check=False)
     assert done.returncode == 1
     assert "parked" in done.stderr
@@ -140,4 +138,17 @@ def test_what_is_acknowledged_early_does_not_come_back_and_is_not_set_aside(home
     assert "WorkerLostError" in done.stderr
     assert home.send("add", "1", "1") == 2
     assert home.trace() == ["kill self"]
-    assert failed(home) == []
+    assert ["parked" in told["error"] for told in failed(home)] == [False]
+
+
+def test_what_was_compressed_can_be_set_aside_and_sent_again(home: Home) -> None:
+    fleet = FLEET.format(name="shop", broker="", queue="default", pool="prefork", concurrency=1)
+    fleet = fleet.replace("task_acks_late", "task_compression: zlib, task_acks_late").replace(
+        "restart:", "park_after: 1, restart:"
+    )
+    home.write(fleet, TASKS).up()
+    poison = home.post("kill", "self")
+    eventually(lambda: failed(home))
+    (home.path / "mended").touch()
+    home.run("retry", poison)
+    eventually(lambda: home.trace().count("kill self") == 2)

@@ -128,7 +128,7 @@ def test_a_fleet_works_and_its_queues_are_seen_purged_and_paused(rabbit: Rabbit,
     eventually(lambda: all(q["consumers"] == 0 for q in home.status()["queues"] if q["name"] == mail))
     home.run("send", "until", "never", "--no-wait", "--force", "--count", "3")
     assert _queues(home) == {rabbit.name("default"): 0, mail: 3}
-    assert "dropped 3 messages." in home.run("queues", "purge", mail).stderr
+    assert "dropped 3 messages." in home.run("queues", "purge", mail, "-y").stderr
     home.run("resume")
     (home.path / "now").touch()
     assert home.send("until", "now") == "now"
@@ -176,7 +176,7 @@ def test_a_task_of_a_killed_worker_starts_anew_at_once(rabbit: Rabbit, home: Hom
     eventually(lambda: home.trace() == ["start done"])
     busy = eventually(lambda: next((name for name in ("mail-1", "mail-2") if home.worker(name)["active"]), ""))
     subprocess.run(["kill", "-9", str(home.pid(busy))], check=True)
-    eventually(lambda: home.trace() == ["start done", "start done"], timeout=5)
+    eventually(lambda: home.trace() == ["start done", "start done"])
     (home.path / "done").touch()
     eventually(lambda: home.trace()[2:] == ["end done"])
     eventually(home.ready)

@@ -188,9 +188,9 @@ def test_ctrl_c_says_how_many_were_sent_and_how_to_go_on(unread: Home) -> None:
     lines = 150_000
     (unread.path / "tasks.jsonl").write_text('{"args": [1, 2]}\n' * lines)
     process = started(unread, "send", "add", "--from", "tasks.jsonl", "--force")
-    eventually(lambda: waiting(unread)["default"] > 0, timeout=60)
+    eventually(lambda: waiting(unread)["default"] > 0)
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     sent = waiting(unread)["default"]
     assert 0 < sent < lines
@@ -201,7 +201,7 @@ def test_ctrl_c_says_how_many_were_sent_and_how_to_go_on(unread: Home) -> None:
 def test_a_broker_that_dies_in_the_middle_ends_it_with_69_and_how_to_go_on(unread: Home) -> None:
     (unread.path / "tasks.jsonl").write_text('{"args": [1, 2]}\n' * 150_000)
     process = started(unread, "send", "add", "--from", "tasks.jsonl", "--force")
-    eventually(lambda: waiting(unread)["default"] > 0, timeout=60)
+    eventually(lambda: waiting(unread)["default"] > 0)
     pids = [pid for pid, command in unread.processes().items() if "valkey-server" in command or "redis" in command]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)

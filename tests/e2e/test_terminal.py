@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FLEET, Home
-from tests.fakes import eventually
+from tests.fakes import ending, eventually
 
 #: sets the title, clears the screen by a C1 character, turns letters round, and is no letter at all
 NASTY = "\x1b]0;owned\x07\x9b2J\u202e\udcff\x7f"
@@ -48,7 +48,7 @@ def on_terminal(home: Home, *words: str, code: int = 0) -> str:
     master, slave = pty.openpty()
     argv = [sys.executable, "-m", "celeryfleet", *words]
     env = {**home.env, "TERM": "xterm", "PYTHONUTF8": "1"}
-    with subprocess.Popen(argv, cwd=home.path, stdout=slave, stderr=slave, env=env) as process:
+    with ending(subprocess.Popen(argv, cwd=home.path, stdout=slave, stderr=slave, env=env)) as process:
         os.close(slave)
         parts = []
         with contextlib.suppress(OSError):  # how Linux says that the other side has closed

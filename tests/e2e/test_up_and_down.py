@@ -102,8 +102,8 @@ def test_a_fleet_of_the_same_name_in_another_folder_does_not_take_a_live_workers
         refused = copy.write(shared).run("up", "-d", "--wait", check=False)
         assert refused.returncode == 3
         assert refused.stderr == (
-            f'error: a fleet named "shop" runs on this broker already, from {home.path}/fleet.yaml. '
-            f"Stop it with `celeryfleet -f {home.path}/fleet.yaml down`, or give this one another `name:`.\n"
+            f'error: a fleet named "shop" runs on this broker already, from {home.path}/fleet.yaml.\n'
+            f"  Stop it with `celeryfleet -f {home.path}/fleet.yaml down`, or give this one another `name:`.\n"
         )
         home.run("down")
         assert copy.up().send("add", "1", "2") == 3
@@ -150,7 +150,7 @@ def test_in_the_foreground_one_interrupt_stops_warmly_and_exits_0(home: Home) ->
     process.send_signal(signal.SIGINT)
     eventually(lambda: "stop mail-1" in home.log())
     (home.path / "flag").touch()
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert home.trace() == ["start flag", "end flag"]
     assert "mail-1     | " in output or "mail-1 " in output
@@ -166,7 +166,7 @@ def test_a_second_interrupt_stops_cold_and_the_task_is_kept(home: Home) -> None:
     process.send_signal(signal.SIGINT)
     eventually(lambda: "stop mail-1" in home.log())
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert home.trace() == ["start flag"]
     (home.path / "flag").touch()
@@ -179,7 +179,7 @@ def test_a_terminal_that_is_killed_takes_its_fleet_with_it(home: Home) -> None:
     process = home.start("up")
     eventually(home.ready)
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     eventually(lambda: not home.processes())
 
 
@@ -296,7 +296,7 @@ def test_pools_that_are_named_are_brought_up_and_down_and_the_others_left_alone(
     assert [(pool["name"], pool["ready"]) for pool in home.status()["pools"]] == [("web", 1)]
     assert home.pid("web-1") == web
     assert home.run("down", "mail", check=False).returncode == 2
-    assert home.run("down", "web", "--cold", check=False).returncode == 2
+    assert home.run("down", "web", "--purge", check=False).returncode == 2
 
 
 def test_detached_without_waiting_an_app_that_does_not_import_still_exits_3(home: Home) -> None:

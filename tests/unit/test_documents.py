@@ -26,6 +26,7 @@ WHOLE = [
     "docs/django.md",
     "docs/existing-app.md",
     "docs/fleet.md",
+    "docs/hosts.md",
     "docs/priorities.md",
     "docs/rabbitmq.md",
     "docs/redis.md",

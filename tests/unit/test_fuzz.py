@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_text_breaks_a_reader(name: str) -> None:
-    fuzz(name, seed=None, examples=60)
+    fuzz(name, seed=None, examples=40, until=time.monotonic() + 15)
 
 
 def test_a_failure_tells_its_seed_and_the_smallest_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +25,21 @@ def test_a_failure_tells_its_seed_and_the_smallest_text(monkeypatch: pytest.Monk
     with pytest.raises(AssertionError) as caught:
         fuzz("bad", seed=7, examples=200)
     assert "target bad, seed 7, smallest text: 'z'" in caught.value.__notes__
+
+
+def test_no_smaller_text_is_looked_for_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis takes minutes for it where each text takes seconds."""
+    seen: list[str] = []
+
+    def fails(text: str) -> None:
+        seen.append(text)
+        assert len(text) < 20
+
+    monkeypatch.setitem(TARGETS, "bad", Target(fails, st.text("abz", max_size=50)))
+    with pytest.raises(AssertionError) as caught:
+        fuzz("bad", seed=7, examples=200, until=0.0)
+    assert f"target bad, seed 7, smallest text: {seen[-1]!r}" in caught.value.__notes__
+    assert len([text for text in seen if len(text) >= 20]) == 1
 
 
 @pytest.mark.parametrize(("code", "what"), [("while True: pass", "more than 0.2 s"), ("'x' * 300_000_000", "MB")])

@@ -25,6 +25,10 @@ MANY = 200_000
         pytest.param(f"w: celery -A shop worker -n {'9' * MANY}x@h", id="digits in a node"),
         pytest.param(f"w: celery -A shop worker -n {'${' * MANY}@h", id="variables in a node"),
         pytest.param(f"w: X=://{'a' * MANY} celery -A shop worker", id="an URL without a host"),
+        pytest.param("celery multi start 3 " + "-Q a " * 40_000, id="a great many words of a command"),
+        pytest.param("V=2\n" + "=2\n" * 66_000, id="a great many commands"),
+        pytest.param("celery m" + "<x" * 200_000, id="a great many redirections of a command"),
+        pytest.param("celery -A shop beat\n" + "=2\n" * 66_000, id="a great many commands beside Celery's"),
     ],
 )
 def test_a_file_to_import(text: str) -> None:

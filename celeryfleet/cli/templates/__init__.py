@@ -33,9 +33,9 @@ def text(name: str, **words: str) -> str:
     return found
 
 
-def save(wanted: Sequence[tuple[Path, str]]) -> list[Path]:
-    """Write new files; return them. Raises FleetError, before anything is written, if one exists."""
-    for path, _ in wanted:
+def save(wanted: Sequence[tuple[Path, str]], *later: Path) -> list[Path]:
+    """Write new files; return them. Raises FleetError, before anything is written, if one or one of `later` exists."""
+    for path in [*(path for path, _ in wanted), *later]:
         if path.exists():
             raise FleetError(
                 f"{path} exists, and init never overwrites.", hint=f"Choose another folder, or move {path} away."

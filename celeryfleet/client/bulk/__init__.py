@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.exceptions import OperationalError
 
+from celeryfleet.app import installs
 from celeryfleet.client.bulk import copyable, seam
 from celeryfleet.client.bulk.items import Item
 from celeryfleet.client.bulk.publishers import HINT, PATIENCE, BatchPublisher, Recording
@@ -54,6 +55,9 @@ def fast(app: Celery, task: Any) -> str:
     return copyable.reason(app, *named(app, task))
 
 
+_LINE = "To send to a fleet, after the app's own configuration add: import celeryfleet; celeryfleet.install(app)"
+
+
 # --- The connection --------------------------------------------------------------------------------------
 
 
@@ -63,6 +67,8 @@ def _opened(app: Celery) -> Iterator[BatchPublisher]:
     if app.conf.task_always_eager:
         yield BatchPublisher(app, None)
         return
+    if not installs(app) and not app.conf.broker_write_url:
+        raise FleetError("the app names no broker, and knows no fleet.", hint=_LINE)
     seam.subscribe_to_none(app, Recording)
     with _connected(app) as connection:
         for publisher_class in (RedisPublisher, RabbitPublisher):
@@ -86,5 +92,6 @@ def _connected(app: Any) -> Iterator[Connection]:
             connection.ensure_connection(max_retries=retries, interval_start=0, interval_step=0, timeout=timeout)
         except (OperationalError, *connection.connection_errors, *connection.channel_errors, OSError) as error:
             what = f"The broker {shown_url(app.conf.broker_write_url)} cannot be reached: {error}"
-            raise FleetError(what, hint=HINT, code=Exit.BROKER) from error
+            hint = HINT if installs(app) else f"{HINT} {_LINE}"
+            raise FleetError(what, hint=hint, code=Exit.BROKER) from error
         yield connection

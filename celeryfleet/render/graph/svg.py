@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape, unescape
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from celeryfleet.render.graph.topology import Topology
+    from celeryfleet.render.paint import Span
 
 #: rich's own loads a font from the network, and says nothing to those who do not see the drawing
 _FORMAT = """\
@@ -51,16 +52,21 @@ _TEXT = re.compile(r'(<text [^>]*textLength=")([\d.]+)("[^>]*>)([^<]*)(</text>)'
 
 def svg(topology: Topology) -> str:
     """Write the drawing."""
+    return picture(draw(topology), topology.fleet, f"Topology of the fleet {topology.fleet}", _description(topology))
+
+
+def picture(drawn: Sequence[Iterable[Span]], name: str, title: str, description: str) -> str:
+    """Write lines for a terminal as an SVG, under a name; title and description say in words what they show."""
     from rich.console import Console
     from rich.segment import Segment, Segments
 
-    lines = [[Segment(*part) for span in line for part in _parts(*span)] for line in draw(topology)]
+    lines = [[Segment(*part) for span in line for part in _parts(*span)] for line in drawn]
     width = max(sum(part.cell_length for part in line) for line in lines)
     console = Console(record=True, width=width, file=io.StringIO(), legacy_windows=False)
     console.print(Segments([part for line in lines for part in [*line, Segment.line()]]), crop=False)
-    words = {"title": f"Topology of the fleet {topology.fleet}", "description": _description(topology)}
+    words = {"title": title, "description": description}
     quoted = {key: escape(value).replace("{", "{{").replace("}", "}}") for key, value in words.items()}
-    found = console.export_svg(title=topology.fleet, code_format=_FORMAT.format(**quoted), unique_id="fleet")
+    found = console.export_svg(title=name, code_format=_FORMAT.format(**quoted), unique_id="fleet")
     return _TEXT.sub(_mended, found)
 
 

@@ -135,8 +135,10 @@ class StartForkServer(_Action):
     cause: str
     #: leave the one that there is until this one has imported the app
     keep: bool = False
+    app: str = ""
 
-    text = "start the fork server: {cause}"
+    def __str__(self) -> str:
+        return f"start the fork server{_of(self.app)}: {self.cause}"
 
 
 class StopForkServer(_Action):
@@ -145,9 +147,15 @@ class StopForkServer(_Action):
     cause: str
     #: the one that has the code before
     former: bool = False
+    app: str = ""
 
     def __str__(self) -> str:
-        return f"stop the {'fork server of the code before' if self.former else 'fork server'}: {self.cause}"
+        which = "fork server of the code before" if self.former else "fork server"
+        return f"stop the {which}{_of(self.app)}: {self.cause}"
+
+
+def _of(app: str) -> str:
+    return f" of {app}" if app else ""
 
 
 class GiveUpBroker(_Action):

@@ -33,21 +33,33 @@ def apply(state: FleetState, event: events.Event, now: float) -> FleetState:
             return replace(state, broker=replace(state.broker, phase=Phase.UP, error=""))
         case events.BrokerExited(reason):
             return replace(state, broker=Part(deaths=_deaths(state.broker, now), error=reason))
-        case events.ForkServerExited(_, True):
-            return replace(state, former_server=Part())
+        case events.ForkServerExited(_, True, app):
+            return state.change_app(app, former_server=Part())
         case events.ForkServerReady() | events.ForkServerBroken() | events.ForkServerExited():
-            tasks = event.tasks if isinstance(event, events.ForkServerReady) else state.tasks
-            return replace(state, fork_server=_apply_fork_server(state.fork_server, event, now), tasks=tasks)
-        case protocol.Stop(cold, grace):
-            return _apply_stop(state, cold, grace, now)
+            known = state.app(event.app)
+            tasks = event.tasks if isinstance(event, events.ForkServerReady) else known.tasks
+            server = _apply_fork_server(known.fork_server, event, now)
+            return state.change_app(event.app, fork_server=server, tasks=tasks)
+        case protocol.Stop():
+            return _apply_stop(state, event, now)
         case protocol.Restart(pools, rolling):
             return _apply_restart(state, pools, rolling)
-        case events.RetryAsked():
-            return _apply_retry(state)
+        case events.RetryAsked(pools):
+            return _apply_retry(state, pools, "another try was asked for")
         case protocol.Pause(queues):
-            return replace(state, paused=frozenset(queues))
+            since = {queue: state.paused_since.get(queue, now) for queue in queues}
+            return replace(state, paused=frozenset(queues), paused_since=since)
+        case protocol.Marks():
+            return _apply_marks(state, event, now)
         case events.Overslept(seconds):
             return _apply_overslept(state, seconds, now)
+
+
+def _apply_marks(state: FleetState, found: protocol.Marks, now: float) -> FleetState:
+    marks = {mark.queue: mark for mark in protocol.newer(found.marks, state.marks.values())}
+    since = {queue: at for queue, at in state.paused_since.items() if queue not in marks}
+    since |= {queue: now - max(0.0, found.now - mark.at) for queue, mark in marks.items() if mark.paused}
+    return replace(state, marks={**state.marks, **marks}, paused=frozenset(since), paused_since=since)
 
 
 def _apply_overslept(state: FleetState, seconds: float, now: float) -> FleetState:
@@ -65,10 +77,11 @@ def _apply_heard(state: FleetState, name: str, message: worker_protocol.Said, no
     match message:
         case worker_protocol.Hello(pid):
             return state.change(name, pid=pid, seen_at=now)
-        case worker_protocol.Ready(tasks):
-            state = replace(state, tasks=tasks or state.tasks)
+        case worker_protocol.Ready(tasks, pool, concurrency):
+            state = state.change_app(worker.app, tasks=tasks or state.app(worker.app).tasks)
             status = Status.READY if worker.status is Status.STARTING else worker.status
-            return state.change(name, status=status, seen_at=now, consuming_at=now)
+            conf = {"worker_pool": pool, "worker_concurrency": concurrency} if pool else {}
+            return state.change(name, status=status, seen_at=now, consuming_at=now, conf=conf)
         case worker_protocol.Beat():
             consuming_at = now if message.consuming or message.connecting else worker.consuming_at
             cut_off_at = (worker.cut_off_at or now) if message.connecting else None
@@ -132,37 +145,42 @@ def _deaths(part: Part, now: float) -> tuple[float, ...]:
     return (*part.deaths[-kept:], now)
 
 
-def _apply_stop(state: FleetState, cold: bool, grace: float | None, now: float) -> FleetState:
-    state = replace(state, stopping=True, cold=state.cold or cold, grace=grace if grace is not None else state.grace)
+def _apply_stop(state: FleetState, stop: protocol.Stop, now: float) -> FleetState:
+    """Note how long workers may take to stop; those of some pools do since nobody wants them any more."""
+    given = 0.0 if stop.cold and stop.pools else stop.grace
+    if not stop.pools:
+        state = replace(state, stopping=True, cold=state.cold or stop.cold)
     for worker in state.workers.values():
-        if worker.deadline is not None and not worker.cold and (grace is not None or worker.deadline == math.inf):
-            limit = now + (worker.grace if grace is None else grace)
-            state = state.change(worker.name, deadline=min(worker.deadline, limit))
+        if stop.pools and worker.pool not in stop.pools:
+            continue
+        grace = worker.grace if given is None else given
+        state = state.change(worker.name, grace=grace)
+        if worker.deadline is not None and not worker.cold and (given is not None or worker.deadline == math.inf):
+            state = state.change(worker.name, deadline=min(worker.deadline, now + grace))
     return state
 
 
 def _apply_restart(state: FleetState, names: tuple[str, ...], rolling: bool) -> FleetState:
+    state = _apply_retry(state, names, "a restart was asked for")
     pools = frozenset(names or (worker.pool for worker in state.workers.values()))
     for worker in state.workers.values():
-        if worker.pool not in pools:
-            continue
-        if worker.status in (Status.STARTING, Status.READY):
+        if worker.pool in pools and worker.status in (Status.STARTING, Status.READY):
             state = state.change(worker.name, outdated=True)
-        elif worker.status in (Status.FAILED, Status.BACKOFF):
-            state = state.change(worker.name, status=Status.STOPPED, deaths=(), cause="a restart was asked for")
     return replace(state, rolling=state.rolling | pools if rolling else state.rolling - pools)
 
 
-def _apply_retry(state: FleetState) -> FleetState:
+def _apply_retry(state: FleetState, pools: tuple[str, ...], cause: str) -> FleetState:
+    """Give the workers that have failed, of these pools or of all, another try, and the parts that all need."""
     for worker in state.workers.values():
-        if worker.status in (Status.FAILED, Status.BACKOFF):
-            state = state.change(worker.name, status=Status.STOPPED, deaths=(), cause="another try was asked for")
-    broker, server = state.broker, state.fork_server
+        if worker.status in (Status.FAILED, Status.BACKOFF) and (not pools or worker.pool in pools):
+            state = state.change(worker.name, status=Status.STOPPED, deaths=(), cause=cause)
+    broker = state.broker
     if broker.phase in (Phase.FAILED, Phase.DOWN):
         broker = Part()
-    if server.phase in (Phase.FAILED, Phase.DOWN, Phase.BROKEN, Phase.UNFIT):
-        server = Part()
-    return replace(state, broker=broker, fork_server=replace(server, stillborn=0))
+    for name, app in state.apps.items():
+        again = app.fork_server.phase in (Phase.FAILED, Phase.DOWN, Phase.BROKEN, Phase.UNFIT)
+        state = state.change_app(name, fork_server=Part() if again else replace(app.fork_server, stillborn=0))
+    return replace(state, broker=broker)
 
 
 def _apply_action(state: FleetState, action: actions.Action, now: float) -> FleetState:
@@ -191,35 +209,38 @@ def _apply_action(state: FleetState, action: actions.Action, now: float) -> Flee
             return replace(state, broker=replace(state.broker, deadline=now + PART_SECONDS))
         case actions.GiveUpBroker(cause):
             return replace(state, broker=replace(state.broker, phase=Phase.FAILED, error=cause))
-        case actions.StartForkServer(generation, _, keep):
-            return _apply_start_of_server(state, generation, keep)
-        case actions.StopForkServer(_, True):
-            return replace(state, former_server=Part())
-        case actions.StopForkServer():
-            unfit = Phase.UNFIT if state.fork_server.error and not state.stopping else Phase.DOWN
-            return replace(state, fork_server=replace(state.fork_server, phase=unfit))
+        case actions.StartForkServer():
+            return _apply_start_of_server(state, action)
+        case actions.StopForkServer(_, True, app):
+            return state.change_app(app, former_server=Part())
+        case actions.StopForkServer(_, _, app):
+            server = state.app(app).fork_server
+            unfit = Phase.UNFIT if server.error and not state.stopping else Phase.DOWN
+            return state.change_app(app, fork_server=replace(server, phase=unfit))
         case actions.Finish():
             return state
 
 
-def _apply_start_of_server(state: FleetState, generation: int, keep: bool) -> FleetState:
-    old = state.fork_server
-    again = old if old.generation == generation else Part()
-    fresh = Part(Phase.STARTING, generation, old.deaths, error=again.error, stillborn=again.stillborn)
-    return replace(state, fork_server=fresh, former_server=old if keep else state.former_server)
+def _apply_start_of_server(state: FleetState, action: actions.StartForkServer) -> FleetState:
+    known = state.app(action.app)
+    old = known.fork_server
+    again = old if old.generation == action.generation else Part()
+    fresh = Part(Phase.STARTING, action.generation, old.deaths, error=again.error, stillborn=again.stillborn)
+    former = old if action.keep else known.former_server
+    return state.change_app(action.app, fork_server=fresh, former_server=former)
 
 
 def _apply_spawn(state: FleetState, spec: WorkerSpec, grace: float, cause: str, now: float) -> FleetState:
     old = state.workers.get(spec.name)
-    worker = Worker(spec.name, spec.pool, spec.node, Status.STARTING, spec.digest, grace=grace)
+    worker = Worker(spec.name, spec.pool, spec.node, Status.STARTING, spec.app, spec.digest, grace=grace)
     told = tuple(queue for queue in spec.options.get("queues", ()) if queue not in state.paused)
     worker = replace(worker, started_at=now, seen_at=now, consuming_at=now, told=told, told_at=now, cause=cause)
     if old is not None:
-        started_before = old.last_exit is not None
+        unplanned = old.status is Status.BACKOFF or bool(old.stuck)
         worker = replace(
             worker,
             deaths=() if old.status is Status.FAILED else old.deaths,
-            restarts=old.restarts + started_before,
+            restarts=old.restarts + unplanned,
             last_exit=old.last_exit,
             processed_before=old.processed_before,
             failed_before=old.failed_before,

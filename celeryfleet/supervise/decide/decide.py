@@ -41,7 +41,8 @@ def decide(target: Target, state: FleetState, now: float) -> tuple[tuple[actions
         _wind_down(state, now, draft)
         return tuple(draft.actions), draft.wake_at
     _decide_broker(target, state, now, draft)
-    _decide_fork_server(target, state, now, draft)
+    for app in dict.fromkeys([*(app.name for app in target.plan.apps), *state.apps]):
+        _decide_fork_server(target, state, app, now, draft)
     for spec in target.specs.values():
         _decide_worker(target, state, spec, now, draft)
     for worker in state.workers.values():
@@ -68,23 +69,23 @@ def _decide_broker(target: Target, state: FleetState, now: float, draft: _Draft)
             draft.wake(due)
 
 
-def _decide_fork_server(target: Target, state: FleetState, now: float, draft: _Draft) -> None:
-    server, generation = state.fork_server, target.plan.generation
+def _decide_fork_server(target: Target, state: FleetState, app: str, now: float, draft: _Draft) -> None:
+    server, generation, forks = state.app(app).fork_server, target.plan.generation, target.forks(app)
     imported = server.phase in (Phase.UP, Phase.UNFIT) and server.generation == generation
-    if state.former_server.phase is Phase.UP and (imported or not target.forks):
-        draft.actions.append(actions.StopForkServer("there is a newer one", former=True))
-    if not target.forks:
+    if state.app(app).former_server.phase is Phase.UP and (imported or not forks):
+        draft.actions.append(actions.StopForkServer("there is a newer one", True, app))
+    if not forks:
         if server.phase in (Phase.STARTING, Phase.UP):
-            draft.actions.append(actions.StopForkServer("no worker is forked"))
+            draft.actions.append(actions.StopForkServer("no worker is forked", app=app))
     elif server.phase is Phase.UP and server.error and target.plan.preload != "true":
-        draft.actions.append(actions.StopForkServer(server.error))
+        draft.actions.append(actions.StopForkServer(server.error, app=app))
     elif server.phase is not Phase.DOWN and server.generation != generation:
         keep = server.phase is Phase.UP
-        draft.actions.append(actions.StartForkServer(generation, "the app is to be read anew", keep))
+        draft.actions.append(actions.StartForkServer(generation, "the app is to be read anew", keep, app))
     elif server.phase is Phase.DOWN:
         due = _comes_back("server", server, now)
         if due is not None and due <= now:
-            draft.actions.append(actions.StartForkServer(generation, server.error or "the fleet starts"))
+            draft.actions.append(actions.StartForkServer(generation, server.error or "the fleet starts", app=app))
         elif due is not None:
             draft.wake(due)
 
@@ -114,7 +115,7 @@ def _decide_worker(target: Target, state: FleetState, spec: WorkerSpec, now: flo
             _come_back(target, state, worker, spec, now, draft)
         case Status.FAILED:
             former = target.former_spec(spec)
-            if worker.digest not in (spec.digest, former and former.digest):
+            if not target.follows(spec, worker.digest) and worker.digest != (former and former.digest):
                 _start(target, state, spec, "its definition changed after it had failed", draft)
         case Status.STARTING | Status.READY:
             _keep(target, state, worker, spec, pool, now, draft)
@@ -133,7 +134,7 @@ def _start(target: Target, state: FleetState, spec: WorkerSpec, cause: str, draf
     if not spec.fork:
         draft.actions.append(actions.Spawn(spec, False, grace, cause))
         return
-    server = state.fork_server
+    server, before = state.app(spec.app).fork_server, state.app(spec.app).former_server
     if server.generation != target.plan.generation:
         return
     if server.phase is Phase.UP and (not server.error or target.plan.preload == "true"):
@@ -141,9 +142,7 @@ def _start(target: Target, state: FleetState, spec: WorkerSpec, cause: str, draf
     elif server.phase is Phase.UNFIT:
         draft.actions.append(actions.Spawn(spec, False, grace, cause))
     elif (
-        (died or server.cannot_import)
-        and state.former_server.phase is Phase.UP
-        and (former := target.former_spec(spec)) is not None
+        (died or server.cannot_import) and before.phase is Phase.UP and (former := target.former_spec(spec)) is not None
     ):
         draft.actions.append(actions.Spawn(former, True, grace, cause, former=True))
     elif server.phase in (Phase.BROKEN, Phase.FAILED):
@@ -176,7 +175,7 @@ def _keep(
     draft: _Draft,
 ) -> None:
     """Leave a running worker alone, unless its definition, its health or someone says otherwise."""
-    stale = worker.digest != spec.digest
+    stale = not target.follows(spec, worker.digest)
     if (stale or worker.outdated) and _may_replace(target, state, worker, spec, draft):
         draft.replacing.add(worker.pool)
         cause = "its definition changed" if stale else "a restart was asked for"
@@ -190,7 +189,7 @@ def _keep(
 
 def _may_replace(target: Target, state: FleetState, worker: Worker, spec: WorkerSpec, draft: _Draft) -> bool:
     """Hold a replacement back until its successor could start, and its turn in a rolling restart has come."""
-    server = state.fork_server
+    server = state.app(spec.app).fork_server
     if spec.fork and server.phase not in (Phase.UP, Phase.UNFIT):
         return False
     if spec.fork and server.generation != target.plan.generation:
@@ -285,17 +284,17 @@ def _decide_restore(target: Target, state: FleetState, draft: _Draft) -> None:
 
 def _wind_down(state: FleetState, now: float, draft: _Draft) -> None:
     """Stop every worker in parallel, then the broker that they needed to finish."""
-    if state.fork_server.phase in (Phase.STARTING, Phase.UP):
-        draft.actions.append(actions.StopForkServer("the fleet stops"))
-    if state.former_server.phase is Phase.UP:
-        draft.actions.append(actions.StopForkServer("the fleet stops", former=True))
+    for name, app in state.apps.items():
+        if app.fork_server.phase in (Phase.STARTING, Phase.UP):
+            draft.actions.append(actions.StopForkServer("the fleet stops", app=name))
+        if app.former_server.phase is Phase.UP:
+            draft.actions.append(actions.StopForkServer("the fleet stops", True, name))
     live = [worker for worker in state.workers.values() if worker.live]
     for worker in live:
         if state.cold and not worker.cold:
             draft.actions.append(actions.Cold(worker.name, "a cold stop was asked for"))
         elif worker.status in (Status.STARTING, Status.READY):
-            grace = worker.grace if state.grace is None else state.grace
-            draft.actions.append(actions.Stop(worker.name, grace, "the fleet stops"))
+            draft.actions.append(actions.Stop(worker.name, worker.grace, "the fleet stops"))
         else:
             _enforce_deadline(worker, now, draft)
     if live:

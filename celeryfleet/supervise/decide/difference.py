@@ -63,8 +63,9 @@ def _coming(state: FleetState) -> Iterator[events.Event]:
     """Tell what happens next where nothing fails."""
     if state.broker.phase is Phase.STARTING:
         yield events.BrokerUp()
-    if state.fork_server.phase is Phase.STARTING:
-        yield events.ForkServerReady(state.fork_server.generation, "")
+    for name, app in state.apps.items():
+        if app.fork_server.phase is Phase.STARTING:
+            yield events.ForkServerReady(app.fork_server.generation, "", app=name)
     for worker in state.workers.values():
         if worker.status is Status.STARTING:
             yield events.Heard(worker.name, Ready(()))
@@ -77,9 +78,14 @@ def _why(cause: str, before: Target | None, after: Target, spec: WorkerSpec) -> 
     old = before.specs.get(spec.name) if before else None
     if before is None or old is None or old.digest == spec.digest:
         return cause
-    parts = [(old.options, spec.options), (old.conf, spec.conf), (old.env, spec.env)]
+    parts = [
+        (old.options, spec.options),
+        ({**old.defaults, **old.conf}, {**spec.defaults, **spec.conf}),
+        (old.env, spec.env),
+    ]
     parts.append((before.plan.settings, after.plan.settings))
-    parts.append(({"app": before.plan.app, "fork": old.fork}, {"app": after.plan.app, "fork": spec.fork}))
+    apps = before.plan.app(old.app), after.plan.app(spec.app)
+    parts.append(({"app": apps[0], "fork": old.fork}, {"app": apps[1], "fork": spec.fork}))
     names = sorted({name for one, other in parts for name in _differing(one, other)})
     if not names:
         return "the app is read anew" if before.plan.generation != after.plan.generation else cause

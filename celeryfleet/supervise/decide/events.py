@@ -1,6 +1,6 @@
 """What can happen to a fleet, as values: everything the decisions ever learn comes through one of these."""
 
-from celeryfleet.protocol import LastExit, Pause, Restart, Stop
+from celeryfleet.protocol import LastExit, Marks, Pause, Restart, Stop
 from celeryfleet.records import Record
 from celeryfleet.supervise.decide.actions import Action
 from celeryfleet.worker_protocol import Said
@@ -56,12 +56,14 @@ class ForkServerReady(Record):
     generation: int
     unfit: str
     tasks: tuple[str, ...] = ()
+    app: str = ""
 
 
 class ForkServerBroken(Record):
     """The fork server could not import the app."""
 
     error: str
+    app: str = ""
 
 
 class ForkServerExited(Record):
@@ -70,10 +72,13 @@ class ForkServerExited(Record):
     reason: str
     #: the one that has the code before
     former: bool = False
+    app: str = ""
 
 
 class RetryAsked(Record):
-    """Someone has mended what failed, or thinks so."""
+    """Someone has mended what failed, in these pools or in all, or thinks so."""
+
+    pools: tuple[str, ...] = ()
 
 
 class Overslept(Record):
@@ -90,5 +95,5 @@ class Did(Record):
 
 Event = (
     Heard | Exited | Leftover | DeadNodes | BrokerFound | BrokerUp | BrokerExited | ForkServerReady
-    | ForkServerBroken | ForkServerExited | Stop | Restart | RetryAsked | Pause | Overslept | Did
+    | ForkServerBroken | ForkServerExited | Stop | Restart | RetryAsked | Pause | Marks | Overslept | Did
 )  # fmt: skip

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from celeryfleet.protocol import LastExit
+from celeryfleet.plan.values import PoolPlan
+from celeryfleet.protocol import LastExit, Mark
 from celeryfleet.worker_protocol import Beat
 
 #: fork servers that die in a row while they import the app, after which it is the code that is held to be broken
@@ -44,10 +45,12 @@ class Worker:
     pool: str
     node: str
     status: Status
+    #: of its app
+    app: str = ""
     #: of the WorkerSpec its process was started from
     digest: str = ""
     pid: int | None = None
-    #: seconds of warm stop before the cold one
+    #: seconds of warm stop before the cold one: its pool's, or what a stop was asked for with
     grace: float = 60.0
     started_at: float = 0.0
     #: last sign of life
@@ -75,6 +78,8 @@ class Worker:
     cause: str = ""
     last_exit: LastExit | None = None
     beat: Beat = field(default_factory=Beat)
+    #: settings of its process that the app may have said, once it is ready
+    conf: dict[str, object] = field(default_factory=dict)
     #: tasks processed and failed by the processes before this one
     processed_before: int = 0
     failed_before: int = 0
@@ -106,30 +111,57 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class AppState:
+    """What is known of one app."""
+
+    fork_server: Part = Part()
+    #: the fork server before it, kept until the newer has imported the app: a worker that dies comes back from it
+    former_server: Part = Part()
+    #: names of the tasks that it has registered
+    tasks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FleetState:
     """All that is known of one fleet."""
 
     workers: dict[str, Worker] = field(default_factory=dict)
     broker: Part = Part()
-    fork_server: Part = Part()
-    #: the fork server before it, kept until the newer has imported the app: a worker that dies comes back from it
-    former_server: Part = Part()
-    #: names of the tasks that the app has registered
-    tasks: tuple[str, ...] = ()
+    #: by their names
+    apps: dict[str, AppState] = field(default_factory=dict)
     stopping: bool = False
     cold: bool = False
-    #: seconds of grace asked for by `down -t`; None: each pool's own
-    grace: float | None = None
     #: pools whose workers are replaced one after another
     rolling: frozenset[str] = frozenset()
     #: queues that nobody should consume for now
     paused: frozenset[str] = frozenset()
+    #: what was said last of queues on all hosts, by queue; this one may differ
+    marks: dict[str, Mark] = field(default_factory=dict)
+    #: since when, by queue
+    paused_since: dict[str, float] = field(default_factory=dict)
     #: nodes that died and have no successor: their unacknowledged messages wait to be brought back
     dead_nodes: frozenset[str] = frozenset()
 
     def with_worker(self, worker: Worker) -> FleetState:
         """Return the state with this worker changed or added."""
         return replace(self, workers={**self.workers, worker.name: worker})
+
+    def app(self, name: str) -> AppState:
+        """Return what is known of an app."""
+        return self.apps.get(name, AppState())
+
+    def change_app(self, name: str, **changes: Any) -> FleetState:
+        """Return the state with fields of one app changed."""
+        return replace(self, apps={**self.apps, name: replace(self.app(name), **changes)})
+
+    def imported(self, generation: int) -> list[str]:
+        """Name the apps whose code of a generation of the plan is imported by a fork server."""
+        servers = {name: app.fork_server for name, app in self.apps.items()}
+        return [name for name, one in servers.items() if one.phase is Phase.UP and one.generation == generation]
+
+    def settled(self, pool: PoolPlan) -> PoolPlan:
+        """Return a pool with what its workers have told in the place of our defaults."""
+        return pool.settled(next((one.conf for one in self.workers.values() if one.pool == pool.name and one.conf), {}))
 
     def change(self, name: str, **changes: Any) -> FleetState:
         """Return the state with fields of one worker changed; unknown names change nothing."""

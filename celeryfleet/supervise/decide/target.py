@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from celeryfleet.plan.values import BeatPlan, Plan, PoolPlan, WorkerSpec, number_of
 
@@ -15,32 +15,37 @@ class Target:
     plan: Plan
     specs: Mapping[str, WorkerSpec]
     pools: Mapping[str, PoolPlan]
-    #: the latest one of other code that was imported
-    former: Target | None = None
+    #: the latest one of other code that was imported, by the names of apps
+    former: Mapping[str, Target] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: Plan, former: Target | None = None) -> Target:
+    def of(cls, plan: Plan, former: Mapping[str, Target] | None = None) -> Target:
         """Spell out a plan."""
         pools = plan.pools if plan.beat is None else (*plan.pools, _beat_pool(plan, plan.beat))
         specs = [plan.worker(pool, n) for pool in pools for n in pool.numbers]
-        return cls(plan, {spec.name: spec for spec in specs}, {pool.name: pool for pool in pools}, former)
+        return cls(plan, {spec.name: spec for spec in specs}, {pool.name: pool for pool in pools}, former or {})
 
-    def followed_by(self, plan: Plan, imported: bool) -> Target:
-        """Spell out the plan to follow after this one, whose code is imported or not."""
+    def followed_by(self, plan: Plan, imported: Collection[str]) -> Target:
+        """Spell out the plan to follow after this one, of which the code of these apps is imported."""
         newer = plan.generation != self.plan.generation
-        return Target.of(plan, replace(self, former=None) if newer and imported else self.former)
+        now = dict.fromkeys(imported, replace(self, former={})) if newer else {}
+        return Target.of(plan, {**self.former, **now})
 
     def former_spec(self, spec: WorkerSpec) -> WorkerSpec | None:
         """Say what a worker would be on the code before; None if its pool was not there."""
-        pool = self.former.pools.get(spec.pool) if self.former else None
-        if self.former is None or pool is None:
+        former = self.former.get(spec.app)
+        pool = former.pools.get(spec.pool) if former else None
+        if former is None or pool is None or pool.app != spec.app:
             return None
-        return self.former.plan.worker(pool, number_of(spec.name))
+        return former.plan.worker(pool, number_of(spec.name))
 
-    @property
-    def forks(self) -> bool:
-        """Tell whether some worker is to be forked from a preloaded server."""
-        pools = self.pools.values()
+    def follows(self, spec: WorkerSpec, digest: str) -> bool:
+        """Tell whether a worker that was started from the definition with this digest may go on as it is."""
+        return digest == spec.digest or spec.pool in self.plan.left_alone
+
+    def forks(self, app: str) -> bool:
+        """Tell whether some worker is to be forked from a server that has imported this app."""
+        pools = [pool for pool in self.pools.values() if pool.app == app]
         return any(pool.fork and (pool.replicas or pool.autoscale is not None) for pool in pools)
 
     @property
@@ -55,17 +60,18 @@ def _beat_pool(plan: Plan, beat: BeatPlan) -> PoolPlan:
         name="beat",
         queues=(),
         replicas=1,
-        implementation="beat",
-        concurrency=1,
         argv=beat.argv,
         options={
             "hostname": f"{{name}}@{plan.fleet}",
-            "pool": "beat",
             "schedule": beat.file,
             "loglevel": plan.logs.level.upper(),
+            "lease": beat.lease,
+            "fleet": plan.fleet,
+            "host": plan.host,
         },
-        conf={"beat_schedule": beat.schedule},
+        conf={"worker_pool": "beat", "worker_concurrency": 1, **beat.conf},
         env={},
-        fork=any(pool.fork for pool in plan.pools),
+        fork=beat.fork,
         grace=10.0,
+        app=beat.app,
     )

@@ -52,6 +52,7 @@ def _database(url):
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": BASE_DIR / "db.sqlite3",
+            "TEST": {"NAME": BASE_DIR / "test.sqlite3"},  # workers could not see one in memory
             "OPTIONS": {
                 "timeout": 20,
                 "transaction_mode": "IMMEDIATE",

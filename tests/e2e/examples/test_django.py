@@ -167,7 +167,7 @@ def test_the_commands_know_the_project(shop: Project) -> None:
 def test_send_canvas_and_result_read_the_rows(shop: Project) -> None:
     done = shop.run("send", "revenue", "400")
     assert done.stdout == "0\n"
-    assert "on default-1 (queue default)" in done.stderr
+    assert "on default-1 (queue default, waited" in done.stderr
     assert float(shop.run("canvas", "week").stdout) >= 0
     assert shop.run("result", shop.post("revenue", "401")).stdout == "0\n"
 

@@ -166,7 +166,8 @@ class TestLoad:
         with pytest.raises(FleetError) as error:
             load("d1", folder=str(tmp_path))
         assert str(error.value) == (
-            "the app \"d1\" fails to import: ModuleNotFoundError: No module named 'requestz_not_there'. "
+            f'the app "d1" fails to import at {tmp_path}/d1_helper.py:1: '
+            "ModuleNotFoundError: No module named 'requestz_not_there'. "
             "It fails here:\n"
             f'  File "{tmp_path}/d1.py", line 1, in <module>\n    import d1_helper\n'
             f'  File "{tmp_path}/d1_helper.py", line 1, in <module>\n    import requestz_not_there'
@@ -192,9 +193,10 @@ class TestLoad:
         text = 'from celery import Celery\napp = Celery("g1", imports=["g1_tasks"])\n'
         write(tmp_path, g1=text, g1_tasks="import requestz_not_there\n")
         app = load("g1", folder=str(tmp_path))
-        with pytest.raises(FleetError, match="the app's tasks fail to import: ModuleNotFoundError") as error:
+        with pytest.raises(FleetError) as error:
             import_tasks(app)
-        assert f"{tmp_path}/g1_tasks.py" in str(error.value)
+        told = f"the app's tasks fail to import at {tmp_path}/g1_tasks.py:1: ModuleNotFoundError"
+        assert str(error.value).startswith(told)
 
     def test_rows_of_django_without_django_say_what_they_need(self) -> None:
         app = Celery("g2")

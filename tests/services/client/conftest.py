@@ -48,7 +48,7 @@ def worker(app: Any, broker: str, tmp_path_factory: pytest.TempPathFactory) -> I
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def test_a_task_is_sent_where_its_route_says_and_its_result_awaited(app: Any) ->
     outcome, _ = wait(app, sent, 20)
     assert (sent.queue, outcome.state, outcome.result) == ("sums", "SUCCESS", 8)
     assert look_up(app, sent.id).result == 8
-    assert outcome.runtime_s > 0
+    assert outcome.took_s > 0
 
 
 @pytest.mark.usefixtures("worker")

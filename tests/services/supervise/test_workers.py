@@ -37,6 +37,10 @@ class Forks:
     def __init__(self) -> None:
         self.lines: list[socket.socket] = []
 
+    def __getitem__(self, app: str) -> Forks:
+        """Be the server of every app."""
+        return self
+
     def fork(self, start: Start, heartbeat: int, former: bool) -> None:
         """Keep a line."""
         self.lines.append(socket.socket(fileno=heartbeat))
@@ -270,7 +274,7 @@ def test_a_worker_that_does_not_answer_holds_up_no_status(act: Act) -> None:
         for _ in range(3):
             await stage.workers.poke()
         assert stage.workers._pokes == {}
-        assert stage.fleet.state.tasks == ("x",)
+        assert stage.fleet.state.app("").tasks == ("x",)
 
     act(scene)
 

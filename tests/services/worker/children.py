@@ -18,7 +18,7 @@ from celeryfleet.plan.broker import socket_url
 from celeryfleet.records import Lines, Record, encode
 from celeryfleet.supervise import process
 from celeryfleet.supervise.forkserver import ServerProcess
-from celeryfleet.worker_protocol import App, Beat, Exec, Hello, LogFile, Preload, Preloaded, Said, Start
+from celeryfleet.worker_protocol import App, Beat, Exec, Hello, LogFile, Poke, Preload, Preloaded, Recorded, Said, Start
 from tests.fakes import eventually
 
 NODE = "web-1@shop.host"
@@ -48,7 +48,7 @@ class Line:
         sock.setblocking(False)
         self.socket = sock
         self.heard: list[Record] = []
-        self._lines = Lines(Said)
+        self._lines = Lines(Said | Recorded)
 
     def hear(self) -> list[Record]:
         """Return all that has been heard so far."""
@@ -70,6 +70,16 @@ class Line:
 
         return eventually(latest)[0]
 
+    def asked(self, **fields: Any) -> Beat:
+        """Ask until the worker says so: an idle one looks only every five seconds whether something has changed."""
+
+        def answer() -> list[Beat]:
+            self.tell(Poke(1))
+            beats = [m for m in self.hear() if isinstance(m, Beat)]
+            return [beat for beat in beats[-1:] if beat.but(**fields) == beat]
+
+        return eventually(answer, pause=0.1)[0]
+
     def tell(self, message: Record) -> None:
         """Tell the worker something."""
         self.socket.sendall(encode(message))
@@ -82,8 +92,6 @@ def start_message(folder: Path, settings: dict[str, Any], pool: str, concurrency
     options = {
         "hostname": NODE,
         "queues": queues,
-        "concurrency": concurrency,
-        "pool": pool,
         "loglevel": "INFO",
         "quiet": True,
     }
@@ -93,7 +101,11 @@ def start_message(folder: Path, settings: dict[str, Any], pool: str, concurrency
         name="web-1",
         argv=("celery", "-A", "shop", "worker", str(folder)),
         options={**options, **lean},
-        conf={"broker_transport_options": {**settings["broker_transport_options"], **keys}},
+        conf={
+            "worker_pool": pool,
+            "worker_concurrency": concurrency,
+            "broker_transport_options": {**settings["broker_transport_options"], **keys},
+        },
         env={},
         log=LogFile(str(folder / "web-1.log"), 1_000_000, 2),
         log_format="text",

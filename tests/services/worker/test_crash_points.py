@@ -162,7 +162,8 @@ def run(scene: Scene, script: Script, at: Mapping[int, Act]) -> int:
 
 @pytest.mark.parametrize("scene", [EARLY, LATE], indirect=True, ids=["early", "late"])
 def test_no_message_is_lost_wherever_a_busy_worker_dies(scene: Scene) -> None:
-    assert kill_everywhere(scene, busy) > 80
+    # A worker starts alike, however its tasks are acknowledged.
+    assert kill_everywhere(scene, busy, STARTED if scene.task == EARLY else 0) > 80
 
 
 def test_no_message_is_lost_wherever_an_idle_worker_dies(scene: Scene) -> None:

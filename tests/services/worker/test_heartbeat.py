@@ -162,7 +162,7 @@ def test_a_task_in_a_child_of_the_pool_cannot_speak_for_the_worker(
 ) -> None:
     with worker(folder, settings_of(server, "web", "mail")) as (line, process):
         line.first(Ready)
-        assert send(producer, "speak_for_the_worker").get(timeout=20) == []
+        assert send(producer, "speak_for_the_worker").get(timeout=60) == []
         assert [said.pid for said in line.hear() if isinstance(said, Hello)] == [process.pid]
 
 
@@ -172,7 +172,7 @@ def test_only_what_failed_for_good_counts_as_failed(server: Path, folder: Path, 
         line.first(Ready)
         for name in ("boom", "again", "ignored"):
             send(producer, name)
-        assert line.beat(processed=4, active=0).failed == 1
+        assert line.asked(processed=4, active=0).failed == 1
 
 
 def test_a_killed_task_counts_once_by_its_time_limit_and_not_if_it_is_given_back(
@@ -181,11 +181,11 @@ def test_a_killed_task_counts_once_by_its_time_limit_and_not_if_it_is_given_back
     with worker(folder, settings_of(server, "web", "mail")) as (line, _):
         line.first(Ready)
         send(producer, "for_ever")
-        line.beat(failed=1, active=0)
+        line.asked(failed=1, active=0)
         send(producer, "dies_once")
-        assert line.beat(processed=3, active=0, reserved=0).failed == 1
+        assert line.asked(processed=3, active=0, reserved=0).failed == 1
         send(producer, "boom")
-        line.beat(failed=2)
+        line.asked(failed=2)
 
 
 def test_a_paused_queue_stays_paused_over_a_lost_connection_and_resumed_ones_come_back(
@@ -197,12 +197,12 @@ def test_a_paused_queue_stays_paused_over_a_lost_connection_and_resumed_ones_com
         line.beat(queues=("web",))
         cut(producer, line)
         waiting = send(producer, "add", 1, 1, queue="mail")
-        assert send(producer, "add", 2, 2, queue="web").get(timeout=20) == 4
+        assert send(producer, "add", 2, 2, queue="web").get(timeout=60) == 4
         assert depth(producer, "mail") == 1
         line.tell(Read(("web", "mail")))
-        assert waiting.get(timeout=20) == 2
+        assert waiting.get(timeout=60) == 2
         cut(producer, line)
-        assert send(producer, "add", 3, 3, queue="mail").get(timeout=20) == 6
+        assert send(producer, "add", 3, 3, queue="mail").get(timeout=60) == 6
 
 
 def cut(app: Celery, line: Any) -> None:
@@ -225,7 +225,7 @@ def test_a_worker_starts_without_the_queues_that_are_paused(server: Path, folder
     send(producer, "add", 1, 1, queue="mail")
     with worker(folder, settings_of(server, "web", "mail"), paused=("mail",)) as (line, _):
         line.first(Ready)
-        assert send(producer, "add", 2, 2, queue="web").get(timeout=20) == 4
+        assert send(producer, "add", 2, 2, queue="web").get(timeout=60) == 4
         assert depth(producer, "mail") == 1
         assert line.beat(consuming=True).queues == ("web",)
 
@@ -251,7 +251,7 @@ def test_a_worker_says_which_queues_it_reads_whoever_told_it_so(
         cut(producer, line)
         line.tell(Read(("mail", "web")))
         line.beat(queues=("mail", "web"))
-        assert send(producer, "add", 1, 1, queue="mail").get(timeout=20) == 2
+        assert send(producer, "add", 1, 1, queue="mail").get(timeout=60) == 2
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
@@ -267,7 +267,7 @@ def test_a_task_that_goes_on_over_a_lost_connection_is_not_done_twice(
         cut(producer, line)
         for name in names:
             (folder / name).touch()
-        line.beat(processed=4, active=0, reserved=0)
+        line.asked(processed=4, active=0, reserved=0)
         assert sorted(trace(folder)) == sorted(f"start {name}" for name in names)
         with producer.connection_for_write() as connection:
             assert connection.default_channel.client.hlen(f"unacked:{NODE}") == 0
@@ -283,7 +283,7 @@ def test_a_task_that_is_given_back_after_its_connection_was_lost_is_done_again(
         cut(producer, line)
         (folder / "die").touch()
         eventually(lambda: len(trace(folder)) == 2)
-        assert line.beat(active=0, reserved=0).failed == 0
+        assert line.asked(active=0, reserved=0).failed == 0
 
 
 def test_a_worker_waits_for_a_broker_that_is_away_for_long(folder: Path) -> None:
@@ -296,7 +296,7 @@ def test_a_worker_waits_for_a_broker_that_is_away_for_long(folder: Path) -> None
         eventually(lambda: (folder / "web-1.log").read_text().count("Trying again") >= 2)
         assert process.poll() is None
         process.terminate()
-        assert process.wait(20) == 0, "it does not stop while it looks for the broker"
+        assert process.wait(60) == 0, "it does not stop while it looks for the broker"
         assert len(line.hear()) >= before
 
 
@@ -310,14 +310,14 @@ def test_nothing_of_the_worker_reaches_the_programs_that_a_task_starts(
 ) -> None:
     with worker(folder, settings_of(server, "web", "mail")) as (line, _):
         line.first(Ready)
-        assert send(producer, "inherited").get(timeout=20) == []
+        assert send(producer, "inherited").get(timeout=60) == []
 
 
 @pytest.mark.parametrize("run", [worker, forked_worker])
 def test_a_worker_has_our_redis_channel(server: Path, folder: Path, producer: Celery, run: Any) -> None:
     with run(folder, settings_of(server, "web", "mail"), "solo") as (line, _):
         line.first(Ready)
-        assert send(producer, "channel").get(timeout=20) == "celeryfleet.worker.redis_channel"
+        assert send(producer, "channel").get(timeout=60) == "celeryfleet.worker.redis_channel"
 
 
 def test_a_worker_stops_warmly_when_its_supervisor_hangs_up(server: Path, folder: Path, producer: Celery) -> None:
@@ -329,7 +329,7 @@ def test_a_worker_stops_warmly_when_its_supervisor_hangs_up(server: Path, folder
         eventually(lambda: "Warm shutdown" in (folder / "stray").read_text() + (folder / "web-1.log").read_text())
         assert process.poll() is None
         (folder / "flag").touch()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_supervisor_that_does_not_read_costs_no_memory(folder: Path) -> None:
@@ -352,10 +352,12 @@ def test_a_worker_tells_that_it_reads_again_as_soon_as_its_loop_runs(folder: Pat
     """After a lost connection it said so a second later, and `health` was 3 for as long."""
     script = """
 import socket
+from types import SimpleNamespace
 from celery import Celery
 from celeryfleet.worker.heartbeat import Heartbeat
 ours, theirs = socket.socketpair()
 heart = Heartbeat(Celery(), theirs, 10.0)
+heart.consumer = SimpleNamespace(call_soon=None)
 heart.keep_beating(lambda seconds, look: print(f"looks after {seconds} s"))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -21,6 +21,7 @@ from tests.servers import redis_server
 from tests.services.worker.children import NODE, settings_of, worker
 
 APP = """
+import pathlib, time
 from celery import Celery
 import celeryfleet
 
@@ -31,6 +32,13 @@ celeryfleet.install(app)
 @app.task
 def add(a, b):
     return a + b
+
+
+@app.task
+def until(name):
+    while not (pathlib.Path(__file__).parent / name).exists():
+        time.sleep(0.01)
+    return name
 """
 #: Celery, which waits longer and longer, would come to so many after two minutes
 TRIES = 20
@@ -56,6 +64,7 @@ def to_rabbitmq() -> Iterator[tuple[Gate, dict[str, Any], dict[str, Any]]]:
         at = urlsplit(broker.url)
         with gate(lambda: socket.create_connection((at.hostname or "", at.port or 5672))) as made:
             settings = settings_of(results, broker.name("web"), broker_url=broker.url)
+            settings["control_exchange"] = broker.prefix + "pidbox"  # a node of this name is in other tests, too
             url = at._replace(netloc=f"{at.username}:{at.password}@127.0.0.1:{made.port}").geturl()
             yield made, settings, {**settings, "broker_url": url}
 
@@ -72,10 +81,34 @@ def test_work_goes_on_as_soon_as_the_broker_is_back(broker: Any, pool: str, tmp_
             line.first(Ready)
             door.shut()
             result = app.send_task("shop.add", (1, 2), queue=direct["task_default_queue"])
-            eventually(lambda: door.refused >= TRIES, timeout=40)
+            eventually(lambda: door.refused >= TRIES)
             line.beat(connecting=True)
             door.open()
-            assert result.get(timeout=20) == 3
+            assert result.get(timeout=60) == 3
         forget_pools(app)
         said = (tmp_path / "web-1.log").read_text().count("Cannot connect to")
         assert 1 <= said < TRIES / 2
+
+
+def test_a_broker_that_believes_in_the_lost_connection_does_not_end_the_worker(tmp_path: Path) -> None:
+    """Celery's mailbox is exclusive: of a connection that is there no more, the next one could not have it (405)."""
+    (tmp_path / "shop.py").write_text(APP)
+    with to_rabbitmq() as (door, direct, through):
+        app = Celery("shop", set_as_current=False)
+        apply(app, direct)
+        queue = direct["task_default_queue"]
+        with worker(tmp_path, through, restore=()) as (line, process):
+            line.first(Ready)
+            slow = app.send_task("shop.until", ("let go",), queue=queue)
+            line.asked(active=1)
+            door.cut()
+            line.beat(connecting=True)
+            door.open()
+            line.asked(connecting=False, consuming=True)
+            assert app.control.ping([NODE], timeout=10) == [{NODE: {"ok": "pong"}}]
+            assert process.poll() is None
+            (tmp_path / "let go").touch()
+            door.tell()  # only now are messages sent to nobody but the one that is there
+            assert app.send_task("shop.add", (1, 2), queue=queue).get(timeout=60) == 3
+            assert slow.get(timeout=60) == "let go"
+        forget_pools(app)

@@ -474,4 +474,4 @@ def test_other_pools_take_and_acknowledge_alike(shop: Shop, pool: str) -> None:
         assert sorted(map(int, shop.trace())) == list(range(20))
         eventually(shop.settled)
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0

@@ -100,7 +100,7 @@ def _plain(folder: Path, settings: dict[str, object]) -> None:
     try:
         eventually(lambda: _has_heard(folder, "worker_ready"))
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
@@ -110,7 +110,7 @@ def _exec(folder: Path, settings: dict[str, object]) -> None:
     with worker(folder, settings, concurrency=1) as (line, process):
         line.first(Ready)
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def _fork(folder: Path, settings: dict[str, object]) -> None:

@@ -37,7 +37,7 @@ def test_a_plan_is_narrowed_to_pools_and_numbers_that_there_are(wanted: Plan) ->
     found = launch.narrowed(wanted, ["mail"], {"mail": 3})
     assert [(pool.name, pool.replicas) for pool in found.pools] == [("mail", 3)]
     for names, counts in ((["mial"], {}), ([], {"mial": 1})):
-        with pytest.raises(FleetError, match=r'there is no pool "mial"\. The pools are web, mail\.'):
+        with pytest.raises(FleetError, match=r'there is no pool "mial"\. Did you mean "mail"\?'):
             launch.narrowed(wanted, names, counts)
 
 

@@ -154,7 +154,7 @@ def test_health_and_status_agree_about_a_broker_that_is_down(tmp_path: Path, ask
 def test_the_health_of_an_unknown_pool_is_an_error(tmp_path: Path, broker: Backlog) -> None:
     with supervisor(tmp_path, reply(READY, SHORT, backlog=broker)) as client, pytest.raises(FleetError) as caught:
         health(client, "wbe")
-    assert str(caught.value) == 'there is no pool "wbe". The pools are web, low.'
+    assert str(caught.value) == 'there is no pool "wbe". Did you mean "web"?'
 
 
 @pytest.mark.parametrize(

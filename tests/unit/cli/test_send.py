@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from celeryfleet.cli.send import _print_document
+from celeryfleet.cli.send import print_document
 from celeryfleet.client.outcome import Outcome
 
 
 def test_a_document_is_json_for_everyone_whatever_a_task_returned(capsys: pytest.CaptureFixture[str]) -> None:
     """`NaN` is read by Python's parser and by no other."""
     found = Outcome("SUCCESS", id="1", result={"a": [float("nan"), float("inf"), 1.5], "b": "NaN"})
-    assert _print_document(found) == 0
+    assert print_document(found) == 0
 
     def refuse(name: str) -> None:
         raise AssertionError(name)

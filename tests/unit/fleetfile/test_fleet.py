@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from celeryfleet.fleetfile.load import parse, read
-from celeryfleet.fleetfile.model import Exchange, Fleet, Pool, Queue, Route
+from celeryfleet.fleetfile.model import Beat, Exchange, Fleet, Pool, Queue, Route
 from tests import ROOT
 
 WHOLE = """\
@@ -135,13 +135,8 @@ def test_a_pool_has_numbers_seconds_and_bytes(shop: Fleet) -> None:
 def test_a_pool_that_says_nothing_has_the_defaults_of_the_contract() -> None:
     web = parse("queues: {a: }\npools: {web: {queues: [a]}}\n", "fleet.yaml", {}).pools["web"]
     assert web == Pool(queues=("a",))
-    assert (web.order, web.replicas, web.concurrency, web.pool, web.stop_grace_period) == (
-        "strict",
-        1,
-        1,
-        "prefork",
-        60,
-    )
+    assert (web.order, web.replicas, web.stop_grace_period) == ("strict", 1, 60)
+    assert (web.concurrency, web.pool) == (None, None), "which the app may say"
     assert (web.restart.backoff, web.restart.max_backoff, web.restart.max_restarts, web.restart.window) == (
         1,
         60,
@@ -162,6 +157,20 @@ def test_a_fleet_of_queues_alone_has_the_defaults_of_the_contract() -> None:
 def test_sections_with_every_line_commented_out_are_empty() -> None:
     fleet = parse("queues: {a: }\nroutes:\ncelery:\ntasks:\ncanvases:\nlogs:\nbeat:\nenv_file:\n", "fleet.yaml", {})
     assert (fleet.routes, fleet.celery, fleet.tasks, fleet.canvases, fleet.env_file) == ((), {}, {}, {}, ())
+
+
+@pytest.mark.parametrize("text", ["", "ledger:\n", "ledger: true\n", "ledger: {}\n"])
+def test_a_ledger_is_kept_for_a_week_unless_the_file_says_otherwise(text: str) -> None:
+    ledger = parse(f"queues: {{a: }}\n{text}", "fleet.yaml", {}).ledger
+    assert ledger is not None
+    assert (ledger.keep, ledger.max_size, ledger.hide) == (7 * 86400, 200_000_000, ())
+
+
+def test_the_ledger_has_its_values_or_is_off() -> None:
+    ledger = parse("queues: {a: }\nledger: {keep: 2d, max_size: 1MB, hide: [pin]}\n", "fleet.yaml", {}).ledger
+    assert ledger is not None
+    assert (ledger.keep, ledger.max_size, ledger.hide) == (2 * 86400, 1_000_000, ("pin",))
+    assert parse("queues: {a: }\nledger: no\n", "fleet.yaml", {}).ledger is None
 
 
 def test_booleans_of_celery_are_booleans_however_they_are_written(shop: Fleet) -> None:
@@ -214,9 +223,9 @@ pools:
     fleet = parse(text, "fleet.yaml", {})
     assert fleet.queues["b"].max_age == 1
     assert {n: (p.queues, p.replicas, p.concurrency, p.time_limit, p.env) for n, p in fleet.pools.items()} == {
-        "one": (("a",), 1, 1, 60, {"A": "1"}),
+        "one": (("a",), 1, None, 60, {"A": "1"}),
         "two": (("a", "b"), 3, 2, 60, {"A": "1"}),
-        "three": (("a", "b"), 1, 1, 540, {}),
+        "three": (("a", "b"), 1, None, 540, {}),
     }
     assert fleet.where("pools", "one", "time_limit") == "fleet.yaml:1:20"
 
@@ -242,3 +251,18 @@ def test_json_and_windows_line_ends_and_a_byte_order_mark_are_yaml_too() -> None
     assert parse('{"queues": {"a": {}}}', "fleet.yaml", {}).default_queue == "a"
     assert parse("\ufeffqueues:\r\n  a:\r\n", "fleet.yaml", {}).default_queue == "a"
     assert parse("---\nqueues: {a: }\n...\n", "fleet.yaml", {}).default_queue == "a"
+
+
+@pytest.mark.parametrize(
+    ("written", "beat"),
+    [
+        ("beat:", Beat()),
+        ("beat: {}", Beat()),
+        ("beat: true", Beat()),
+        ("beat: false", None),
+        ("name: shop", None),
+        ("beat: {scheduler: django, max_interval: 5s}", Beat(scheduler="django", max_interval=5.0)),
+    ],
+)
+def test_a_beat_that_is_written_is_wanted_unless_it_is_false(written: str, beat: Beat | None) -> None:
+    assert parse(f"queues: {{a: }}\n{written}\n", "fleet.yaml", {}).beat == beat

@@ -279,6 +279,9 @@ NAMES = {
     "Write ms, s, m, h, d or w after the number, as in 30s or 1h30m.",
     "results: djangodb": '2:10: results is no result backend. Did you mean "django-db"?',
     "preload: maybe": "2:10: preload must be auto, true or false, but it is maybe.",
+    "ledger: maybe": "2:9: ledger must be a mapping, but it is maybe.",
+    "ledger: {keep: 3}": "2:16: ledger.keep is 3, which has no unit. "
+    "Write ms, s, m, h, d or w after the number, as in 30s or 1h30m.",
     "logs: {format: jsn, max_size: 0}": '2:16: logs.format must be text or json, but it is jsn. Did you mean "json"?\n'
     "fleet.yaml:2:31: logs.max_size must be more than nothing, but it is 0.",
     "pools: {mail: {queues: [default, maill]}}": '2:34: pool "mail" reads the unknown queue "maill". '
@@ -523,3 +526,48 @@ def test_a_credential_is_not_part_of_what_is_said(written: str) -> None:
 def test_a_value_from_a_variable_is_shown_as_it_was_written() -> None:
     said = problems(f"{QUEUES}pools: {{web: {{queues: [mail], replicas: '${{N}}'}}}}\n", N="hunter2")
     assert said == ('fleet.yaml:2:41: replicas of pool "web" must be a whole number of at least 0, but it is "${N}".')
+
+
+# --- Several apps -----------------------------------------------------------------------------------------
+
+APPS = f"{QUEUES}apps: {{shop: shop.celery:app, ml: {{app: ml.celery, django: ml.settings}}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            f"{APPS}pools: {{web: {{queues: [default]}}}}\n",
+            '3:9: pool "web" does not say of which app it is. Write app: shop or ml',
+        ),
+        (
+            f"{APPS}pools: {{web: {{queues: [default], app: mll}}}}\n",
+            '3:39: pool "web" is of the unknown app "mll". Did you mean "ml"?',
+        ),
+        (
+            f"{APPS}pools: {{web: {{queues: [default], app: x}}}}\n",
+            '3:39: pool "web" is of the unknown app "x". The apps are shop and ml.',
+        ),
+        (f"{APPS}beat: true\n", "3:1: beat does not say of which app it is. Write app: shop or ml"),
+        (f"{APPS}app: shop\n", "3:1: app cannot stand beside apps. Write it as one of apps."),
+        (f"{APPS}django: shop.settings\n", "3:1: django cannot stand beside apps. Write it as one of apps."),
+        (f"{QUEUES}apps: {{}}\n", "2:1: apps is empty. Name one, such as apps: {web: shop.celery}"),
+        (f"{QUEUES}apps:\n", "2:1: apps is empty. Name one, such as apps: {web: shop.celery}"),
+        (f"{QUEUES}apps: {{a: {{}}}}\n", '2:8: app "a" lacks the key "app". Write app: shop.celery'),
+        (
+            f"{QUEUES}pools: {{web: {{queues: [default], app: ml}}}}\n",
+            '2:39: pool "web" is of the unknown app "ml". Name it in apps.',
+        ),
+    ],
+)
+def test_what_is_of_no_app_or_of_an_unknown_one_is_told(text: str, said: str) -> None:
+    assert problems(text) == f"fleet.yaml:{said}"
+
+
+def test_a_fleet_of_one_named_app_need_not_name_it_again() -> None:
+    fleet = parse(
+        f"{QUEUES}apps: {{web: shop.celery}}\npools: {{a: {{queues: [default]}}}}\nbeat: true\n", "f.yaml", {}
+    )
+    assert fleet.beat is not None
+    assert (fleet.app_of(fleet.pools["a"]), fleet.app_of(fleet.beat)) == ("web", "web")
+    assert parse(f"{APPS}beat: false\n", "f.yaml", {}).beat is None

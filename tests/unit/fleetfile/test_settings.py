@@ -49,6 +49,9 @@ def test_one_thing_is_not_said_twice() -> None:
     assert problems("broker_url: redis://a", "broker: redis://b\n") == (
         "3:3: celery.broker_url says what broker says too. Keep one of them."
     )
+    assert problems("beat_scheduler: a:B", "beat: {scheduler: c:D}\n") == (
+        "3:3: celery.beat_scheduler says what beat.scheduler says too. Keep one of them."
+    )
     assert problems("{}", "pools: {web: {queues: [a], time_limit: 1s, celery: {task_time_limit: 2}}}\n") == (
         '4:53: celery.task_time_limit of pool "web" says what time_limit of pool "web" says too. Keep one of them.'
     )

@@ -74,7 +74,11 @@ def said(result: Result, fate: Fate = Fate.LOST) -> str:
         "celery -A shop worker -Q mail > /var/log/mail.log 2>&1",
         "celery -A shop worker -Q mail 2>&1 | tee mail.log",
         "celery -A shop beat & celery -A shop worker -Q mail",
-        'if [ -n "$X" ]; then celery -A shop worker -Q mail; else celery -A shop worker -Q other; fi',
+        'if [ -n "$X" ]; then celery -A shop worker -Q other; else celery -A shop worker -Q mail; fi',
+        "celery -A shop -Q mail -P eventlet worker",
+        "celery --app=shop --loglevel=info -b redis://h worker -Q mail",
+        "python -m celery -A shop worker -Q mail & wait",
+        "su-exec app celery -A shop worker -Q mail",
         "APP=shop celery worker -Q mail",
         "CELERY_APP=shop CELERY_WORKER_QUEUES=mail celery worker",
         "celery multi start w -A shop -Q mail",
@@ -141,7 +145,7 @@ def test_what_only_speaks_of_celery_is_no_worker(command: str) -> None:
         ("-P gevent", "pool", "gevent"),
         ("-P processes", "pool", "prefork"),
         ("--pool=${P:-threads}", "pool", "threads"),
-        ("-P shop.pool:Mine", "pool", "prefork"),
+        ("-P shop.pool:Mine", "pool", None),
         ("--max-tasks-per-child=50", "max_tasks_per_child", 50),
         ("--maxtasksperchild 50", "max_tasks_per_child", 50),
         ("--max-tasks-per-child=0", "max_tasks_per_child", None),
@@ -166,7 +170,7 @@ def test_an_option_becomes_a_key_of_the_pool(words: str, key: str, value: Any) -
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("-B", "`-B`: a fleet's beat runs the schedule under `beat:` and no other"),
+        ("-B", "`-B`: `beat:` runs one beat for the fleet, in a process of its own"),
         ("-D", "`-D`: `celeryfleet up -d`"),
         ("--purge", "celeryfleet queues purge"),
         ("--statedb=/var/run/%n.db", "`-S /var/run/%n.db`"),
@@ -262,6 +266,25 @@ def test_a_remapped_signal_is_not_passed_on() -> None:
     assert pool("REMAP_SIGTERM=SIGQUIT celery -A shop worker").env == {}
 
 
+@pytest.mark.parametrize(
+    ("beat", "line"),
+    [
+        ("celery -A shop beat", "beat: {}"),
+        ("celery -A shop worker -Q b -B", "beat: {}"),
+        ("celery -A shop beat -S django_celery_beat.schedulers:DatabaseScheduler", "beat: {scheduler: django}"),
+        ("celery -A shop beat --scheduler=django --max-interval 5", "beat: {scheduler: django, max_interval: 5s}"),
+        ("celery -A shop beat --scheduler redbeat.RedBeatScheduler", "beat: {scheduler: redbeat.RedBeatScheduler}"),
+        ("celery -A shop worker -Q b -B -S django", "beat: {}"),  # -S of a worker is its state file
+        ("celery -A shop worker -Q b -B --scheduler django", "beat: {scheduler: django}"),
+        ("celery -A shop beat -S $S", "beat: {}"),
+    ],
+)
+def test_beat_becomes_the_beat_of_the_fleet(beat: str, line: str) -> None:
+    text = convert(f"w: celery -A shop worker -Q a\nb: {beat}\n", Ask("procfile", "Procfile")).text
+    assert f"\n{line} " in text
+    assert parse(text, "/fleet.yaml", {}).beat is not None
+
+
 # --- celery multi -----------------------------------------------------------------------------------------
 
 
@@ -328,7 +351,7 @@ def test_an_unknown_number_of_nodes_is_one_and_said() -> None:
     ],
 )
 def test_arguments_of_multi_that_celery_s_parser_would_fail_at_are_quoted(words: str, reason: str) -> None:
-    with pytest.raises(FleetError, match="no Celery worker was found") as caught:
+    with pytest.raises(FleetError) as caught:
         of(f"celery multi start {words} -A shop")
     assert "the arguments of `celery multi` cannot be read" in str(caught.value)
     assert reason in str(caught.value)
@@ -385,7 +408,6 @@ def test_what_a_worker_without_queues_reads_is_a_guess_and_said_to_be_one() -> N
     "command",
     [
         'bash -c "python manage.py migrate && exec celery -A x worker"',
-        'sh -c "exec celery -A x worker; python manage.py migrate"',
         """sh -c "bash -c 'python manage.py migrate && celery -A x worker'" """,
         "python manage.py migrate && celery -A x worker",
     ],
@@ -425,24 +447,52 @@ COMPOSE = """services:
 
 
 @pytest.mark.parametrize(
-    ("service", "note"),
+    ("service", "message"),
     [
-        ("jobs: {command: /app/start-worker.sh}", "`/app/start-worker.sh` is not looked into"),
-        ("beat: {command: [sh, /app/run.sh]}", "`/app/run.sh` is not looked into"),
-        ("worker: {build: .}", "it has no command here, and that of its image is not looked into"),
-        ("celery-mail: {command: python -m shop.work}", "`python …` is not looked into"),
-        ("nginx: {image: nginx, command: /start-nginx.sh}", ""),
-        ("heartbeat: {command: /app/run.sh}", ""),
-        ("celery-redis: {image: redis}", ""),
-        ("celery-exporter: {image: exporter}", ""),
-        ("worker-web: {command: gunicorn shop.wsgi}", ""),
-        ("celery-beat: {command: celery -A shop beat}", ""),
-        ("celery-health: {command: celery -A shop inspect ping}", ""),
+        ("jobs: {command: /app/start-worker.sh}", "jobs: `/app/start-worker.sh`: the script /app/start-worker.sh is"),
+        ("beat: {command: [sh, /app/run.sh]}", "beat: `sh /app/run.sh`: the script /app/run.sh is not found here."),
+        ("worker: {build: .}", "worker: it has no command here, and that of its image is not known."),
+        (
+            "celery-mail: {command: python -m shop.work}",
+            "celery-mail: `python …`: whether it starts Celery is not known.",
+        ),
+        (
+            "mail: {command: celery -A shop $WHAT}",
+            "mail: `celery … ${WHAT}`: which command of Celery that is is not told.",
+        ),
     ],
 )
-def test_a_script_that_may_start_workers_is_named_and_others_are_not(service: str, note: str) -> None:
-    text = said(convert(COMPOSE % service, Ask("compose", "compose.yml")))
-    assert note in text if note else "not looked into" not in text
+def test_what_may_start_workers_and_is_not_understood_is_an_error_that_quotes_it(service: str, message: str) -> None:
+    with pytest.raises(FleetError) as caught:
+        convert(COMPOSE % service, Ask("compose", "compose.yml"))
+    name = service.partition(":")[0]
+    assert f"compose.yml:3: {message}" in str(caught.value)
+    assert f"`--skip {name}` leaves it out and takes the others, 1 worker." in str(caught.value)
+    result = convert(COMPOSE % service, Ask("compose", "compose.yml", skip=(name,)))
+    assert list(result.pools) == ["shop"]
+    assert "left out, by --skip" in said(result)
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        "nginx: {image: nginx, command: /start-nginx.sh}",
+        "heartbeat: {command: /app/run.sh}",
+        "celery-redis: {image: redis}",
+        "celery-exporter: {image: exporter}",
+        "worker-web: {command: gunicorn shop.wsgi}",
+        "worker: {command: rq worker default}",
+        "celery-beat: {command: celery -A shop beat}",
+        "celery-health: {command: celery -A shop inspect ping}",
+    ],
+)
+def test_what_starts_no_workers_is_passed_over(service: str) -> None:
+    assert list(convert(COMPOSE % service, Ask("compose", "compose.yml")).pools) == ["shop"]
+
+
+def test_a_name_to_skip_that_there_is_not_is_an_error() -> None:
+    with pytest.raises(FleetError, match=r"--skip shopp: there is none of that name\. Did you mean"):
+        convert(COMPOSE % "", Ask("compose", "compose.yml", skip=("shopp",)))
 
 
 def test_what_broker_and_results_say_is_not_in_the_environment_too() -> None:

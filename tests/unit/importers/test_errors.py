@@ -20,14 +20,22 @@ def refused(kind: str, text: str, app: str = "") -> str:
     return str(caught.value)
 
 
-def test_workers_of_different_apps_are_refused_with_who_has_which() -> None:
-    text = (FILES / "two-apps.yml").read_text("utf-8")
-    assert refused("compose", text) == (
-        "FILE: the workers run 2 different apps, and a fleet has one. "
-        "shop.celery:app: mail (FILE:3) and sms (FILE:7)\n"
-        "blog: posts (FILE:5)\n"
-        "Make a fleet of each: --app shop.celery:app takes its workers only."
-    )
+def test_workers_of_different_apps_become_pools_of_several_apps() -> None:
+    text = (FILES / "two-apps.yml").read_text("utf-8") + "  beat:\n    command: celery -A blog beat\n"
+    result = convert(text, Ask("compose", "FILE"))
+    fleet = parse(result.text, "/fleet.yaml", {})
+    assert {name: app.app for name, app in fleet.apps.items()} == {"shop": "shop.celery:app", "blog": "blog"}
+    assert {name: pool.app for name, pool in fleet.pools.items()} == {"mail": "shop", "posts": "blog", "sms": "shop"}
+    assert fleet.beat is not None
+    assert fleet.beat.app == "blog"
+    assert result.app == ""
+
+
+def test_apps_of_one_name_and_names_that_no_fleet_takes_are_told_apart() -> None:
+    commands = ("a.tasks:app", "b.tasks:app", "c._:app")
+    text = "\n".join(f"w{number}: celery -A {app} worker" for number, app in enumerate(commands))
+    fleet = parse(convert(text, Ask("procfile", "FILE")).text, "/fleet.yaml", {})
+    assert [app.app for app in fleet.apps.values()] == list(commands)
 
 
 def test_one_app_of_several_can_be_chosen() -> None:
@@ -46,8 +54,8 @@ def test_one_app_of_several_can_be_chosen() -> None:
         ("procfile", "w: celery -A shop/celery.py worker\n", 'FILE:1: the app is "shop/celery.py"'),
         ("procfile", "web: gunicorn x\n", "FILE:1 web: gunicorn x"),
         ("procfile", "", "no Celery worker was found. Looked for `celery … worker`"),
-        ("procfile", "w: /start-celery.sh\n", "`celeryfleet import multi SCRIPT` reads it"),
-        ("procfile", "w: celery -A x worker 'a\n", "FILE:1: no shell could read this: No closing quotation"),
+        ("procfile", "w: /start-celery.sh\n", "the script /start-celery.sh is not found here. Give the script that it"),
+        ("procfile", "w: celery -A x worker 'a\n", "FILE:1: w: no shell could read this: No closing quotation."),
         ("compose", "services:\n  a: [\n", "FILE:3:1: this is no YAML"),
         ("compose", "services:\n  a:\n    command: x\n  a:\n    command: y\n", "FILE:4:3: the key a is written twice"),
         ("compose", "a: b\n", "FILE: this is no compose file: it has no services."),

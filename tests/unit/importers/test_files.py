@@ -27,7 +27,7 @@ CASES = [
     ("multi", "celeryd", "", ""),
     ("multi", "multi.sh", "", ""),
     ("multi", "start-worker.sh", "", ""),
-    ("multi", "celery.service", "", "celery.env"),
+    ("systemd", "celery.service", "", "celery.env"),
 ]
 #: what the variables that a fleet.yaml must have may be
 VARIABLES = {
@@ -42,7 +42,8 @@ VARIABLES = {
 
 def imported(kind: str, file: str, app: str, env_file: str) -> Result:
     known = dotenv.parse((FILES / env_file).read_text("utf-8"), env_file)[0] if env_file else {}
-    return convert((FILES / file).read_text("utf-8"), Ask(kind, file, app, known))
+    skip = ("broken",) if file == "compose-traps.yml" else ()
+    return convert((FILES / file).read_text("utf-8"), Ask(kind, file, app, known, skip=skip))
 
 
 @pytest.mark.parametrize(("kind", "file", "app", "env_file"), CASES)

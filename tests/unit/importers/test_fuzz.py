@@ -23,11 +23,20 @@ OPTIONS = (
     *("-c:1", "--result-backend", "--frob", "-z", "--pool"),
 )
 WORDS = st.lists(st.sampled_from(OPTIONS + VALUES), max_size=8).map(" ".join)
-STARTS = ("celery -A shop worker", "celery worker", "sh -c 'celery -A shop worker'", "celery multi start 3")
+STARTS = (
+    *("celery -A shop worker", "celery worker", "sh -c 'celery -A shop worker'", "celery multi start 3"),
+    "case $V in a) celery -A shop worker;; esac;",
+)
 FORMS = {
     "procfile": "w: {0} {1}\nX={2} {0} {2}\n",
     "multi": "V={2}\n{0} {1}\nexport W={2}\nCELERYD_OPTS='{1}'\n",
     "supervisord": "[program:a]\ncommand={0} {1}\nnumprocs={2}\nstopwaitsecs={2}\nenvironment=A={2}\n",
+    "systemd": "[Service]\nEnvironment=V={2}\nExecStart={0} {1}\nTimeoutStopSec={2}\n",
+    "k8s": (
+        "kind: Deployment\nmetadata: {{name: a}}\nspec:\n  replicas: {2}\n  template:\n    spec:\n"
+        "      terminationGracePeriodSeconds: {2}\n      containers:\n"
+        "      - args: [sh, -c, '{0} {1}']\n        env: [{{name: V, value: {2}}}]\n"
+    ),
     "compose": (
         "services:\n  a:\n    command: {0} {1}\n    scale: {2}\n    stop_grace_period: {2}\n"
         "    environment: [A={2}]\n    env_file: {2}\n    profiles: [{2}]\n"
@@ -52,6 +61,10 @@ def test_odd_options_break_nothing(kind: str, start: str, words: str, value: str
 @given(st.sampled_from(sorted(FORMS)), st.text(max_size=200))
 @example("procfile", "\ue0007\ue000")  # it stands for a variable while the words are taken apart
 @example("procfile", "'sh -c ${A:-celery x}'")  # a script that is nothing but itself
+@example("procfile", "a \x0c b \u2028 c")  # spaces to Python, letters to a shell
+@example("procfile", "a" + "||a" * 1000)
+@example("multi", "a()" * 1000)
+@example("multi", "echo " + "${A:-" * 1000 + "}" * 1000)
 def test_any_text_at_all_breaks_nothing(kind: str, text: str) -> None:
     assert not fault(kind, text)
     assert not fault(kind, f"w: celery -A shop worker {text}")

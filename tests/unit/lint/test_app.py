@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from celeryfleet.lint import lint
 from celeryfleet.lint.content import has_chord
+from celeryfleet.plan.build import build
 from celeryfleet.plan.facts import AppFacts
 from tests.unit.lint.cases import PLAIN, found, names, pool, said, tasks
+from tests.unit.plan.fleets import FACTS, fleet_of, fleet_text
 
 
 def app(**settings: Any) -> AppFacts:
@@ -24,7 +28,7 @@ def test_an_app_that_does_not_install_the_fleet_is_told_the_line() -> None:
 
 
 def test_settings_that_the_fleet_replaces_are_named_without_their_values() -> None:
-    (finding,) = found(app(broker_url="redis://:hunter2@h", task_routes={"a": {}}, timezone="UTC"))
+    (finding,) = found(app(broker_url="redis://:hunter2@h", task_routes={"a": {}}, timezone="UTC"), routes=[])
     assert finding.what == "broker_url and task_routes of the app are not used: the fleet says those itself."
     assert finding.hint.endswith("The fleet runs on a broker of its own.")
     assert "hunter2" not in str(finding)
@@ -48,7 +52,19 @@ def test_a_schedule_that_nobody_sends_is_found() -> None:
     own = app(beat_schedule={"a": {}, "b": {}})
     beat = {"schedule": {"a": {"task": "celery.backend_cleanup", "every": "1d"}}}
     assert names(own) == ["schedule-without-beat"]
+    assert names(own, beat=True) == []
     assert names(own, beat=beat) == ["settings-replaced"]
+    elsewhere = app(beat_scheduler="redbeat.RedBeatScheduler")
+    (what,) = said(elsewhere)
+    assert what.startswith("the app has the beat_scheduler redbeat.RedBeatScheduler, but this file has no `beat:`")
+    assert names(elsewhere, beat=True) == []
+    assert names(elsewhere, beat={"scheduler": "django"}) == ["settings-replaced"]
+
+
+def test_a_beat_without_anything_to_send_is_found() -> None:
+    assert names(app(), beat=True) == ["beat-without-schedule"]
+    assert names(app(), beat={"scheduler": "django"}) == []
+    assert names(app(), beat=True, celery={"beat_scheduler": "django"}) == []
 
 
 def test_tls_that_only_the_app_speaks_of_is_told() -> None:
@@ -68,7 +84,7 @@ def test_names_that_no_task_has_are_found() -> None:
 def test_tasks_that_run_in_their_sender_are_found() -> None:
     assert names(celery={"task_always_eager": True}) == ["eager"]
     assert names(app(task_always_eager=True)) == ["eager"]
-    assert names(app(task_always_eager=True), celery={"task_always_eager": False}) == []
+    assert "eager" not in names(app(task_always_eager=True), celery={"task_always_eager": False})
 
 
 # --- Messages ---------------------------------------------------------------------------------------------
@@ -152,3 +168,23 @@ def test_a_chord_on_rpc_results_is_found() -> None:
 )
 def test_a_chord_is_known_by_its_expression(expression: str, chord: bool) -> None:
     assert has_chord(expression) is chord
+
+
+def test_of_several_apps_each_has_what_it_says_itself() -> None:
+    apart: dict[str, dict[str, Any]] = {
+        "shop": {"worker_concurrency": 8, "beat_schedule": {"a": {}}},
+        "ml": {"task_time_limit": 60},
+    }
+    facts = AppFacts(installs=True, settings={**apart["ml"], **apart["shop"]}, apart=apart)
+    pools = {
+        "web": {"queues": ["video"], "app": "shop", "concurrency": 2},
+        "gpu": {"queues": ["default"], "app": "ml", "concurrency": 2, "max_tasks_per_child": 5},
+    }
+    whole = json.loads(fleet_text(apps={"shop": "shop", "ml": "ml"}, pools=pools, beat={"app": "ml"}))
+    del whole["app"]
+    fleet = fleet_of(json.dumps(whole))
+    told = [finding.what for finding in lint(fleet, build(fleet, FACTS), facts)]
+    assert [finding.name for finding in lint(fleet, build(fleet, FACTS), facts)].count("beat-without-schedule") == 1
+    assert [what for what in told if "of the app" in what] == [
+        'worker_concurrency: 8 of the app is replaced by 2 in the pool "web".'
+    ]

@@ -28,10 +28,15 @@ APPS: dict[str, AppFacts | tuple[AppFacts, AppFacts]] = {
     "CF026": tasks(send={"queue": "mail"}),
     "CF027": tasks(send={"queue": "mail"}),
     "CF050": (AppFacts(), AppFacts(installs=True)),
-    "CF051": (AppFacts(settings={"task_routes": {"shop.*": {"queue": "mail"}}}), AppFacts()),
+    "CF051": (AppFacts(settings={"task_default_queue": "mail"}), AppFacts()),
     "CF052": (tasks(encode={"priority": 9}), tasks(encode={})),
     "CF053": AppFacts(settings={"beat_schedule": {"nightly": {}}}),
     "CF054": tasks(report={}),
+    "CF059": AppFacts(installs=True, settings={"task_routes": {"shop.mail.*": {"queue": "mail"}}}),
+    "CF063": AppFacts(settings={"broker_url": "redis://redis:6379/0"}),
+    "CF064": AppFacts(installs=True, settings={"result_backend": "redis://redis:6379/1"}),
+    "CF065": (AppFacts(installs=True, unknown={"task_task_routes": "task_routes"}), AppFacts()),
+    "CF058": AppFacts(installs=True, settings={"worker_concurrency": 24}),
 }
 MACHINES = {
     "CF035": Machine(cpus=4),

@@ -11,7 +11,7 @@ import pytest
 
 from celeryfleet.errors import FleetError
 from celeryfleet.plan.build import build
-from celeryfleet.plan.values import Plan
+from celeryfleet.plan.values import AppPlan, Plan
 from celeryfleet.render.plan import plan_text
 from tests.unit.plan.fleets import FACTS, fleet_of, fleet_text, plan_of
 
@@ -85,18 +85,20 @@ settings
 pool web: 1 x prefork, concurrency 4, forked from the preloaded app
   queues mail, default
   autoscale 1 to 6 replicas, 20 messages each, oldest under 30s, cooldown 1m
-  worker_pool: "prefork"
-  worker_prefetch_multiplier: 1
+  worker_concurrency: 4
   task_time_limit: 1200
   broker_transport_options: {"queue_order_strategy": "priority", "unacked_key": "unacked:{node}", "unacked_index_key": "unacked_index:{node}", "unacked_mutex_key": "unacked_mutex:{node}"}
-  web-1: celery -A shop.celery:app worker -Q mail,default -n web-1@shop.host -c 4 -P prefork -l INFO --prefetch-multiplier 1 --time-limit 1200 --without-mingle --without-gossip --without-heartbeat
+  worker_pool: "prefork", unless the app says otherwise
+  worker_prefetch_multiplier: 1, unless the app says otherwise
+  web-1: celery -A shop.celery:app worker -Q mail,default -n web-1@shop.host -l INFO -c 4 -P prefork --prefetch-multiplier 1 --time-limit 1200 --without-mingle --without-gossip --without-heartbeat
 
 pool io: 1 x gevent, concurrency 100, started by exec: gevent patches Python, which must come before the import
   queues events
   env TOKEN
   worker_pool: "gevent"
+  worker_concurrency: 100
   broker_transport_options: {"queue_order_strategy": "round_robin", "unacked_key": "unacked:{node}", "unacked_index_key": "unacked_index:{node}", "unacked_mutex_key": "unacked_mutex:{node}"}
-  io-1: celery -A shop.celery:app worker -Q events -n io-1@shop.host -c 100 -P gevent -l INFO --without-mingle --without-gossip --without-heartbeat
+  io-1: celery -A shop.celery:app worker -Q events -n io-1@shop.host -l INFO -c 100 -P gevent --without-mingle --without-gossip --without-heartbeat
 
 beat: celery -A shop.celery:app beat -l INFO -s /srv/shop/.celeryfleet/shop/beat-schedule --pidfile=
   nightly: {"task": "shop.report", "schedule": {"crontab": "0 3 * * *"}}
@@ -130,7 +132,7 @@ def test_a_pool_with_a_profile_runs_only_if_it_is_asked_for() -> None:
 def test_a_misspelt_profile_is_an_error_and_not_a_smaller_fleet() -> None:
     with pytest.raises(FleetError) as error:
         build(fleet_of(SHOP, {"PASSWORD": "x"}), FACTS, ["ful"])
-    assert str(error.value) == 'there is no profile "ful". The profiles are full.'
+    assert str(error.value) == 'there is no profile "ful". Did you mean "full"?'
 
 
 def test_a_worker_is_replaced_for_what_concerns_it_and_for_nothing_else() -> None:
@@ -167,3 +169,23 @@ def test_a_priority_of_the_schedule_means_9_first_on_every_broker(broker: str, o
     plan = plan_of(fleet_text(broker=broker, beat={"schedule": {"often": entry}}))
     assert plan.beat is not None
     assert plan.beat.schedule["often"]["options"] == {"priority": on_the_wire, "queue": "video"}
+
+
+def test_each_pool_and_beat_have_the_app_that_they_name_and_one_app_is_several_of_one() -> None:
+    apps = {"shop": "shop.celery:app", "ml": {"app": "ml.celery", "django": "ml.settings"}}
+    pools = {"web": {"queues": ["default"], "app": "shop"}, "gpu": {"queues": ["video"], "app": "ml"}}
+    whole = json.loads(fleet_text(apps=apps, pools=pools, beat={"app": "ml"}))
+    del whole["app"]
+    plan = plan_of(json.dumps(whole))
+    assert plan.apps == (AppPlan("shop", "shop.celery:app"), AppPlan("ml", "ml.celery", "ml.settings"))
+    assert [pool.argv[2] for pool in plan.pools] == ["shop.celery:app", "ml.celery"]
+    assert plan.beat is not None
+    assert (plan.beat.app, plan.beat.argv[2]) == ("ml", "ml.celery")
+    assert plan_text(plan).startswith(
+        "fleet shop: app shop shop.celery:app, app ml ml.celery, django ml.settings, preload"
+    )
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert plan_of(fleet_text()).apps == (AppPlan("", "shop.celery:app"),)
+    other = replace(plan, apps=(plan.apps[0], replace(plan.apps[1], path="ml.other")))
+    changed = [plan.worker(pool, 1).digest != other.worker(pool, 1).digest for pool in plan.pools]
+    assert changed == [False, True]

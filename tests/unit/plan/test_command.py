@@ -35,15 +35,13 @@ def test_a_pool_with_everything() -> None:
     assert pool.options == {
         "hostname": "{name}@shop.host",
         "queues": ["video", "default"],
-        "concurrency": 3,
-        "pool": "prefork",
         "loglevel": "INFO",
         "quiet": True,
         "without_mingle": True,
         "without_gossip": True,
     }
     assert pool.conf == {
-        "worker_pool": "prefork",
+        "worker_concurrency": 3,
         "worker_prefetch_multiplier": 2,
         "worker_max_tasks_per_child": 1000,
         "worker_max_memory_per_child": 390625,
@@ -60,7 +58,7 @@ def test_a_pool_with_everything() -> None:
         },
     }
     assert " ".join(pool.argv) == (
-        "celery -A shop.celery:app worker -Q video,default -n {node} -c 3 -P prefork -l INFO --prefetch-multiplier 2 "
+        "celery -A shop.celery:app worker -Q video,default -n {node} -l INFO -c 3 -P prefork --prefetch-multiplier 2 "
         "--max-tasks-per-child 1000 --max-memory-per-child 390625 --time-limit 1200 --soft-time-limit 19.5 -E "
         "--without-mingle --without-gossip"
     )
@@ -109,22 +107,33 @@ def test_rabbitmq_gets_no_transport_options() -> None:
     ],
 )
 def test_nothing_is_taken_ahead_where_the_order_matters(keys: Any, multiplier: int | None) -> None:
-    assert pool_of(**keys).conf.get("worker_prefetch_multiplier") == multiplier
+    assert pool_of(**keys).settled({}).conf.get("worker_prefetch_multiplier") == multiplier
 
 
-@pytest.mark.parametrize(
-    ("broker", "pool", "said"),
-    [("amqp://host", "threads", False), ("amqp://host", "prefork", None), ("embedded", "threads", None)],
-)
-def test_threads_do_not_wait_for_rabbitmq_on_the_socket_that_the_main_thread_reads(
-    broker: str, pool: str, said: bool | None
-) -> None:
-    assert pool_of(broker=broker, pool=pool).conf.get("worker_enable_prefetch_count_reduction") is said
+def test_what_the_app_says_goes_before_our_defaults_and_after_what_is_written() -> None:
+    app = {"worker_pool": "threads", "worker_concurrency": 24, "worker_prefetch_multiplier": 8}
+    silent, outspoken = pool_of().settled(app), pool_of(concurrency=2, prefetch_multiplier=3).settled(app)
+    assert (silent.implementation, silent.concurrency) == ("threads", 24)
+    assert silent.conf["worker_prefetch_multiplier"] == 8
+    assert (outspoken.implementation, outspoken.concurrency) == ("threads", 2)
+    assert outspoken.conf["worker_prefetch_multiplier"] == 3
+    shared = pool_of(top={"celery": {"worker_prefetch_multiplier": 5}})
+    assert (
+        "worker_prefetch_multiplier" not in shared.settled({}).conf
+    )  # the fleet's is read where the pool says nothing
+
+
+@pytest.mark.parametrize(("top", "own", "sends"), [(True, None, True), (True, False, False), (None, None, None)])
+def test_events_are_for_the_whole_fleet_or_for_a_pool(top: bool | None, own: bool | None, sends: bool | None) -> None:
+    given: dict[str, Any] = {} if own is None else {"events": own}
+    pool = pool_of(top={} if top is None else {"events": top}, **given)
+    assert pool.conf.get("worker_send_task_events") is sends
+    assert ("without_heartbeat" in pool.options) is (not sends)
 
 
 def test_auto_is_the_number_of_processors() -> None:
     pool = pool_of(concurrency="auto")
-    assert (pool.concurrency, pool.options["concurrency"]) == (4, 4)
+    assert (pool.concurrency, pool.conf["worker_concurrency"]) == (4, 4)
 
 
 def test_the_pools_own_settings_win_and_show_in_its_command() -> None:
@@ -198,3 +207,19 @@ def test_beat_logs_at_the_fleets_level() -> None:
     assert plan.beat
     assert plan.beat.argv[4:6] == ("-l", "ERROR")
     assert Target.of(plan).specs["beat-1"].options["loglevel"] == "ERROR"
+
+
+def test_a_beat_says_its_app_only_what_fleet_yaml_says() -> None:
+    bare, named = plan_of(fleet_text(beat=True)), plan_of(fleet_text(beat={"scheduler": "a.b:C", "max_interval": "5s"}))
+    assert bare.beat
+    assert named.beat
+    assert Target.of(bare).specs["beat-1"].conf == {"worker_pool": "beat", "worker_concurrency": 1}
+    assert named.beat.conf == {"beat_scheduler": "a.b:C", "beat_max_loop_interval": 5.0}
+    assert named.beat.argv[-4:] == ("-S", "a.b:C", "--max-interval", "5")
+    assert plan_of(fleet_text(beat=False)).beat is None
+
+
+def test_beat_stays_as_it_is_when_the_last_pool_is_stopped() -> None:
+    plan = plan_of(fleet_text(beat=True))
+    (spec,) = Target.of(plan.without(["web"])).specs.values()
+    assert spec == Target.of(plan).specs["beat-1"]

@@ -79,10 +79,10 @@ beat_schedule = {
     "often": {"task": "shop.tick", "schedule": 30.0},
 }
 
-# The workers of the fleet:
-# celery -A shop.celery:app worker -Q mail,default -n web-1@shop.host -c 4 -P prefork -l INFO --prefetch-multiplier 1 --time-limit 1200 --without-mingle --without-gossip --without-heartbeat
-# celery -A shop.celery:app worker -Q mail,default -n web-2@shop.host -c 4 -P prefork -l INFO --prefetch-multiplier 1 --time-limit 1200 --without-mingle --without-gossip --without-heartbeat
-# celery -A shop.celery:app worker -Q events -n io-1@shop.host -c 100 -P gevent -l INFO --without-mingle --without-gossip --without-heartbeat
+# The workers of the fleet; what the app says of -P and --prefetch-multiplier holds:
+# celery -A shop.celery:app worker -Q mail,default -n web-1@shop.host -l INFO -c 4 -P prefork --prefetch-multiplier 1 --time-limit 1200 --without-mingle --without-gossip --without-heartbeat
+# celery -A shop.celery:app worker -Q mail,default -n web-2@shop.host -l INFO -c 4 -P prefork --prefetch-multiplier 1 --time-limit 1200 --without-mingle --without-gossip --without-heartbeat
+# celery -A shop.celery:app worker -Q events -n io-1@shop.host -l INFO -c 100 -P gevent --without-mingle --without-gossip --without-heartbeat
 '''  # noqa: E501
 
 
@@ -142,6 +142,12 @@ def test_yaml_and_json_say_the_same() -> None:
     assert document["broker_url"] == "redis://:${PASSWORD}@host:6379/0"
     assert document["task_routes"][1] == {"glob": "shop.mail.*", "options": {"queue": "mail", "priority": 9}}
     assert document["beat_schedule"]["nightly"]["schedule"] == {"crontab": "0 3 * * *"}
+
+
+def test_what_beat_is_told_is_part_of_the_configuration() -> None:
+    beat = {"scheduler": "redbeat.RedBeatScheduler", "max_interval": "5s"}
+    text = as_python(plan_of(fleet_text(beat=beat)))
+    assert 'beat_scheduler = "redbeat.RedBeatScheduler"\nbeat_max_loop_interval = 5.0\n' in text
 
 
 def test_unusual_names_are_quoted_as_python_needs_them() -> None:

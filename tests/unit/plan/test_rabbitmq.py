@@ -97,7 +97,7 @@ def test_nothing_is_taken_ahead_of_a_queue_with_priorities(
     queue: dict[str, Any] | None, pool: dict[str, Any], prefetch: int | None
 ) -> None:
     plan = _plan(broker=AMQP, queues={"default": queue}, pools={"web": {"queues": ["default"], **pool}})
-    assert plan.pools[0].conf.get("worker_prefetch_multiplier") == prefetch
+    assert plan.pools[0].settled({}).conf.get("worker_prefetch_multiplier") == prefetch
 
 
 # --- Headers ----------------------------------------------------------------------------------------------

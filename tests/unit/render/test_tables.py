@@ -264,3 +264,21 @@ def test_a_terminal_is_coloured_and_a_file_is_not() -> None:
         assert not screen(terminal, {"TERM": "dumb"})[0]
         assert screen(terminal, {"COLUMNS": "99"})[1] == 99
     assert screen(io.StringIO(), {}) == (False, 0)
+
+
+def test_a_screen_that_is_too_small_leaves_out_workers_that_are_well_first_and_then_the_end() -> None:
+    web = [worker(f"web-{n}") for n in range(1, 21)]
+    mail = [worker("mail-1"), worker("mail-2", "failed", cause="it exited with code 1")]
+    report = reply(pool("web", 20, *web), pool("mail", 2, *mail))
+    whole = table.status(report, 0.0, False, 80).splitlines()
+    assert table.status(report, 0.0, False, 80, len(whole)).splitlines() == whole
+    for height in range(3, len(whole)):
+        shown = table.status(report, 0.0, False, 80, height).splitlines()
+        assert len(shown) <= height
+        hidden = [row for row in whole if row not in shown]
+        if not shown[-1].startswith("… "):
+            assert all("ready" in row or "20/20" in row or "1/2" in row for row in hidden), hidden
+            assert any("mail-2" in row for row in shown)
+    folded = table.status(report, 0.0, False, 80, len(whole) - 12)
+    assert "web  20/20  12 not shown  mail, default  prefork x 4\n" in folded
+    assert table.status(report, 0.0, False, 80, 5).splitlines()[-1] == "… 9 more lines: celeryfleet status"

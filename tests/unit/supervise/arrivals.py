@@ -1,19 +1,18 @@
-"""A pool under load, simulated: messages arrive in a pattern, workers take and do them, an autoscaler looks on."""
+"""Patterns of arrivals, and what a pool with an autoscaler takes for each, simulated."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import count
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
 
 from celeryfleet.plan.values import AutoscalePolicy
-from celeryfleet.supervise.decide.autoscale import Load, Memory, Sample, Verdict, wanted
+from celeryfleet.simulate.engine import Simulation, Stream
 from tests.unit.supervise.histories import pool
 
-#: seconds of one step; between two looks of the autoscaler; until a worker works
-STEP, LOOK, START = 0.2, 2.0, 1.0
+#: seconds of one step, in which messages come together
+STEP = 0.2
 
 
 @dataclass(frozen=True)
@@ -29,17 +28,6 @@ class Pattern:
     horizon: float
     #: seconds at which a new wave begins, each to be done before the next
     waves: tuple[float, ...] = (0.0,)
-
-
-@dataclass
-class Worker:
-    """One worker: what it has taken, and what it will have done when."""
-
-    ready_at: float
-    runs: list[float] = field(default_factory=list)
-    taken: int = 0
-    processed: int = 0
-    stopping: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,74 +66,16 @@ def _spread(rate: Callable[[float], float], seconds: float) -> tuple[float, ...]
 
 def simulate(pattern: Pattern, policy: AutoscalePolicy, concurrency: int = 1) -> Outcome:
     """Run a pool through a pattern."""
-    queue: deque[float] = deque()
-    coming = deque(pattern.sent)
-    workers: dict[int, Worker] = {number: Worker(0.0) for number in range(1, policy.min + 1)}
     ends = (*pattern.waves[1:], math.inf)
-    sent = [sum(1 for at in pattern.sent if at < end) for end in ends]
-    memory, cost, changes, done = Memory(), 0.0, 0, 0
-    drained: list[float] = []
-    wide = pool(replicas=policy.min, concurrency=concurrency)
-    for step in range(round(pattern.horizon / STEP)):
-        now = step * STEP
-        while coming and coming[0] <= now:
-            queue.append(coming.popleft())
-        for worker in workers.values():
-            ended = sum(1 for at in worker.runs if at <= now)
-            worker.runs = [at for at in worker.runs if at > now]
-            worker.processed += ended
-            done += ended
-        workers = {number: worker for number, worker in workers.items() if worker.runs or not worker.stopping}
-        _work(workers, queue, now, pattern.runtime, concurrency)
-        cost += len(workers) * STEP
-        wave = len(drained)
-        if wave < len(sent) and done >= sent[wave]:
-            drained.append(now - pattern.waves[wave])
-        if policy.min < policy.max and step % round(LOOK / STEP) == 0:
-            loads = {
-                str(n): Load(len(w.runs), len(w.runs) + w.taken, w.processed)
-                for n, w in workers.items()
-                if not w.stopping and now >= w.ready_at
-            }
-            age = now - queue[0] if queue else None
-            verdict = wanted(wide, policy, Sample(len(queue), age, loads), memory, now)
-            memory = verdict.memory
-            if verdict.replicas != wide.replicas:
-                changes += 1
-                _resize(workers, verdict, queue, now)
-                wide = replace(wide, replicas=verdict.replicas)
-    assert len(drained) == len(pattern.waves), f"{pattern.name} is not done within {pattern.horizon:g} s"
-    return Outcome(tuple(drained), cost, changes)
-
-
-def _work(workers: Mapping[int, Worker], queue: deque[float], now: float, runtime: float, concurrency: int) -> None:
-    """Have workers take what they may hold, by turns, and begin what they can."""
-    able = [worker for worker in workers.values() if now >= worker.ready_at and not worker.stopping]
-    for worker in able:
-        while worker.taken and len(worker.runs) < concurrency:
-            worker.taken -= 1
-            worker.runs.append(now + runtime)
-    for spare in (0, concurrency):  # an idle worker waits at the broker, and is served before a busy one
-        progress = True
-        while progress and queue:
-            progress = False
-            for worker in able:
-                if queue and len(worker.runs) + worker.taken < concurrency + spare:
-                    queue.popleft()
-                    progress = True
-                    if len(worker.runs) < concurrency:
-                        worker.runs.append(now + runtime)
-                    else:
-                        worker.taken += 1
-
-
-def _resize(workers: dict[int, Worker], verdict: Verdict, queue: deque[float], now: float) -> None:
-    """Start workers, or stop the idlest: they give back what they have not begun, and finish the rest."""
-    running = [number for number, worker in workers.items() if not worker.stopping]
-    starting = [number for number in running if str(number) not in verdict.idlest]
-    for number in [*starting, *map(int, verdict.idlest)][: max(0, len(running) - verdict.replicas)]:
-        workers[number].stopping = True
-        queue.extendleft([now] * workers[number].taken)
-        workers[number].taken = 0
-    for _ in range(verdict.replicas - len(running)):
-        workers[next(number for number in count(1) if number not in workers)] = Worker(now + START)
+    streams = [Stream("web", lambda: pattern.runtime) for _ in ends]
+    fixed = policy.min == policy.max
+    wide = pool(
+        replicas=policy.min,
+        conf={"worker_concurrency": concurrency, "worker_prefetch_multiplier": 1},
+        autoscale=None if fixed else policy,
+    )
+    arrivals = ((at, sum(at >= end for end in ends)) for at in pattern.sent)
+    found = Simulation([wide], streams, Random(1)).run(arrivals, until=pattern.horizon)
+    drained = tuple(ended - began for ended, began in zip(found.ended, pattern.waves, strict=True))
+    assert max(found.ended) <= pattern.horizon, f"{pattern.name} is not done within {pattern.horizon:g} s"
+    return Outcome(drained, found.lived, len(found.sizes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from celeryfleet.plan.values import BrokerPlan, Health, Plan, PoolPlan, RestartPolicy
+from celeryfleet.plan.values import AppPlan, BrokerPlan, Health, Plan, PoolPlan, RestartPolicy
 from celeryfleet.protocol import LastExit
 from celeryfleet.supervise.decide.actions import Action, Finish, Spawn
 from celeryfleet.supervise.decide.apply import apply
@@ -19,22 +19,21 @@ from celeryfleet.supervise.decide.events import (
     ForkServerReady,
     Heard,
 )
-from celeryfleet.supervise.decide.state import FleetState, Phase, Status, Worker
+from celeryfleet.supervise.decide.state import FleetState, Status, Worker
 from celeryfleet.supervise.decide.target import Target
 from celeryfleet.worker_protocol import Beat, Hello, Ready
 
 
-def pool(name: str = "web", replicas: int = 1, fork: bool = False, **changes: object) -> PoolPlan:
+def pool(name: str = "web", replicas: int = 1, fork: bool = False, concurrency: int = 1, **changes: object) -> PoolPlan:
     """Make a pool that reads a queue of its own name."""
     base = PoolPlan(
         name=name,
         queues=(name,),
         replicas=replicas,
-        implementation="prefork",
-        concurrency=1,
         argv=("celery", "worker", "-n", "{node}"),
-        options={"hostname": "{name}@fleet.host", "pool": "prefork"},
+        options={"hostname": "{name}@fleet.host"},
         conf={},
+        defaults={"worker_pool": "prefork", "worker_concurrency": concurrency},
         env={},
         fork=fork,
         grace=30.0,
@@ -46,15 +45,14 @@ def pool(name: str = "web", replicas: int = 1, fork: bool = False, **changes: ob
 
 
 def plan(*pools: PoolPlan, embedded: bool = False, preload: str = "auto", generation: int = 0) -> Plan:
-    """Make a plan of these pools."""
+    """Make a plan of these pools and their apps."""
     argv = ("valkey-server",) if embedded else ()
     return Plan(
         fleet="fleet",
         file="/srv/fleet.yaml",
         state_dir="/srv/.celeryfleet/fleet",
         control="/srv/.celeryfleet/fleet/control.sock",
-        app="shop",
-        django="",
+        apps=tuple(AppPlan(name, name or "shop") for name in dict.fromkeys(pool.app for pool in pools) or [""]),
         settings={},
         env={},
         broker=BrokerPlan("redis://x", "redis://x", "redis://x", argv),
@@ -81,9 +79,7 @@ class World:
 
     def want(self, wanted: Plan) -> None:
         """Change what is wanted."""
-        server = self.state.fork_server
-        imported = server.phase is Phase.UP and server.generation == self.target.plan.generation
-        self.target = self.target.followed_by(wanted, imported)
+        self.target = self.target.followed_by(wanted, self.state.imported(self.target.plan.generation))
         self.settle()
 
     def settle(self) -> None:
@@ -164,10 +160,10 @@ class World:
         """Let the embedded broker end."""
         self.happen(BrokerExited("it was killed by SIGKILL"))
 
-    def server_up(self, unfit: str = "") -> None:
+    def server_up(self, unfit: str = "", app: str = "") -> None:
         """Let the fork server report that the app is imported."""
-        self.happen(ForkServerReady(self.target.plan.generation, unfit))
+        self.happen(ForkServerReady(self.target.plan.generation, unfit, app=app))
 
-    def server_dies(self, former: bool = False) -> None:
+    def server_dies(self, former: bool = False, app: str = "") -> None:
         """Let the fork server, or the one before it, end."""
-        self.happen(ForkServerExited("it was killed by SIGKILL", former))
+        self.happen(ForkServerExited("it was killed by SIGKILL", former, app))

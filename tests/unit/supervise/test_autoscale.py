@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celeryfleet.plan.autoscale import Load, Memory, Sample, Verdict, wanted
 from celeryfleet.plan.values import AutoscalePolicy
-from celeryfleet.supervise.decide.autoscale import Load, Memory, Sample, Verdict, wanted
 from tests.unit.supervise.arrivals import patterns, simulate
 from tests.unit.supervise.histories import pool
 

@@ -126,13 +126,13 @@ def test_it_measures_tells_once_of_a_broker_that_is_away_and_ends_with_the_fleet
     broker = BrokerPlan(f"redis+socket://{path}", "x", "x", steps=(0,))
     wanted = replace(plan(pool("web", autoscale=POLICY)), broker=broker, queues=(Queue("web", "web"),))
 
-    async def live() -> None:
+    async def live() -> str:
         loop = fleet(wanted)
         scaler = Autoscaler(loop, no_poke, interval=0.01)
         scaler.start()
         scaler.start()
         async with asyncio.timeout(20):
-            while not scaler._trouble:
+            while "measured" not in (said := capsys.readouterr().out):
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
             with socket.socket(socket.AF_UNIX) as listener:
@@ -145,8 +145,8 @@ def test_it_measures_tells_once_of_a_broker_that_is_away_and_ends_with_the_fleet
                 while scaler._running:
                     await asyncio.sleep(0.01)
                 listener.shutdown(socket.SHUT_RDWR)
+        return said
 
-    asyncio.run(live())
-    out = capsys.readouterr().out
+    out = asyncio.run(live()) + capsys.readouterr().out
     assert out.count("the queues could not be measured") == 1
     assert "scale web to 2: 12 messages wait" in out

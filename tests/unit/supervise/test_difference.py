@@ -26,7 +26,7 @@ def running(*pools: object, **options: object) -> World:
     world = World(plan(*(pools or (pool(),)), **options))  # type: ignore[arg-type]
     if world.target.embeds:
         world.broker_up()
-    if world.target.forks:
+    if world.target.forks(""):
         world.server_up()
     world.ready()
     return world
@@ -63,9 +63,10 @@ def test_scaling_says_by_how_much_and_which_workers() -> None:
 
 def test_a_replacement_names_what_changed() -> None:
     world = running(pool("web"), pool("mail"))
-    options = {"hostname": "{name}@fleet.host", "pool": "prefork", "concurrency": 4}
-    assert told(world, plan(pool("web", options=options, conf={"x": 1}), pool("mail"))) == [
-        "replace web-1: its definition changed: concurrency, x",
+    options = {"hostname": "{name}@fleet.host", "loglevel": "DEBUG"}
+    conf = {"worker_pool": "prefork", "worker_concurrency": 4}
+    assert told(world, plan(pool("web", options=options, conf=conf), pool("mail"))) == [
+        "replace web-1: its definition changed: loglevel, worker_concurrency",
         "keep mail-1: nothing of it changes",
     ]
     every = replace(world.target.plan, settings={f"task_{n}": n for n in range(7)})

@@ -16,9 +16,9 @@ from celeryfleet.errors import Exit, FleetError
 from celeryfleet.plan.values import BeatPlan, BrokerPlan, Plan, PoolPlan
 from celeryfleet.protocol import Apply, GetPlan, GetStatus, GetTasks, Pause, Restart, Scale, Stop, Wait
 from celeryfleet.records import Record, encode, parse
-from celeryfleet.supervise.decide.events import ForkServerBroken, ForkServerReady, Heard
+from celeryfleet.supervise.decide.events import Exited, ForkServerBroken, ForkServerReady, Heard
 from celeryfleet.supervise.dispatch import Dispatcher
-from celeryfleet.supervise.forkserver import ForkServer
+from celeryfleet.supervise.forkserver import ForkServers
 from celeryfleet.supervise.namesake import Claim
 from celeryfleet.supervise.reconciler import Reconciler
 from celeryfleet.supervise.workers import Workers
@@ -35,9 +35,9 @@ class Fleet:
 
     def __init__(self, wanted: Plan) -> None:
         self.loop = Reconciler(wanted, lambda action: None, lambda: self.dispatcher.settle())
-        fork_server = ForkServer(self.loop, -1, None)
+        fork_servers = ForkServers(self.loop, -1, None)
         self.claim = Claim()
-        self.dispatcher = Dispatcher(self.loop, Workers(self.loop, fork_server, -1), self.claim, self.loop.aim)
+        self.dispatcher = Dispatcher(self.loop, Workers(self.loop, fork_servers, -1), self.claim, self.loop.aim)
         self.at_end: list[Callable[[], None]] = []
 
     async def ask(self, request: Record) -> Any:
@@ -91,8 +91,8 @@ BEAT = BeatPlan(("celery", "beat"), {}, "beat")
 @pytest.mark.parametrize(
     ("request_", "what"),
     [
-        (Restart(("wbe",)), 'there is no pool "wbe". The pools are web, mail, beat.'),
-        (Scale({"wbe": 1}), 'there is no pool "wbe". The pools are web, mail, beat.'),
+        (Restart(("wbe",)), 'there is no pool "wbe". Did you mean "web"?'),
+        (Scale({"wbe": 1}), 'there is no pool "wbe". Did you mean "web"?'),
         (Scale({"web": -1}), "web can have 0 to 1000 replicas, not -1."),
         (Scale({"beat": 2}), "beat can't be scaled: two would send every task twice."),
     ],
@@ -152,6 +152,53 @@ def test_some_pools_alone_are_brought_to_a_plan() -> None:
     live(scene)
 
 
+def test_other_pools_go_on_as_they_are_though_settings_of_the_whole_fleet_have_changed() -> None:
+    async def scene(fleet: Fleet) -> None:
+        await fleet.ready()
+        wanted = replace(fleet.loop.plan, settings={"task_queues": ["new"]}, pools=(pool("web"), pool("mail")))
+        found = await fleet.ask(Apply(wanted.to_json(), only=("web",), dry_run=True))
+        assert [(one.do, one.what) for one in found.actions] == [("replace", "web-1"), ("keep", "mail-1")]
+        await fleet.ask(Apply(wanted.to_json(), only=("web",)))
+        assert fleet.loop.plan.left_alone == ("mail", "beat")
+        found = await fleet.ask(Apply(wanted.to_json(), dry_run=True))
+        assert [one.do for one in found.actions] == ["replace", "replace"], "all are brought to it by a plain `up`"
+
+    live(scene)
+
+
+def test_some_pools_are_stopped_and_with_the_last_one_the_whole_fleet() -> None:
+    async def scene(fleet: Fleet) -> None:
+        await fleet.ready()
+        with pytest.raises(FleetError, match='there is no pool "wbe"'):
+            await fleet.ask(Stop(pools=("wbe",)))
+        await fleet.ask(Stop(pools=("web",)))
+        await asyncio.sleep(0.01)
+        await fleet.ask(Stop(cold=True, pools=("web",)))
+        assert fleet.loop.state.workers["web-1"].grace == 0.0
+        assert list(fleet.loop.target.specs) == ["mail-1"]
+        assert not fleet.loop.state.stopping
+        await fleet.ask(Stop(pools=("mail",)))
+        assert fleet.loop.state.stopping
+
+    live(scene)
+
+
+def test_pools_that_belong_to_a_terminal_stop_when_that_is_gone_and_the_others_go_on() -> None:
+    async def scene(fleet: Fleet) -> None:
+        await fleet.ask(protocol.Attach(("mail",)))
+        waiting = asyncio.ensure_future(fleet.ask(Wait(until="gone", pools=("mail",))))
+        await fleet.ready()
+        assert not waiting.done()
+        fleet.at_end[0]()
+        fleet.loop.happen(Exited("mail-1", protocol.LastExit(0, None, 0.0, "")))
+        assert (await waiting).done
+        assert list(fleet.loop.target.specs) == ["web-1"]
+        fleet.at_end[0]()
+        assert not fleet.loop.state.stopping
+
+    live(scene)
+
+
 def test_a_reload_keeps_the_numbers_of_workers_and_replaces_each() -> None:
     async def scene(fleet: Fleet) -> None:
         before = fleet.loop.plan
@@ -177,7 +224,7 @@ def test_who_waits_is_answered_when_all_is_ready_or_nothing_more_is_to_be_expect
 def test_who_waits_for_the_import_alone_does_not_wait_for_the_workers() -> None:
     async def scene(fleet: Fleet) -> None:
         for event, done in ((ForkServerReady(0, ""), True), (ForkServerBroken("no such module"), False)):
-            waiting = asyncio.ensure_future(fleet.ask(Wait(imported=True)))
+            waiting = asyncio.ensure_future(fleet.ask(Wait(until="imported")))
             await asyncio.sleep(0.01)
             assert not waiting.done()
             fleet.loop.happen(event)

@@ -42,7 +42,7 @@ class Stage:
 
     @property
     def phase(self) -> Phase:
-        return self.fleet.state.fork_server.phase
+        return self.fleet.state.app("").fork_server.phase
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(20):
@@ -80,7 +80,7 @@ def test_the_one_that_was_started_ahead_is_told_the_app_and_reports(tmp_path: Pa
         os.close(*fds)
         send_with_fds(stage.theirs, Preloaded("", ("shop.add",), 0.1), [])
         await stage.until(lambda: stage.phase is Phase.UP)
-        assert stage.fleet.state.tasks == ("shop.add",)
+        assert stage.fleet.state.app("").tasks == ("shop.add",)
 
     act(tmp_path, scene)
 
@@ -89,7 +89,7 @@ def test_an_app_that_does_not_import_is_told(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         send_with_fds(stage.theirs, Broken("no such module"), [])
         await stage.until(lambda: stage.phase is Phase.BROKEN)
-        assert stage.fleet.state.fork_server.error == "no such module"
+        assert stage.fleet.state.app("").fork_server.error == "no such module"
 
     act(tmp_path, scene)
 
@@ -103,7 +103,7 @@ def test_what_it_cannot_have_said_and_its_silence_are_waited_out_until_its_exit(
         assert stage.server.ended(stage.pid, -9)
         assert stage.server.pid is None
         why = "importing the app ends the fork server: it was killed by SIGKILL"
-        assert stage.fleet.state.fork_server.error == why
+        assert stage.fleet.state.app("").fork_server.error == why
 
     act(tmp_path, scene)
 

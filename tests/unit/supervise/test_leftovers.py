@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from celeryfleet.protocol import Mark
 from celeryfleet.supervise import process
 from celeryfleet.supervise.decide.state import FleetState, Status, Worker
 from celeryfleet.supervise.leftovers import Leftovers
@@ -74,13 +75,14 @@ def test_paused_queues_are_remembered_over_a_restart_of_the_machine_and_of_a_fil
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "pids.json"
-    Leftovers(file).remember(FleetState(paused=frozenset({"mail"})), {})
+    mark = Mark("mail", 2, True, "ada on a", 1.0)
+    Leftovers(file).remember(FleetState(paused=frozenset({"mail"}), marks={"mail": mark}), {})
     written = json.loads(file.read_text())
     file.write_text(json.dumps(written | {"boot": "another"}))
-    assert Leftovers(file).paused == {"mail"}
-    del written["paused"]
+    assert (Leftovers(file).paused, Leftovers(file).marks) == (frozenset({"mail"}), (mark,))
+    del written["paused"], written["marks"]
     file.write_text(json.dumps(written))
-    assert Leftovers(file).paused == frozenset()
+    assert (Leftovers(file).paused, Leftovers(file).marks) == (frozenset(), ())
 
 
 @pytest.mark.parametrize(

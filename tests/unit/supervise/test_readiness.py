@@ -7,7 +7,7 @@ import pytest
 from celeryfleet.plan.values import RestartPolicy
 from celeryfleet.protocol import Pause, Restart, Stop
 from celeryfleet.supervise.decide.events import ForkServerBroken
-from celeryfleet.supervise.decide.readiness import Readiness, imported, readiness
+from celeryfleet.supervise.decide.readiness import Readiness, failed, imported, readiness
 from celeryfleet.supervise.decide.timing import PART_RESTART
 from tests.unit.supervise.histories import World, plan, pool
 
@@ -43,6 +43,15 @@ def test_a_fleet_is_degraded_while_a_worker_is_replaced_and_for_good_when_it_has
     assert of(world, "mail").reason == ""
     world.die("web-1")
     assert of(world) == Readiness("degraded", "web: 0 of 1 ready (web-1 failed)", False)
+
+
+def test_a_fleet_does_nothing_any_more_when_its_last_worker_has_failed() -> None:
+    world = World(plan(pool("web", 2, restart=RestartPolicy(max_restarts=0))))
+    world.ready()
+    world.die("web-1")
+    assert failed(world.target, world.state, ()) is None
+    world.die("web-2")
+    assert failed(world.target, world.state, ("web",)) is True
 
 
 def test_a_fleet_is_ready_while_surplus_workers_stop_but_not_settled() -> None:
@@ -138,7 +147,9 @@ def test_a_fleet_that_stops_is_never_ready_and_nothing_wanted_always() -> None:
 @pytest.mark.parametrize(
     ("fork", "happens", "expected"),
     [
-        (False, None, True),
+        (False, None, None),
+        (False, lambda world: world.ready(), True),
+        (False, lambda world: world.die(code=1), False),
         (True, None, None),
         (True, World.server_up, True),
         (True, lambda world: world.server_up("it starts a thread"), True),

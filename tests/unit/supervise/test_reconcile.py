@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from celeryfleet.plan.values import AutoscalePolicy, RestartPolicy
-from celeryfleet.protocol import Pause, Restart, Stop
+from celeryfleet.plan.values import AppPlan, AutoscalePolicy, RestartPolicy
+from celeryfleet.protocol import Mark, Marks, Pause, Restart, Stop
 from celeryfleet.supervise.decide.events import ForkServerBroken, Leftover, RetryAsked
 from celeryfleet.supervise.decide.readiness import readiness
 from celeryfleet.supervise.decide.state import Status
@@ -76,6 +76,41 @@ def test_another_try_imports_a_mended_app() -> None:
     assert world.told() == ["start the fork server: the fleet starts", "start web-1: another try was asked for"]
 
 
+def test_a_restart_imports_a_mended_app() -> None:
+    world = World(plan(pool(fork=True)))
+    world.happen(ForkServerBroken("SyntaxError"))
+    world.told()
+    world.happen(Restart(("web",)))
+    world.server_up()
+    assert world.told() == ["start the fork server: the fleet starts", "start web-1: a restart was asked for"]
+
+
+def test_another_try_for_some_pools_leaves_the_failed_ones_of_others() -> None:
+    never = RestartPolicy(max_restarts=0)
+    world = ready_world(pool("web", restart=never), pool("mail", restart=never))
+    world.die("web-1")
+    world.die("mail-1")
+    world.happen(RetryAsked(("web",)))
+    assert (world.status("web-1"), world.status("mail-1")) == (Status.STARTING, Status.FAILED)
+    assert readiness(world.target, world.state, ("mail",)).settled is False
+    assert readiness(world.target, world.state, ("web",)).settled is None
+
+
+def test_pools_that_are_left_alone_go_on_though_their_definition_changed_until_they_are_restarted() -> None:
+    world = ready_world(pool("web"), pool("mail"))
+    changed = replace(plan(pool("web"), pool("mail")), apps=(AppPlan("", "other"),), left_alone=("mail",))
+    world.want(changed)
+    assert world.told() == ["stop web-1: its definition changed"]
+    world.die("web-1", code=0)
+    world.ready()
+    assert readiness(world.target, world.state).settled is True
+    world.told()
+    world.happen(Restart(("mail",)))
+    world.die("mail-1", code=0)
+    assert world.told() == ["stop mail-1: a restart was asked for", "start mail-1: a restart was asked for"]
+    assert world.worker("mail-1").digest == world.target.specs["mail-1"].digest
+
+
 def test_the_fleet_is_settled_only_when_all_wanted_are_ready() -> None:
     world = World(plan(pool("web", 2)))
     world.ready("web-1")
@@ -104,6 +139,21 @@ def test_a_crashed_worker_comes_back_at_once_the_first_time() -> None:
     world.die()
     assert world.told() == ["start web-1: it was killed by SIGKILL"]
     assert world.worker().restarts == 1
+
+
+def test_a_replacement_that_was_asked_for_is_no_restart() -> None:
+    world = ready_world(pool(replicas=2))
+    world.happen(Restart())
+    world.die("web-1", code=0)
+    world.die("web-2", code=-9)  # it was killed since it took too long
+    world.ready()
+    world.want(plan(pool(replicas=2, env={"X": "1"})))
+    world.die("web-1", code=0)
+    assert world.worker("web-1").last_exit is not None
+    assert (world.worker("web-1").restarts, world.worker("web-2").restarts) == (0, 0)
+    world.ready()
+    world.die("web-1", code=0)
+    assert world.worker("web-1").restarts == 1, "an end that nobody asked for is one, whatever its exit code"
 
 
 def test_a_worker_that_keeps_dying_waits_longer_each_time() -> None:
@@ -179,6 +229,17 @@ def test_a_worker_no_longer_wanted_is_stopped_warmly_and_then_forgotten() -> Non
     assert world.told() == ["stop web-2: it is no longer wanted"]
     world.die("web-2", 0)
     assert world.told() == ["forget web-2: no longer wanted"]
+
+
+def test_a_pool_is_stopped_within_the_time_that_is_given_also_if_it_is_stopping_already() -> None:
+    world = ready_world(pool("web"), pool("mail"))
+    world.happen(Stop(grace=2.0, pools=("web",)))
+    world.want(plan(pool("mail")))
+    assert world.told() == ["stop web-1: it is no longer wanted"]
+    world.after(1)
+    world.happen(Stop(cold=True, pools=("web",)))
+    assert world.told() == ["stop web-1 cold: its grace period is over"]
+    assert (world.status("mail-1"), world.worker("mail-1").grace) == (Status.READY, 30.0)
 
 
 def test_a_warm_stop_turns_cold_after_the_grace_period_and_then_kills() -> None:
@@ -429,6 +490,30 @@ def test_paused_queues_are_left_alone_by_the_workers_that_read_them() -> None:
     assert world.told() == ["mail-1: pause mail"]
     world.happen(Pause(()))
     assert world.told() == ["mail-1: resume mail"]
+
+
+def test_what_another_host_says_of_a_queue_holds_until_something_newer_is_said() -> None:
+    world = ready_world(pool("web"), pool("mail"))
+    world.happen(Marks((Mark("mail", 2, True, "ada on a", 100.0),), 107.0))
+    assert world.told() == ["mail-1: pause mail"]
+    assert world.state.paused_since == {"mail": world.now - 7}
+    world.happen(Marks((Mark("mail", 1, False, "bob on b", 200.0),), 200.0))
+    assert world.told() == []
+    world.happen(Pause((), here=True))
+    assert world.told() == ["mail-1: resume mail"]
+    world.happen(Marks(tuple(world.state.marks.values()), 300.0))
+    assert world.told() == []
+    world.happen(Marks((Mark("mail", 3, False, "bob on b", 300.0), Mark("web", 1, True, "bob on b", 300.0)), 300.0))
+    assert world.told() == ["web-1: pause web"]
+
+
+def test_of_two_hosts_that_say_something_at_once_one_holds_on_both() -> None:
+    said = [Marks((Mark("mail", 1, paused, by, 1.0),), 1.0) for paused, by in ((True, "ada on a"), (False, "bob on b"))]
+    for order in (said, said[::-1]):
+        world = ready_world(pool("mail"))
+        for marks in order:
+            world.happen(marks)
+        assert world.state.paused == frozenset()
 
 
 def test_a_replaced_worker_of_a_paused_queue_is_paused_too() -> None:

@@ -48,6 +48,7 @@ class FleetMachine(RuleBasedStateMachine):
         pools = (
             pool("web", self.web, fork=True, env={"E": self.env}),
             pool("mail", self.mail, fork=False),
+            pool("gpu", 1, fork=True, app="ml"),
         )
         return replace(plan(*pools, embedded=True), generation=self.generation)
 
@@ -86,18 +87,23 @@ class FleetMachine(RuleBasedStateMachine):
     def the_broker_ends(self) -> None:
         self.world.broker_dies()
 
-    @precondition(lambda self: self.world.state.fork_server.phase is Phase.STARTING)
-    @rule(outcome=st.sampled_from(["fit", "unfit", "broken"]))
-    def the_server_reports(self, outcome: str) -> None:
-        if outcome == "broken":
-            self.world.happen(ForkServerBroken("SyntaxError"))
-        else:
-            self.world.server_up("it starts a thread" if outcome == "unfit" else "")
+    def servers(self, *phases: Phase) -> list[str]:
+        """Name the apps whose fork servers are so."""
+        return [name for name, app in self.world.state.apps.items() if app.fork_server.phase in phases]
 
-    @precondition(lambda self: self.world.state.fork_server.phase in (Phase.STARTING, Phase.UP))
-    @rule()
-    def the_server_ends(self) -> None:
-        self.world.server_dies()
+    @precondition(lambda self: self.servers(Phase.STARTING))
+    @rule(data=st.data(), outcome=st.sampled_from(["fit", "unfit", "broken"]))
+    def a_server_reports(self, data: st.DataObject, outcome: str) -> None:
+        app = data.draw(st.sampled_from(self.servers(Phase.STARTING)))
+        if outcome == "broken":
+            self.world.happen(ForkServerBroken("SyntaxError", app))
+        else:
+            self.world.server_up("it starts a thread" if outcome == "unfit" else "", app)
+
+    @precondition(lambda self: self.servers(Phase.STARTING, Phase.UP))
+    @rule(data=st.data())
+    def a_server_ends(self, data: st.DataObject) -> None:
+        self.world.server_dies(app=data.draw(st.sampled_from(self.servers(Phase.STARTING, Phase.UP))))
 
     @precondition(lambda self: not self.world.state.stopping)
     @rule(web=st.integers(0, 3), mail=st.integers(0, 2), env=st.sampled_from("ab"), again=st.booleans())
@@ -144,7 +150,7 @@ class FleetMachine(RuleBasedStateMachine):
             on_its_way = (
                 world.wake_at is not None
                 or state.broker.phase in (Phase.STARTING, Phase.FAILED)
-                or (spec.fork and state.fork_server.phase is Phase.STARTING)
+                or (spec.fork and state.app(spec.app).fork_server.phase is Phase.STARTING)
             )
             assert on_its_way, f"{name} is wanted, not alive, and nothing is under way"
 

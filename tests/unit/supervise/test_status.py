@@ -10,7 +10,7 @@ from celeryfleet.routing.queue import Queue
 from celeryfleet.supervise.decide.events import ForkServerReady, Heard
 from celeryfleet.supervise.decide.target import Target
 from celeryfleet.supervise.status import backlog, describe, notes, stopped
-from celeryfleet.worker_protocol import Beat
+from celeryfleet.worker_protocol import Beat, Ready
 from tests.unit.supervise.histories import World, plan, pool
 
 SUPERVISOR = SupervisorStatus(1, 3.0)
@@ -42,6 +42,17 @@ def test_a_pool_shows_its_workers_in_order_also_those_that_are_still_to_start() 
         WorkerStatus("web-2", "web-2@fleet.host", 102, "ready", 2.0, active=1, processed=5, rss_bytes=5000),
     )
     assert low.workers == (WorkerStatus("low-1", "low-1@fleet.host", None, "starting"),)
+
+
+def test_a_pool_is_of_the_kind_that_its_workers_have_told_unless_fleet_yaml_says_it() -> None:
+    found = World(plan(pool("web"), pool("mail", conf={"worker_pool": "prefork", "worker_concurrency": 2})))
+    for name in ("web-1", "mail-1"):
+        found.ready(name)
+        found.happen(Heard(name, Ready((), "threads", 24)))
+    web, mail = describe(found.target, found.state, found.now, SUPERVISOR, {}).pools
+    assert (web.implementation, web.concurrency) == ("threads", 24)
+    assert (mail.implementation, mail.concurrency) == ("prefork", 2)
+    assert found.state.settled(found.target.pools["web"]).concurrency == 24, "by which the autoscaler goes"
 
 
 def test_what_a_worker_did_before_it_died_still_counts() -> None:
@@ -120,3 +131,14 @@ def test_what_is_out_of_the_ordinary_is_noted() -> None:
         "Paused queues: mail.",
     ]
     assert list(notes(Target.of(plan()), World(plan()).state, 0.0)) == []
+
+
+def test_a_queue_that_stays_paused_is_told_with_the_time_since_it_was() -> None:
+    found = world()
+    found.happen(Pause(("mail",)))
+    found.after(5)
+    found.happen(Pause(("mail", "low")))
+    found.after(2)
+    assert describe(found.target, found.state, found.now, SUPERVISOR, {}).paused_s == {"mail": 7.0, "low": 2.0}
+    found.happen(Pause(("low",)))
+    assert list(describe(found.target, found.state, found.now, SUPERVISOR, {}).paused_s) == ["low"]

@@ -16,10 +16,11 @@ from celery.concurrency import prefork as celery_prefork
 from celery.exceptions import Ignore, Reject, Retry
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.request import Request as CeleryRequest
+from celery.worker.request import create_request_cls
 from kombu.transport import redis
 from kombu.utils.scheduling import cycle_by_name
 
-from celeryfleet.worker import prefork, redis_channel, seam
+from celeryfleet.worker import prefork, redis_channel, request, seam
 
 
 class Heartbeat:
@@ -29,6 +30,8 @@ class Heartbeat:
         self.ticks = self.failed = self.strikes = 0
         self.connecting = False
         self.suspects = self
+        self.recorder = self
+        self.told: list[str] = []
 
     def tick(self) -> None:
         self.ticks += 1
@@ -38,6 +41,9 @@ class Heartbeat:
 
     def strike(self, request: object, why: str) -> None:
         self.strikes += 1
+
+    def ended(self, request: object, how: str, *_: object) -> None:
+        self.told.append(how)
 
 
 @pytest.fixture
@@ -68,9 +74,14 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
             {
                 *("start", "create_task_handler", "update_strategies", "connect", "call_soon_ack", "ensure_connected"),
                 *("on_connection_error_after_connected", "on_close", "add_task_queue", "cancel_task_queue"),
+                "on_unknown_task",
             },
         ),
-        (seam.Request, CeleryRequest, {"on_failure", "on_timeout", "acknowledge", "reject"}),
+        (
+            request.Request,
+            CeleryRequest,
+            {"on_failure", "on_timeout", "_announce_revoked", "acknowledge", "reject"},
+        ),
         (prefork.Child, asynpool.Worker, {"_do_exit"}),
         (prefork.Pool, asynpool.AsynPool, {"Worker", "flush", "process_flush_queues"}),
         (prefork.TaskPool, celery_prefork.TaskPool, {"Pool", "on_stop"}),
@@ -82,6 +93,7 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
                 *("QoS", "conn_or_acquire", "_disconnect_pools", "basic_consume", "basic_ack", "basic_reject", "close"),
                 *(
                     "_queue_bind",
+                    "_put",
                     "_update_queue_cycle",
                     "_brpop_start",
                     "_brpop_read",
@@ -246,39 +258,49 @@ def test_all_of_a_queue_is_popped_before_anything_of_the_next(strategy: str, las
     assert channel._q_for_pri("mail", 9) == "mail:9"
 
 
-TASK = SimpleNamespace(acks_late=True, reject_on_worker_lost=True, retry_on_worker_lost=False)
+TASK = SimpleNamespace(
+    acks_late=True, reject_on_worker_lost=True, retry_on_worker_lost=False, max_retries=3, default_retry_delay=180
+)
 
 
 @pytest.mark.parametrize(
-    ("error", "failed", "struck"),
+    ("error", "of", "told", "struck"),
     [
-        (ValueError(), True, False),
-        (Retry(), False, False),
-        (Ignore(), False, False),
-        (Reject(requeue=True), False, False),
-        (Reject(requeue=False), True, False),
-        (Terminated(), False, False),
-        (TimeLimitExceeded(1), False, False),
-        (WorkerLostError(), False, True),
-        (SystemExit(), True, True),
+        (ValueError(), {}, ["failed"], False),
+        (Retry(), {}, ["retrying"], False),
+        (Ignore(), {}, ["succeeded"], False),
+        (Reject(requeue=True), {}, ["waiting"], False),
+        (Reject(requeue=False), {}, ["failed"], False),
+        (Terminated(), {}, [], False),
+        (TimeLimitExceeded(1), {}, [], False),
+        (WorkerLostError(), {}, ["waiting"], True),
+        (SystemExit(), {}, ["waiting"], True),
+        (SystemExit(), {"_already_cancelled": True}, ["waiting"], False),
+        (WorkerLostError(), {"acks_late": False}, ["failed"], False),
+        (WorkerLostError(), {"stored": True}, ["succeeded"], False),
+        (WorkerLostError(), {"retry_on_worker_lost": True}, ["retrying"], False),
+        (WorkerLostError(), {"retry_on_worker_lost": True, "max_retries": 0}, ["failed"], False),
     ],
 )
-def test_only_what_failed_for_good_is_counted_and_what_ended_its_process_suspected(
-    error: BaseException, failed: bool, struck: bool
+def test_what_became_of_a_task_is_told_only_what_failed_for_good_counted_and_what_ended_its_process_suspected(
+    error: BaseException, of: dict[str, Any], told: list[str], struck: bool
 ) -> None:
     class Theirs(CeleryRequest):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._task = TASK
+            self._task = SimpleNamespace(**{**vars(TASK), **of})
+            self._already_cancelled = "_already_cancelled" in of
+            self._context = SimpleNamespace(retries=0)
 
         def on_failure(self, *_: Any, **__: Any) -> str:
             return "handled"
 
         def _success_was_stored(self) -> bool:
-            return False
+            return "stored" in of
 
-    made: Any = type("Made", (seam.Request, Theirs), {"__slots__": (), "heartbeat": Heartbeat()})()
-    assert made.on_failure(SimpleNamespace(exception=error)) == "handled"
-    assert made.heartbeat.failed == int(failed)
+    made: Any = type("Made", (request.Request, Theirs), {"__slots__": (), "heartbeat": Heartbeat()})()
+    assert made.on_failure(SimpleNamespace(exception=error, traceback="")) == "handled"
+    assert made.heartbeat.told == told
+    assert made.heartbeat.failed == told.count("failed")
     assert made.heartbeat.strikes == int(struck)
 
 
@@ -299,7 +321,22 @@ def test_a_request_of_a_tasks_own_stays_and_is_derived_from(app: Celery) -> None
     consumer.update_strategies()
     assert [kind.__name__ for kind in app.tasks[task.name].Request.__mro__[1:3]] == ["Request", "Theirs"]
     first = app.tasks[plain.name].Request
-    assert issubclass(first, seam.Request)
+    assert issubclass(first, request.Request)
     consumer.update_strategies()
     assert app.tasks[plain.name].Request is first
     assert Task.Request == "celery.worker.request:Request"
+
+
+def test_the_class_that_celery_derives_for_a_task_tells_of_success_by_ours(app: Celery) -> None:
+    """Celery's own subclass has an `on_success` that calls none above it."""
+    told: list[str] = []
+
+    class Telling(request.Request):
+        def tell(self, how: str, *_: Any) -> None:
+            told.append(how)
+
+    derived = create_request_cls(Telling, app.tasks["celery.chain"], SimpleNamespace(apply_async=None), "h", None)
+    made = object.__new__(derived)
+    made.id, made.heartbeat = "a", Heartbeat()
+    made.on_success((False, None, 0.25))
+    assert (told, made.runtime) == (["succeeded"], 0.25)

@@ -13,14 +13,14 @@ from celery import Celery, signals
 
 from celeryfleet.worker.running import Running
 from celeryfleet.worker.suspects import Suspects
-from celeryfleet.worker_protocol import RUNNING_BYTES, LogFile, Start, running
+from celeryfleet.worker_protocol import RUNNING_BYTES, LogFile, Ran, Start, running
 
 
 class Task:
     """What signals tell of a task."""
 
-    def __init__(self, name: str = "shop.add", eager: bool = False) -> None:
-        self.name = name
+    def __init__(self, name: str = "shop.add", eager: bool = False, acks_late: bool | None = None) -> None:
+        self.name, self.acks_late = name, acks_late
         self.request = SimpleNamespace(is_eager=eager)
 
 
@@ -35,7 +35,7 @@ def written(tmp_path: Path) -> Iterator[tuple[Running, Path]]:
         signal.receivers = receivers
 
 
-def names(path: Path) -> dict[int, tuple[str, str]]:
+def names(path: Path) -> dict[int, Ran]:
     return running(path.read_bytes())
 
 
@@ -51,13 +51,13 @@ def test_what_runs_is_in_the_file_and_what_has_ended_is_not(written: tuple[Runni
     made, path = written
     assert path.stat().st_mode & 0o777 == 0o600
     begin("one", Task())
-    begin("two", Task("shop.mail"))
+    begin("two", Task("shop.mail", acks_late=True))
     begin("within two", Task(eager=True))
-    assert names(path) == {0: ("one", "shop.add"), 1: ("two", "shop.mail")}
+    assert names(path) == {0: ("one", "shop.add", False), 1: ("two", "shop.mail", True)}
     end("one", Task())
     end("within two", Task(eager=True))
     begin("three", Task())
-    assert names(path) == {0: ("three", "shop.add"), 1: ("two", "shop.mail")}
+    assert names(path) == {0: ("three", "shop.add", False), 1: ("two", "shop.mail", True)}
     made.forget("two")
     end("three", Task())
     assert names(path) == {}
@@ -66,7 +66,7 @@ def test_what_runs_is_in_the_file_and_what_has_ended_is_not(written: tuple[Runni
 def test_a_name_that_is_too_long_is_cut_and_a_worker_that_cannot_write_works(tmp_path: Path) -> None:
     made = Running(str(tmp_path / "running" / "web-1"))
     made._begins("one", Task("x" * 1000))
-    assert names(tmp_path / "running" / "web-1")[0][1] == "x" * (RUNNING_BYTES - len("one\n"))
+    assert names(tmp_path / "running" / "web-1")[0][1] == "x" * (RUNNING_BYTES - len("one\n\n"))
     os.close(made._fd)
     (tmp_path / "file").touch()
     elsewhere = Running(str(tmp_path / "file" / "web-1"))

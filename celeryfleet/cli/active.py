@@ -1,0 +1,117 @@
+"""Commands about what runs, and how long tasks wait and run: active, and the table of `status --tasks`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from statistics import quantiles
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from celeryfleet.errors import Exit
+from celeryfleet.text import age, brief, clean, say
+
+if TYPE_CHECKING:
+    from celeryfleet.cli.session import Session
+
+PANEL = "Look at it"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(rich_help_panel=PANEL)(active)
+
+
+def active(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
+) -> int:
+    """Show what each worker does now, on all hosts, and for how long, the longest first.
+
+    Examples: [bold]celeryfleet active[/]
+    """
+    from celeryfleet.cli import hosts
+    from celeryfleet.hosts.messages import FindTasks
+    from celeryfleet.ledger.entry import RUNNING
+    from celeryfleet.render.grid import grid
+    from celeryfleet.render.paint import screen
+
+    session: Session = context.obj
+    session.connect().close()
+    with session.ledger() as ledger:
+        running, now = ledger.held(RUNNING), time.time()
+    elsewhere, _, silent = hosts.tasks(session, FindTasks(state=RUNNING))
+    running = sorted([*running, *elsewhere], key=lambda one: one.started or 0)
+    for text in silent:
+        say(f"{text}.", sys.stderr)
+    ages = [max(0.0, now - (one.started or 0) / 1000) for one in running]
+    if as_json:
+        names = ("id", "task", "queue", "worker", "pid")
+        tasks = [
+            {**{name: getattr(one, name) for name in names}, "running_s": round(seconds, 3)}
+            for one, seconds in zip(running, ages, strict=True)
+        ]
+        say(json.dumps({"schema_version": 1, "tasks": tasks}, indent=2))
+        return Exit.OK
+    rows: list[Any] = [
+        [(clean(text), "") for text in (one.worker, one.task, one.queue, age(seconds), str(one.pid or ""), one.id)]
+        for one, seconds in zip(running, ages, strict=True)
+    ]
+    for line in grid(("WORKER", "TASK", "QUEUE", "FOR", "PID", "ID"), rows, *screen(sys.stdout)) if rows else ():
+        say(line)
+    if not rows:
+        say("no task runs.", sys.stderr)
+    return Exit.OK
+
+
+def timed(session: Session, since: str) -> list[dict[str, Any]]:
+    """Return how long tasks have waited and run since then, by task and queue, as `status --tasks --json` shows it."""
+    from celeryfleet.ledger.entry import FAILED, LOST
+    from celeryfleet.logs.times import parse_since
+
+    found: dict[tuple[str, str], list[tuple[str, float | None, float | None]]] = defaultdict(list)
+    with session.ledger() as ledger:
+        for task, queue, state, waited, ran in ledger.times(parse_since(since, time.time())):
+            found[task, queue].append((state, waited, ran))
+    return [
+        {
+            "task": task,
+            "queue": queue,
+            "count": len(rows),
+            "failed": sum(state in (FAILED, LOST) for state, _, _ in rows),
+            **_percentiles("wait", (waited for _, waited, _ in rows)),
+            **_percentiles("runtime", (ran for _, _, ran in rows)),
+        }
+        for (task, queue), rows in sorted(found.items())
+    ]
+
+
+def _percentiles(name: str, values: Iterable[float | None]) -> dict[str, float | None]:
+    known = [max(0.0, value) for value in values if value is not None]
+    cuts = quantiles(known, n=20, method="inclusive") if len(known) > 1 else known * 19
+    return {f"{name}_p50_s": round(cuts[9], 3) if cuts else None, f"{name}_p95_s": round(cuts[18], 3) if cuts else None}
+
+
+def show_timed(tasks: list[dict[str, Any]], since: str) -> None:
+    """Print that as a table."""
+    from celeryfleet.render.grid import grid
+    from celeryfleet.render.paint import RED, screen
+
+    rows: list[Any] = [
+        [
+            (clean(one["task"]), ""),
+            (clean(one["queue"]), ""),
+            (f"{one['count']:,}", ""),
+            (f"{one['failed']:,}", RED if one["failed"] else ""),
+            *((brief(one[f"{name}_s"]), "") for name in ("wait_p50", "wait_p95", "runtime_p50", "runtime_p95")),
+        ]
+        for one in tasks
+    ]
+    titles = ("TASK", "QUEUE", "DONE", "FAILED", "WAIT P50", "WAIT P95", "RUN P50", "RUN P95")
+    for line in grid(titles, rows, *screen(sys.stdout)) if rows else ():
+        say(line)
+    if not rows:
+        say(f"no task has ended in that time (--since {clean(since)}).", sys.stderr)

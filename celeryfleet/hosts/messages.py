@@ -1,0 +1,103 @@
+"""What hosts leave in the broker, and what they may ask each other: nothing stops the fleet or runs other code."""
+
+from celeryfleet.protocol import Done, Mark, Marks, Pause, Refused, Restart, Revoke, Scale, Status
+from celeryfleet.records import Record, parse
+
+#: seconds between two reports, without one after which a host is silent, and for which the latest is kept
+EVERY, SILENT, KEPT = 3, 10, 3600
+#: seconds for which it is kept what is paused
+PAUSED = 30 * 86400
+#: bytes of a request and of an answer or report, at most
+ASKED, TOLD = 64 * 1024, 16 * 1024 * 1024
+#: tasks in an answer at most
+MOST = 1000
+
+
+class Report(Record):
+    """How a fleet is on one host, as its supervisor leaves it in the broker."""
+
+    #: whose it is: a supervisor's and its successors' in one folder
+    owner: str
+    #: the machine's own name and the folder
+    place: str
+    #: unix seconds, by that machine's clock
+    at: float
+    #: without what is needed to connect to the broker
+    status: Status
+    #: what it knows of queues that are paused on all hosts
+    marks: tuple[Mark, ...] = ()
+
+
+class HostStatus(Record):
+    """A host as it is shown."""
+
+    hidden = ("place", "status")
+    name: str
+    #: reporting, silent or missing; unknown where the broker does not answer
+    state: str
+    #: seconds since its latest report; None: there is none
+    age_s: float | None = None
+    #: whether it is this one
+    here: bool = False
+    place: str = ""
+    #: None: nothing is known
+    status: Status | None = None
+
+
+def state_of(host: HostStatus) -> str:
+    """Say how the fleet is on a host, as far as that is known: ready, degraded, …, or silent, missing, unknown."""
+    return host.status.state if host.status is not None and host.state == "reporting" else host.state
+
+
+class GetReport(Record):
+    """Reply with a Report; exact: the workers are asked how they are."""
+
+    exact: bool = False
+
+
+class FindTasks(Record):
+    """Reply with what the ledger Knows of tasks: of an id, or how one begins; or in this state, and since then."""
+
+    id: str = ""
+    #: running or failed
+    state: str = ""
+    #: unix seconds; of failed ones
+    since: float = 0.0
+    #: a name or a glob
+    task: str = "*"
+
+
+class Known(Record):
+    """Tasks, each as the fields of a ledger's Entry up to its error."""
+
+    tasks: tuple[tuple[object, ...], ...]
+    #: those that run, whatever was asked for
+    running: tuple[tuple[object, ...], ...] = ()
+
+
+class Retry(Record):
+    """Send tasks of the ledger again, as `retry` does; what becomes of each is in the ledger, and in the log."""
+
+    ids: tuple[str, ...]
+    again: bool = False
+
+
+#: what another host may ask
+Remote = GetReport | FindTasks | Scale | Restart | Pause | Revoke | Retry
+#: what is answered
+Answer = Report | Known | Done | Refused
+
+
+class HostTrouble(Record):
+    """Say in the log that hosts do not see each other as they should."""
+
+    text: str
+
+
+def read_marks(text: object) -> tuple[Mark, ...]:
+    """Read what is kept in the broker; what is not understood is as none."""
+    try:
+        found: Marks = parse(Marks, text)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return ()
+    return found.marks

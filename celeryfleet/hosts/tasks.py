@@ -1,0 +1,46 @@
+"""What another host may know of the ledger of this one: what tasks are and how they ended, never their arguments."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, replace
+from typing import TYPE_CHECKING
+
+from celeryfleet.errors import FleetError
+from celeryfleet.hosts.messages import MOST, FindTasks, Known
+from celeryfleet.ledger.entry import RUNNING, Entry, shaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: characters of an error, and of what is asked for; stars in a glob, each of which takes time
+_LONG, _WORD, _STARS = 2000, 255, 4
+
+
+def known(file: str, asked: FindTasks) -> Known:
+    """Answer out of the ledger. Raises FleetError."""
+    from celeryfleet.ledger.read import Ledger  # it takes milliseconds that a start has not
+
+    if len(asked.id) > _WORD or len(asked.task) > _WORD or asked.task.count("*") > _STARS:
+        raise FleetError("that is too long to look for.")
+    with Ledger(file) as ledger:
+        running = ledger.held(RUNNING)
+        if asked.id:
+            one = ledger.named(asked.id)
+            found = [one] if one else []
+        else:
+            found = running if asked.state == RUNNING else ledger.failures(asked.since, asked.task)
+        return Known(_rows(found), _rows(running))
+
+
+def _rows(entries: Iterable[Entry]) -> tuple[tuple[object, ...], ...]:
+    told = [replace(one, error=one.error and one.error[:_LONG], traceback=None, message=None) for one in entries]
+    return tuple(astuple(one) for one in told[-MOST:])
+
+
+def entries(rows: Iterable[tuple[object, ...]], host: str) -> list[Entry]:
+    """Read rows that another host has told, whose workers are named with it; what is none is left out."""
+    return [
+        Entry(f"{row[0]}@{host}", *row[1:])  # type: ignore[arg-type]
+        for row in rows
+        if shaped(tuple(map(type, row[1:-1]))) and type(row[0]) is str and isinstance(row[-1], str | None)
+    ]

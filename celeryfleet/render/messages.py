@@ -1,0 +1,74 @@
+"""Messages that wait, and queues of dead letters, as tables and as JSON; asks no broker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from celeryfleet.render.grid import grid, wrapped
+from celeryfleet.render.paint import AMBER, CYAN, DIM
+from celeryfleet.text import age, clean
+
+if TYPE_CHECKING:
+    from celeryfleet.client.in_hand import Dead
+    from celeryfleet.client.messages import Message
+    from celeryfleet.render.paint import Span
+
+_PEEK = ("TASK", "AGE", "PRIORITY", "ID")
+_DEAD = ("QUEUE", "READY", "FROM", "WHY")
+_NOTHING: Span = ("-", DIM)
+
+
+def peek_document(queue: str, messages: Sequence[Message], now: float) -> dict[str, Any]:
+    """Return what `queues peek --json` prints; `now` is unix seconds."""
+    rows = [
+        {"id": one.id or None, "task": one.task or None, "args": one.args, "kwargs": one.kwargs}
+        | {"age_s": _age(one, now), "priority": one.priority}
+        for one in messages
+    ]
+    return {"schema_version": 1, "queue": queue, "messages": rows}
+
+
+def peek_lines(messages: Sequence[Message], now: float, color: bool, width: int) -> Iterator[str]:
+    """Write a line for each message."""
+    rows: list[list[Span] | str] = []
+    for one in messages:
+        waits = _age(one, now)
+        waited = _NOTHING if waits is None else (age(waits), "")
+        priority = _NOTHING if one.priority is None else (str(one.priority), "")
+        rows.append([(clean(one.call), ""), waited, priority, (clean(one.id) or "-", DIM)])
+    return grid(_PEEK, rows, color, width)
+
+
+def _age(message: Message, now: float) -> float | None:
+    return None if message.sent_at is None else max(0.0, round(now - message.sent_at, 1))
+
+
+def dead_document(found: Sequence[Dead]) -> dict[str, Any]:
+    """Return what `queues dead --json` prints."""
+    rows = [{"name": one.queue, "ready": one.ready, "from": list(one.sources), "reasons": one.reasons} for one in found]
+    return {"schema_version": 1, "queues": rows}
+
+
+def dead_lines(found: Sequence[Dead], color: bool, width: int) -> Iterator[str]:
+    """Write a line for each queue, and how what is there goes back."""
+    rows: list[list[Span] | str] = [
+        [
+            (clean(one.queue), ""),
+            (f"{one.ready:,}", AMBER if one.ready else DIM),
+            (clean(", ".join(one.sources)), ""),
+            _NOTHING if not one.reasons else (clean(_counted(one.reasons)), ""),
+        ]
+        for one in found
+    ]
+    yield from grid(_DEAD, rows, color, width)
+    if full := [one for one in found if one.ready]:
+        first = full[0]
+        back = "retry --all" if first.parked else f"queues move {first.queue} {first.sources[0]}"
+        text = f"Look: celeryfleet queues peek {first.queue} · Back: celeryfleet {back}"
+        yield from wrapped(clean(text), ("→", CYAN), color, width)
+
+
+def _counted(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{number} {reason}" for reason, number in Counter(reasons).most_common())
