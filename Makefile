@@ -39,8 +39,9 @@ down: $(BIN)/.demo  ## Stop the demo fleet.
 
 # --- Tests ---
 
-test: $(BIN)/.dev  ## Run the whole test suite, on all processors.
-	$(BIN)/python $(PYTEST)
+# A test that fails beside thousands of others with their processes, and not alone, is named, and is to be mended; what fails twice stops here.
+test: $(BIN)/.dev  ## Run the whole test suite, on all processors; what fails runs once more, alone.
+	$(BIN)/python $(PYTEST) || { [ $$? = 1 ] && $(BIN)/python -m pytest --last-failed --exitfirst; }
 
 test-unit: $(BIN)/.dev  ## Run the tests that need no service, but for the slow ones: seconds.
 	$(BIN)/python $(PYTEST) tests/unit -m "not slow"

@@ -75,6 +75,8 @@ class Home:
         self.path = path
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("CELERY", "COLUMNS"))}
         self.env["PYTHONWARNINGS"] = "ignore"
+        # Bytecode is told from old one by the source's size and second: a test writes the same app twice within one.
+        self.env["PYTHONDONTWRITEBYTECODE"] = "1"
 
     def write(self, fleet: str = FLEET, app: str = APP) -> Home:
         """Write fleet.yaml and shop.py."""
