@@ -58,10 +58,10 @@ def _tamed(char: str) -> str:
 # --- Sentences --------------------------------------------------------------------------------------------
 
 
-def counted(number: int, noun: str) -> str:
-    """Count things: `1 worker`, `1,200 processes`."""
-    plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
-    return f"{number:,} {noun}{plural}"
+def counted(number: int, noun: str, one: str = "", more: str = "") -> str:
+    """Count things, and say what one or more of them do: `1 worker`, `1,200 processes`, `1 message waits`."""
+    plural, verb = ("", one) if number == 1 else ("es" if noun.endswith("s") else "s", more)
+    return f"{number:,} {noun}{plural} {verb}".rstrip()
 
 
 def listed(names: Iterable[str], last: str = "and", most: int = 0) -> str:

@@ -85,7 +85,7 @@ def retry(
         say(f"{one.task} ({one.id}) is not sent again: {why}.", sys.stderr)
     count = len(moved) + len(sent)
     more = f", {len(refused):,} not" if refused else ""
-    say(f"{counted(count, 'task')} {'is' if count == 1 else 'are'} sent again{more}.", sys.stderr)
+    say(f"{counted(count, 'task', 'is', 'are')} sent again{more}.", sys.stderr)
     return Exit.FAILURE if refused else Exit.OK
 
 
@@ -107,7 +107,7 @@ def revoke(
         if note := on_revoked(each, known_one, terminate):
             say(note, sys.stderr)
     if going:
-        say(f"{counted(len(going), 'task')} {'is' if len(going) == 1 else 'are'} revoked.", sys.stderr)
+        say(f"{counted(len(going), 'task', 'is', 'are')} revoked.", sys.stderr)
     return Exit.FAILURE if over else Exit.OK
 
 

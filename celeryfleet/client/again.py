@@ -80,5 +80,5 @@ def _publish(channel: Any, entry: Entry, new: str, before: int) -> None:
         properties={**properties, "correlation_id": new},
     )
     # To its queue, not by its exchange: that may have led to several.
-    done = f"{counted(before, 'task')} {'was' if before == 1 else 'were'} sent before."
+    done = f"{counted(before, 'task', 'was', 'were')} sent before."
     publish(channel, message, entry.queue, done)

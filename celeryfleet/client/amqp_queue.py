@@ -91,9 +91,7 @@ def _send(raw: Any, queue: str, priority: int | None, before: int) -> None:
         headers=headers,
         properties={name: value for name, value in raw.properties.items() if name not in _APART},
     )
-    publish(
-        raw.channel, message, queue, f"{counted(before, 'message')} {'was' if before == 1 else 'were'} moved before."
-    )
+    publish(raw.channel, message, queue, f"{counted(before, 'message', 'was', 'were')} moved before.")
     raw.ack()
 
 

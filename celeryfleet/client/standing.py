@@ -167,7 +167,7 @@ def of_queue(view: View, name: str) -> Answer:
     if ready is None:
         facts = [f"how much waits in {name} is not known"]
     else:
-        waits = f"{counted(ready, 'message')} {'waits' if ready == 1 else 'wait'}" if ready else "nothing waits"
+        waits = counted(ready, "message", "waits", "wait") if ready else "nothing waits"
         facts = [f"{waits} in {name}"]
         facts[0] += f", the oldest for {age(oldest)}" if oldest is not None and ready else ""
         facts[0] += f"; workers have {unacked:,}" if unacked else ""
@@ -208,7 +208,7 @@ def of_task(
         texts.append(f"{counted(len(held) - _NAMED, 'other')} with workers")
     for queue, (own, total) in waiting.items():
         mine = "how many are its own is not told" if own is None else f"{own:,} {'is' if own == 1 else 'are'} its own"
-        waits_there = f"{counted(total, 'message')} {'waits' if total == 1 else 'wait'} in {queue}: {mine}"
+        waits_there = f"{counted(total, 'message', 'waits', 'wait')} in {queue}: {mine}"
         texts.append(waits_there if total else f"nothing waits in {queue}")
         reasons += held_up(view, queue) if own != 0 else ()
     if view.status.state == "down" and not reasons:

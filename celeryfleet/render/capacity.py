@@ -227,9 +227,7 @@ def _peaks(report: Report) -> Iterator[Span]:
 
 def _silent(report: Report) -> Iterator[Span]:
     for queue, ready in report.known.silent.items():
-        waits = (
-            f"{counted(ready, 'message')} {'waits' if ready == 1 else 'wait'} in {queue}, and none has ended of late."
-        )
+        waits = f"{counted(ready, 'message', 'waits', 'wait')} in {queue}, and none has ended of late."
         yield f"{waits} Say what they take: --rate {queue}=1/s --runtime {queue}=1s", AMBER
 
 

@@ -30,6 +30,7 @@ from celeryfleet.text import (
 def test_things_are_counted_with_their_plural() -> None:
     assert [counted(n, "worker") for n in (0, 1, 1200)] == ["0 workers", "1 worker", "1,200 workers"]
     assert counted(2, "task process") == "2 task processes"
+    assert [counted(n, "message", "waits", "wait") for n in (1, 2)] == ["1 message waits", "2 messages wait"]
 
 
 def test_names_are_listed_as_in_a_sentence() -> None:

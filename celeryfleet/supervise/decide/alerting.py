@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from celeryfleet.plan.values import AlertPlan
 from celeryfleet.supervise.decide.state import Status, Worker
-from celeryfleet.text import age
+from celeryfleet.text import age, counted
 
 #: measurements that are kept for the time over which something is measured, roughly
 _KEPT = 30
@@ -169,7 +169,7 @@ def _growing(matter: Matter, watch: Watch, depth: Mapping[str, Any] | None, now:
     then = [*(count for at, count, _ in kept if at > middle), waiting]
     before_it, of_late = sum(first) / len(first), sum(then) / len(then)
     grows = min(then) > before_it and waiting >= of_late and waiting > matter.over
-    text = f"{matter.what} grows: {waiting} messages wait, and {kept[0][1]} did before"
+    text = f"{matter.what} grows: {counted(waiting, 'message', 'waits', 'wait')}, and {kept[0][1]:,} did before"
     return _Finding(matter, of_late > before_it if matter in watch.active else grows, text, kept)
 
 

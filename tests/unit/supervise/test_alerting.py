@@ -109,6 +109,13 @@ def test_a_backlog_grows_until_it_does_no_more() -> None:
     assert all(len(samples) < 40 for samples in story.watch.samples.values())
 
 
+def test_a_backlog_of_one_message_is_told_in_the_singular() -> None:
+    story = Story(AlertPlan("backlog_growing", {"mail": 0.0}, 60.0))
+    counts = [0] * 11 + [1] * 12  # it said "1 messages wait"
+    told = [found for count in counts if (found := story.see(mail=(count, 0.0), after=5))]
+    assert told == [["queue mail grows: 1 message waits, and 0 did before"]]
+
+
 def test_a_burst_that_is_worked_off_is_no_backlog_that_grows() -> None:
     story = Story(AlertPlan("backlog_growing", {"mail": 0.0}, 60.0))
     counts = [0] * 11 + [100, 90, 80, 70, 60, 50, 40, 30, 20, 10] + [0] * 20
