@@ -28,7 +28,8 @@ def logs(
     names: Annotated[list[str] | None, typer.Argument(metavar="POOL|WORKER", help="Default: all workers.")] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
     lines: Annotated[
-        int | None, typer.Option("-n", "--tail", "--lines", metavar="N", min=0, help="The last N lines.")
+        int | None,
+        typer.Option("-n", "--tail", "--lines", metavar="N", min=0, help="The last N lines, or records that match."),
     ] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="T", help="10m, or 2026-11-20T10:00.")] = None,
     task: Annotated[str, typer.Option("--task", metavar="ID", help="Only what is said of this task.")] = "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from celeryfleet.logs.times import time_of
@@ -62,11 +62,36 @@ class Choice:
         """Yield whole records: a line that begins with a time, and those after it, such as a traceback."""
         held: dict[str, list[str]] = {}
         unmet: dict[str, list[re.Pattern[str]]] = {}
+        begins = _beginnings()
         for log, line in lines:
-            if log not in held or time_of(line.encode()) is not None:
+            if begins(log, line):
                 held[log], unmet[log] = [], list(self.patterns)
             unmet[log] = [pattern for pattern in unmet[log] if not pattern.search(line)]
             held[log] = [*held[log][-_HELD:], line]
             if not unmet[log]:
                 yield from ((log, one) for one in held[log])
                 held[log] = []
+
+
+def records(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Put lines together that belong to one record."""
+    record: list[Line] = []
+    begins = _beginnings()
+    for line in lines:
+        if begins(*line) and record:
+            yield record
+            record = []
+        record.append(line)
+    yield record
+
+
+def _beginnings() -> Callable[[str, str], bool]:
+    """Return what tells whether a line begins a record: by its time, and each does in a log that has told none yet."""
+    timed: set[str] = set()
+
+    def begins(log: str, line: str) -> bool:
+        told = time_of(line.encode()) is not None
+        timed.update([log] if told else [])
+        return told or log not in timed
+
+    return begins

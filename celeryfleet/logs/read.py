@@ -14,10 +14,11 @@ import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celeryfleet.logs.choose import Choice, Line
+from celeryfleet.logs.choose import Choice, Line, records
 from celeryfleet.logs.times import time_of
 
 if TYPE_CHECKING:
@@ -56,10 +57,16 @@ class Follower:
             log.skip()
 
     def backlog(self, n: int | None = None, since: float | None = None, choice: Choice | None = None) -> Iterator[Line]:
-        """Yield the last `n` chosen lines of the merged log, or those since a time (unix seconds), oldest first."""
+        """Yield the last `n` lines of the merged log, or those since a time (unix seconds), oldest first.
+
+        Of lines that are looked for, those of the last `n` records.
+        """
         logs = self._logs.items()
         found = _merged(log.backlog(None if choice and choice.few(name) else n, since) for name, log in logs)
         chosen = choice(found) if choice else found
+        if choice and choice.patterns and n is not None:
+            chosen = chain(*deque(records(chosen), n))
+            n = None
         yield from chosen if n is None else deque(chosen, maxlen=n)
 
     def poll(self) -> list[Line]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from celeryfleet.logs.choose import Choice
 from celeryfleet.logs.read import Follower, follow, last_lines
 from celeryfleet.logs.times import time_of
 
@@ -38,11 +40,15 @@ def rotate(path: Path, keep: int = 9) -> None:
 
 
 def tail(
-    folder: Path, wanted: Callable[[str], bool] = lambda name: True, n: int | None = None, since: float | None = None
+    folder: Path,
+    wanted: Callable[[str], bool] = lambda name: True,
+    n: int | None = None,
+    since: float | None = None,
+    choice: Choice | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Give the log as `celeryfleet logs` shows it."""
     follower = Follower(folder, wanted)
-    yield from follower.backlog(n, since)
+    yield from follower.backlog(n, since, choice)
     yield from follower.close()
 
 
@@ -79,6 +85,23 @@ def test_a_tail_that_begins_in_a_traceback_knows_its_time(tmp_path: Path) -> Non
     write(tmp_path / "a.log", stamp(1), stamp(9, "late"), *(f"  frame {number}" for number in range(20)))
     write(tmp_path / "b.log", *(stamp(number) for number in range(2, 8)))
     assert [line for _, line in tail(tmp_path, n=3)] == ["  frame 17", "  frame 18", "  frame 19"]
+
+
+def test_the_last_matches_are_counted_with_their_tracebacks_not_by_lines(tmp_path: Path) -> None:
+    write(tmp_path / "a.log", *(line for at in (1, 5, 7) for line in (stamp(at, "boom"), "Traceback:", f"  {at}")))
+    write(tmp_path / "b.log", stamp(2, "well"), stamp(6, "boom"), "Traceback:", "  6")
+    choice = Choice(["a", "b"], [re.compile("boom")])
+    for n, found in ((0, []), (1, ["  7"]), (3, ["  5", "  6", "  7"])):
+        shown = list(tail(tmp_path, n=n, choice=choice))
+        assert [line for _, line in shown[2::3]] == found
+        assert len(shown) == 3 * n
+
+
+def test_each_line_is_a_match_of_its_own_in_a_log_without_times(tmp_path: Path) -> None:
+    write(tmp_path / "a.log", "boom 1", "well", "boom 2", "well")  # all after the first match was shown
+    choice = Choice(["a"], [re.compile("boom")])
+    assert [line for _, line in tail(tmp_path, choice=choice)] == ["boom 1", "boom 2"]
+    assert [line for _, line in tail(tmp_path, n=1, choice=choice)] == ["boom 2"]
 
 
 def test_since_leaves_out_what_is_older_and_the_rest_of_its_records(tmp_path: Path) -> None:
