@@ -5,23 +5,21 @@ one step at the server, the claim. An idle worker does not block there either: h
 told when one of them changes (Redis' client-side caching). Claims and acknowledgements go over one connection on
 which nobody waits for a reply.
 
-No module of the worker but this one and redis_restore.py leans on private names of kombu's. Seen in kombu 5.7.0;
-tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
+No module of the worker but this one, redis_qos.py, redis_transport.py and redis_restore.py leans on private names of
+kombu's. Seen in kombu 5.7.0; tests/unit/worker/test_seam.py and tests/services/worker fail when they change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import get_ident
-from time import monotonic, time
-from types import MappingProxyType
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from celery.utils.log import get_logger
-from kombu.transport import redis, virtual
-from kombu.utils.encoding import bytes_to_str
+from kombu.transport import redis
 from kombu.utils.json import dumps
 from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import NoPermissionError, ResponseError
@@ -29,7 +27,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from celeryfleet.redis_client import Push, ReplyError
 from celeryfleet.worker.ownership import said
 from celeryfleet.worker.redis_claim import GREETING, LOAD, Claim
-from celeryfleet.worker.redis_restore import put_back
+from celeryfleet.worker.redis_qos import QoS
 from celeryfleet.worker.redis_wire import Wire
 
 if TYPE_CHECKING:
@@ -56,53 +54,6 @@ _POPPED = "Redis refuses %s: %s. Messages are popped: this worker may lose some 
 def refused(error: Exception) -> bool:
     """Tell whether Redis does not let this user do what was asked."""
     return isinstance(error, NoPermissionError) or (isinstance(error, ResponseError) and DENIED in str(error))
-
-
-class QoS(redis.QoS):  # type: ignore[misc]
-    """Knows that a claimed message is among the unacknowledged ones already, and waits for no reply."""
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """Remember a message that was taken."""
-        if delivery_tag.startswith(self.channel.tags):
-            virtual.QoS.append(self, message, delivery_tag)
-        else:
-            super().append(message, delivery_tag)
-
-    def ack(self, delivery_tag: str) -> None:
-        """Acknowledge a message."""
-        wire = self.channel.wire
-        if wire is None:
-            super().ack(delivery_tag)
-        else:
-            virtual.QoS.ack(self, delivery_tag)
-            self.channel.acknowledge(wire, delivery_tag)
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Give a message back, or drop it."""
-        if requeue:
-            super().reject(delivery_tag, requeue=True)
-        else:
-            self.ack(delivery_tag)
-
-    def restore_visible(self, *, num: int | None = None, interval: int = 10) -> None:
-        """Put back what has passed the visibility timeout and is known to nobody: the keys are this worker's alone.
-
-        kombu would have a task that waits or works for longer done once more.
-        """
-        if self.channel.unacked_key == redis.Channel.unacked_key:  # all workers share it: another engine runs them
-            super().restore_visible(num=num, interval=interval)
-            return
-        self._vrestore_count += 1
-        transport = self.channel.connection
-        if transport.held is None or (self._vrestore_count - 1) % (interval or 1):
-            return
-        with self.channel.conn_or_acquire() as client:
-            until = time() - self.visibility_timeout
-            late = map(bytes_to_str, client.zrange(self.unacked_index_key, 0, until, byscore=True))
-            held = transport.held()
-            unknown = [tag for tag in late if tag not in held and not any(each.has(tag) for each in transport.channels)]
-            for tag in reversed(unknown[:num]):
-                put_back(self.channel, client, tag, set(self.channel.active_queues))
 
 
 class Channel(redis.Channel):  # type: ignore[misc]
@@ -423,63 +374,3 @@ class Channel(redis.Channel):  # type: ignore[misc]
             except LostError as error:
                 logger.warning("what was taken last comes back when the next worker of this name starts: %s", error)
         super().close()
-
-
-class Poller(redis.MultiChannelPoller):  # type: ignore[misc]
-    """Always reads what comes by our connections, for there are acknowledgements in it."""
-
-    #: the event loop's descriptors with what reads each, and what reads ours; none where there is no event loop
-    readers: Mapping[int, tuple[object, tuple[int, ...]]] = MappingProxyType({})
-    reader: object = None
-
-    @property
-    def fds(self) -> dict[int, Any]:
-        """Return the descriptors that the event loop is to read: kombu would have each set anew at each turn."""
-        found: dict[int, Any] = super().fds
-        return {fd: about for fd, about in found.items() if self.readers.get(fd) != (self.reader, (fd,))}
-
-    def _register_BRPOP(self, channel: Any) -> None:  # noqa: N802 - kombu's name
-        channel.look_in_time()
-        super()._register_BRPOP(channel)
-
-    def _pause_brpop(self, channel: Any, fileno: int) -> None:
-        if channel.wire is None:
-            super()._pause_brpop(channel, fileno)
-
-    def on_readable(self, fileno: int) -> None:
-        """Read from a connection."""
-        channel, kind = self._fd_to_chan.get(fileno, (None, ""))
-        if kind == "BRPOP" and channel.wire is not None:
-            channel._brpop_read()
-        else:
-            super().on_readable(fileno)
-
-
-class Transport(redis.Transport):  # type: ignore[misc]
-    """kombu's, with our channel."""
-
-    Channel = Channel
-    #: tells which delivery tags of earlier connections are not to be put back; who does not know puts back none
-    held: Callable[[], Collection[str]] | None = None
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.cycle = Poller()
-
-    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Have the event loop read what comes."""
-        super().register_with_event_loop(connection, loop)
-        self.cycle.readers, self.cycle.reader = loop.readers, self.on_readable
-
-
-class SentinelChannel(Channel, redis.SentinelChannel):  # type: ignore[misc]
-    """The same, of the master that sentinels name."""
-
-    from_transport_options = (*redis.SentinelChannel.from_transport_options, "reading_order")
-
-
-class SentinelTransport(Transport):
-    """The same for sentinels."""
-
-    default_port = redis.SentinelTransport.default_port
-    Channel = SentinelChannel

@@ -1,7 +1,7 @@
 """What is changed of Celery's own worker, by subclasses of its Worker and Consumer; request.py and beat.py have more.
 
 But for these three no module of this room leans on private names of Celery's. What is so leaned on was seen in 5.7.0;
-tests/unit/worker/test_seam.py fails when it changes. kombu's part of it is redis_channel.py and redis_restore.py.
+tests/unit/worker/test_seam.py fails when it changes. kombu's part of it begins with redis_transport.py.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NAMESAKE = (
 def use_redis_channel() -> None:
     """Have kombu open our Redis channels; to be called before anything asks kombu for its own."""
     for scheme, transport in (("redis", "Transport"), ("rediss", "Transport"), ("sentinel", "SentinelTransport")):
-        TRANSPORT_ALIASES[scheme] = f"celeryfleet.worker.redis_channel:{transport}"
+        TRANSPORT_ALIASES[scheme] = f"celeryfleet.worker.redis_transport:{transport}"
 
 
 def worker_class(app: Any, heartbeat: Heartbeat, restore: Sequence[str], set_title: Callable[[], None]) -> Any:

@@ -20,7 +20,7 @@ from celery.worker.request import create_request_cls
 from kombu.transport import redis
 from kombu.utils.scheduling import cycle_by_name
 
-from celeryfleet.worker import prefork, redis_channel, request, seam
+from celeryfleet.worker import prefork, redis_channel, redis_qos, redis_transport, request, seam
 
 
 class Heartbeat:
@@ -102,11 +102,11 @@ def consumer_of(app: Celery, base: type = CeleryConsumer) -> Any:
                 ),
             },
         ),
-        (redis_channel.SentinelChannel, redis.SentinelChannel, {"from_transport_options"}),
-        (redis_channel.QoS, redis.QoS, {"append", "ack", "reject", "restore_visible"}),
-        (redis_channel.Poller, redis.MultiChannelPoller, {"fds", "_register_BRPOP", "_pause_brpop", "on_readable"}),
-        (redis_channel.Transport, redis.Transport, {"Channel", "register_with_event_loop"}),
-        (redis_channel.SentinelTransport, redis.SentinelTransport, {"Channel", "default_port"}),
+        (redis_transport.SentinelChannel, redis.SentinelChannel, {"from_transport_options"}),
+        (redis_qos.QoS, redis.QoS, {"append", "ack", "reject", "restore_visible"}),
+        (redis_transport.Poller, redis.MultiChannelPoller, {"fds", "_register_BRPOP", "_pause_brpop", "on_readable"}),
+        (redis_transport.Transport, redis.Transport, {"Channel", "register_with_event_loop"}),
+        (redis_transport.SentinelTransport, redis.SentinelTransport, {"Channel", "default_port"}),
     ],
 )
 def test_our_classes_override_what_they_mean_to_and_nothing_else(
