@@ -133,6 +133,8 @@ class Delivery(Record):
 
     #: JSON
     body: str
+    #: the same when it is told again, since it is not known whether it has come
+    id: str
     #: a program that reads the body, or else an URL that it is sent to
     command: tuple[str, ...] = ()
     webhook: str = ""

@@ -20,6 +20,8 @@ class Hook:
         self.got: list[tuple[str, str, bytes]] = []
         #: of the latest request
         self.authorization: str | None = None
+        #: of each request, the header Idempotency-Key
+        self.ids: list[str | None] = []
         self.over = threading.Event()
 
     @contextmanager
@@ -31,6 +33,7 @@ class Hook:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 hook.got.append((self.path, self.headers["Content-Type"], body))
                 hook.authorization = self.headers["Authorization"]
+                hook.ids.append(self.headers["Idempotency-Key"])
                 code = hook.answers.pop(0) if hook.answers else 204
                 if code == NEVER:
                     hook.over.wait(20)

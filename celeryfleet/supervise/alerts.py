@@ -1,12 +1,13 @@
 """Looks at the fleet for what `alerts:` names, and has somebody told; a fleet without alerts never starts any of this.
 
 Who was told that something begins is told also after a restart that it is over, and not again that it begins
-(alerts.json). A notice that the end of the supervisor cut off counts as not told: the next one tells it, if it is so.
+(alerts.json). A notice that the end of the supervisor cut off may have come: the next one tells it under its id.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import time
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celeryfleet import private
+from celeryfleet.plan.values import Plan
 from celeryfleet.protocol import AlertStatus, Delivery
 from celeryfleet.records import encode
 from celeryfleet.supervise import process
@@ -42,8 +44,8 @@ class Alerts:
         self._running = False
         #: of each worker, as they were after the latest turn
         self._states: list[tuple[str, Status]] = []
-        #: what somebody was told of that it begins, and was not yet told of that it is over
-        self._told: dict[Matter, tuple[float, str]] = {}
+        #: what somebody is told of that it begins, and was not yet told of that it is over; whether that has come
+        self._told: dict[Matter, tuple[float, str, bool]] = {}
         #: who is told: one notice after the other, since the second may say that the first is over
         self._turns: dict[object, asyncio.Lock] = {}
         self._waiting = 0
@@ -53,7 +55,12 @@ class Alerts:
         if self._fleet.plan.alerts and not self._running:
             self._running = True
             self._told = self._remembered()
-            self._watch = Watch(self._fleet.plan.alerts, active=dict(self._told))
+            active = {of: (since, text) for of, (since, text, _) in self._told.items()}
+            self._watch = Watch(self._fleet.plan.alerts, active=active)
+            for alert in self._fleet.plan.alerts:
+                for of, (since, text, told) in self._told.items():
+                    if of.of(alert) and not told:
+                        self._fleet.background(self._tell(Notice(alert, of, True, text, since)))
             self._fleet.background(self._run())
 
     def on(self) -> tuple[AlertStatus, ...]:
@@ -92,12 +99,12 @@ class Alerts:
             self._fleet.say(f"alert{'' if notice.begins else ' over'}: {notice.text}")
             self._fleet.background(self._tell(notice))
 
-    def _remembered(self) -> dict[Matter, tuple[float, str]]:
+    def _remembered(self) -> dict[Matter, tuple[float, str, bool]]:
         """Read what an earlier supervisor has told; a torn file is no more than a lost memory."""
         try:
             return {
-                Matter(str(when), str(name), float(over), float(hold), str(what)): (float(since), str(text))
-                for when, name, over, hold, what, since, text in json.loads(self._file.read_bytes())
+                Matter(str(when), str(name), float(over), float(hold), str(what)): (float(since), str(text), bool(told))
+                for when, name, over, hold, what, since, text, told in json.loads(self._file.read_bytes())
             }
         except (OSError, ValueError, TypeError, RecursionError):
             return {}
@@ -110,26 +117,35 @@ class Alerts:
             return
         self._waiting += 1
         alert, outcome = notice.alert, "not told: the fleet has stopped"
-        delivery = Delivery(body(self._fleet.plan.fleet, notice, time.time()), alert.command, alert.webhook)
+        plan, key = self._fleet.plan, key_of(self._fleet.plan, notice)
+        delivery = Delivery(body(plan.fleet, key, notice, time.time()), key, alert.command, alert.webhook)
         try:
             async with self._turns.setdefault(alert.command or alert.webhook, asyncio.Lock()):
-                outcome = await _delivered(delivery, {**os.environ, **self._fleet.plan.env})
-            self._remember(notice)
+                self._remember(notice, told=False)
+                outcome = await _delivered(delivery, {**os.environ, **plan.env})
+            self._remember(notice, told=True)
         finally:
             self._waiting -= 1
             self._fleet.say(f"alert {alert.when} of {notice.matter.what}: {outcome}")
 
-    def _remember(self, notice: Notice) -> None:
-        self._told.pop(notice.matter, None)
+    def _remember(self, notice: Notice, told: bool) -> None:
         if notice.begins:
-            self._told[notice.matter] = (notice.since, notice.text)
+            self._told[notice.matter] = (notice.since, notice.text, told)
+        elif told:
+            self._told.pop(notice.matter, None)
         try:
             private.write(str(self._file), json.dumps([[*of, *told] for of, told in self._told.items()]).encode())
         except OSError as error:
             self._fleet.say(f"alerts.json could not be written: {error.strerror}")
 
 
-def body(fleet: str, notice: Notice, now: float) -> str:
+def key_of(plan: Plan, notice: Notice) -> str:
+    """Name a notice: one that is told again, since it is not known whether it has come, has the same name."""
+    named = json.dumps([plan.fleet, plan.host, *notice.matter, notice.since, notice.begins])
+    return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
+
+
+def body(fleet: str, key: str, notice: Notice, now: float) -> str:
     """Return what a command or a webhook gets, as JSON; `now` is unix seconds."""
     if notice.alert.format == "slack":
         from html import escape  # 8 ms that a start has not
@@ -139,6 +155,7 @@ def body(fleet: str, notice: Notice, now: float) -> str:
     return json.dumps(
         {
             "schema_version": 1,
+            "id": key,
             "fleet": fleet,
             "alert": notice.alert.when,
             "state": "begins" if notice.begins else "over",

@@ -47,7 +47,7 @@ def run(delivery: Delivery) -> tuple[bool, str]:
 def post(delivery: Delivery) -> tuple[bool, str]:
     """Send the body until it is taken, is refused for good, or was sent often enough; no text holds the URL."""
     opener = urllib.request.build_opener(_NoRedirect)
-    headers = {"Content-Type": "application/json", "User-Agent": "celeryfleet"}
+    headers = {"Content-Type": "application/json", "User-Agent": "celeryfleet", "Idempotency-Key": delivery.id}
     url = urlsplit(delivery.webhook)
     credentials, _, host = url.netloc.rpartition("@")
     if credentials:  # urllib would take them for a part of the host's name

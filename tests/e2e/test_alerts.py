@@ -67,21 +67,22 @@ def test_an_alert_is_told_once_when_it_begins_and_once_when_it_is_over_also_afte
     assert "secret" not in log
 
 
-def test_a_notice_that_a_kill_of_the_supervisor_cut_off_is_told_by_the_next(home: Home) -> None:
+def test_a_notice_that_a_kill_of_the_supervisor_cut_off_is_told_once_more_under_its_id_and_that_it_is_over(
+    home: Home,
+) -> None:
     hook = Hook(NEVER)
     with hook.served() as url:
         supervisor = start(home, url)
-        home.post("add", "1", "2", "--queue", "mail", "--force")
-        eventually(lambda: len(hook.got) == 1)  # it is not answered
+        os.kill(home.pid("web-1"), signal.SIGKILL)
+        eventually(lambda: len(hook.got) == 1)  # it may be known there, though it is not answered
         os.kill(supervisor, signal.SIGKILL)
-        home.up()
-        eventually(lambda: len(hook.got) == 2)
-        home.run("queues", "purge", "mail", "-y")
+        home.up()  # with a web-1 that is well: nobody was told that it is over
         eventually(lambda: len(hook.got) == 3)
-    assert [one["text"].partition(" ")[0] for one in told(hook, "age")] == [
-        *[":red_circle:"] * 2,
-        ":large_green_circle:",
-    ]
+    begins, again, over = told(hook, "failed")
+    assert again == {**begins, "at": again["at"]}
+    assert (begins["state"], over["state"]) == ("begins", "over")
+    assert begins["id"] != over["id"]
+    assert hook.ids == [begins["id"], begins["id"], over["id"]]
 
 
 def test_a_reload_tells_again_only_what_it_changes(home: Home) -> None:

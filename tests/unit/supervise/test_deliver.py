@@ -18,6 +18,7 @@ from tests.fakes import eventually, processes_of
 from tests.hooks import NEVER, Hook
 
 BODY = '{"text": "x"}'
+ID = "5f0c9d"
 
 
 @contextmanager
@@ -57,14 +58,15 @@ def told(delivery: Delivery) -> str:
 def test_a_webhook_is_asked_again_if_that_may_help(answers: tuple[int, ...], text: str, requests: int) -> None:
     hook = Hook(*answers)
     with hook.served() as url:
-        assert told(Delivery(BODY, webhook=url, timeout=0.3 if NEVER in answers else 10.0)) == text
+        assert told(Delivery(BODY, ID, webhook=url, timeout=0.3 if NEVER in answers else 10.0)) == text
     assert hook.got == [("/secret", "application/json", BODY.encode())] * requests
+    assert hook.ids == [ID] * requests
 
 
 def test_credentials_in_the_url_are_sent_as_such() -> None:
     hook = Hook()
     with hook.served() as url:
-        assert told(Delivery(BODY, webhook=url.replace("://", "://me:p%40ss@"))) == "told: the webhook answered 204"
+        assert told(Delivery(BODY, ID, webhook=url.replace("://", "://me:p%40ss@"))) == "told: the webhook answered 204"
     assert hook.authorization == f"Basic {b64encode(b'me:p@ss').decode()}"
 
 
@@ -72,27 +74,27 @@ def test_credentials_in_the_url_are_sent_as_such() -> None:
 def test_a_server_that_is_dead_is_told_without_the_url(url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    found = told(Delivery(BODY, webhook=url.format(port=port)))
+    found = told(Delivery(BODY, ID, webhook=url.format(port=port)))
     assert found.startswith("not told: the webhook does not answer: ")
     assert "secret" not in found
 
 
 def test_a_program_gets_the_event_twice(tmp_path: Path) -> None:
     script = f'cat > {tmp_path}/in; printf %s "$CELERYFLEET_ALERT" > {tmp_path}/env'
-    assert told(Delivery(BODY, ("sh", "-c", script))) == "told: sh ended with exit code 0"
+    assert told(Delivery(BODY, ID, ("sh", "-c", script))) == "told: sh ended with exit code 0"
     assert [(tmp_path / name).read_text() for name in ("in", "env")] == [BODY, BODY]
 
 
 def test_a_program_that_fails_hangs_or_is_not_there_is_told(tmp_path: Path) -> None:
-    assert told(Delivery(BODY, ("sh", "-c", "exit 3"))) == "not told: sh ended with exit code 3"
-    assert told(Delivery(BODY, ("/no/such",))) == "not told: /no/such can't be run: No such file or directory"
+    assert told(Delivery(BODY, ID, ("sh", "-c", "exit 3"))) == "not told: sh ended with exit code 3"
+    assert told(Delivery(BODY, ID, ("/no/such",))) == "not told: /no/such can't be run: No such file or directory"
     hangs = ("sh", "-c", f"cd {tmp_path}; sleep 60 & sleep 60")
-    assert told(Delivery(BODY, hangs, timeout=0.2)) == "not told: sh was killed after 0.2 s"
+    assert told(Delivery(BODY, ID, hangs, timeout=0.2)) == "not told: sh was killed after 0.2 s"
     assert eventually(lambda: not processes_of(tmp_path))
 
 
 def test_nothing_is_left_of_it_when_the_supervisor_ends(tmp_path: Path) -> None:
-    hangs = Delivery(BODY, ("sh", "-c", f"cd {tmp_path}; touch begun; sleep 60"))
+    hangs = Delivery(BODY, ID, ("sh", "-c", f"cd {tmp_path}; touch begun; sleep 60"))
     with process(hangs) as (channel, it):
         eventually((tmp_path / "begun").exists)
         channel.close()
