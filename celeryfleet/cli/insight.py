@@ -21,6 +21,7 @@ from celeryfleet.text import ESC, say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
+    from celeryfleet.hosts.messages import HostStatus
     from celeryfleet.protocol import Status
 
 PANEL = "Look at it"
@@ -113,19 +114,22 @@ def found(session: Session, exact: bool = True, timeout: float = 30.0) -> Status
 def _everywhere(session: Session, command: str, as_json: bool) -> int:
     """Show `status` or `ps` of all hosts."""
     from celeryfleet.cli import hosts
-    from celeryfleet.hosts.messages import state_of
 
     whole, seen = hosts.whole(session)
     if as_json:
-        told = [
-            {**public(host), **(public(host.status) if host.status else {}), "state": state_of(host)} for host in seen
-        ]
-        say(json.dumps({**lean.document(whole, command), "hosts": told}, indent=2))
+        say(json.dumps({**lean.document(whole, command), "hosts": [*map(on_host, seen)]}, indent=2))
         return Exit.OK
     if command == "status" and seen:
         hosts.show(seen)
     lean.show(whole, command, False)
     return Exit.OK
+
+
+def on_host(found: HostStatus) -> dict[str, object]:
+    """Return how a fleet is on one host, as JSON's types."""
+    from celeryfleet.hosts.messages import state_of
+
+    return {**public(found), **(lean.shown(found.status) if found.status else {}), "state": state_of(found)}
 
 
 def _by_task(session: Session, since: str, as_json: bool) -> int:

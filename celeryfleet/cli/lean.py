@@ -133,13 +133,18 @@ def show(found: Status, command: str, as_json: bool) -> None:
 
 def document(found: Status, command: str = "status") -> dict[str, object]:
     """Return what `status`, `ps` or `queues` prints as JSON, to the letter of its schema, version 1."""
-    whole = {"schema_version": 1, **public(found)}
+    whole = {"schema_version": 1, **shown(found)}
     if command == "status":
-        return {**whole, "alerts": [public(alert) for alert in found.alerts]} if found.alerts else whole
+        return whole
     if command == "queues":
         return {key: whole[key] for key in ("schema_version", "fleet", "queues")}
     workers = [{"name": one.name, "pool": pool.name, **public(one)} for pool in found.pools for one in pool.workers]
     return {"schema_version": 1, "fleet": found.fleet, "workers": workers}
+
+
+def shown(found: Status) -> dict[str, object]:
+    """Return what is shown of a fleet, with its alerts if any is on."""
+    return {**public(found), **({"alerts": [public(alert) for alert in found.alerts]} if found.alerts else {})}
 
 
 def answer(client: Client, command: str, word: str = "") -> int:

@@ -53,7 +53,7 @@ def as_one(first: Status, hosts: Iterable[HostStatus], everywhere: bool = False)
     `first` is this host's, running or not.
     """
     told = list(hosts)
-    pools: list[PoolStatus] = []
+    pools, said = list[PoolStatus](), list[str]()
     consumers: dict[str, int] = {}
     unacked = dict(first.backlog.unacked)
     for host, status in [(host, host.status) for host in told if host.status is not None]:
@@ -61,6 +61,8 @@ def as_one(first: Status, hosts: Iterable[HostStatus], everywhere: bool = False)
         unacked |= status.backlog.unacked
         for queue in status.queues if host.state == "reporting" else ():
             consumers[queue.name] = consumers.get(queue.name, 0) + queue.consumers
+        if host.state == "reporting" and not host.here:
+            said += [f"Host {host.name}: {note}" for note in status.notes if note not in first.notes]
     wrong = troubles(told)
     state, reason = _state(told, first), next(iter(wrong), "")
     return first.but(
@@ -68,7 +70,7 @@ def as_one(first: Status, hosts: Iterable[HostStatus], everywhere: bool = False)
         pools=tuple(pools),
         queues=tuple(queue.but(consumers=consumers.get(queue.name, 0)) for queue in first.queues),
         reason=first.reason or reason,
-        notes=(*first.notes, *wrong),
+        notes=(*first.notes, *said, *wrong),
         backlog=first.backlog.but(unacked=unacked),
     )
 

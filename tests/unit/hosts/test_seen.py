@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from celeryfleet.hosts.messages import Report
+from celeryfleet.cli.insight import on_host as document
+from celeryfleet.hosts.messages import HostStatus, Report
 from celeryfleet.hosts.seen import as_one, seen, troubles
 from celeryfleet.protocol import (
+    AlertStatus,
     Backlog,
     BrokerStatus,
     PoolStatus,
@@ -13,6 +15,7 @@ from celeryfleet.protocol import (
     SupervisorStatus,
     WorkerStatus,
 )
+from celeryfleet.records import public
 
 
 def status(host: str, pool: str, state: str = "ready") -> Status:
@@ -72,6 +75,23 @@ def test_the_whole_fleet_names_workers_with_their_hosts() -> None:
     assert whole.queues[0].consumers == 2
     assert sorted(whole.backlog.unacked) == ["unacked:web-1@shop.a", "unacked:web-1@shop.b"]
     assert (whole.state, whole.reason, whole.notes) == ("ready", "", ())
+
+
+def test_what_is_wrong_on_other_hosts_is_said_with_their_names_and_what_all_say_once() -> None:
+    """Of the alerts of other hosts nothing was told."""
+    here = status("a", "web").but(notes=("Paused queues: mail.",))
+    there = status("b", "web").but(notes=("Paused queues: mail.", "Alerts: worker web-1 is failed."))
+    hosts = seen(["a", "b"], {"b": (report("b", "web").but(status=there), 2.0)}, here)
+    assert as_one(here, hosts).notes == ("Paused queues: mail.", "Host b: Alerts: worker web-1 is failed.")
+    silent = seen(["a", "b"], {"b": (report("b", "web").but(status=there), 99.0)}, here)
+    assert len(as_one(here, silent).notes) == 2  # that one, and that it is silent
+
+
+def test_the_json_of_all_hosts_has_the_alerts_of_each() -> None:
+    on = AlertStatus("worker_failed", "worker web-1", "worker web-1 is failed", "2026-11-26T09:29:01+00:00")
+    found = document(HostStatus("b", "reporting", 2.0, status=status("b", "web").but(alerts=(on,))))
+    assert (found["name"], found["state"], found["alerts"]) == ("b", "ready", [public(on)])
+    assert "alerts" not in document(HostStatus("b", "reporting", 2.0, status=status("b", "web")))
 
 
 def test_workers_of_a_silent_host_count_as_stopped_and_read_nothing() -> None:
