@@ -196,6 +196,7 @@ def reload(
     from celeryfleet.cli import launch
 
     only = tuple(pools or ())
+    launch.require_here(context.obj, context.obj.startable.host, only, "Run `reload` there.")
     if dry_run:
         return launch.preview(launch.narrowed(context.obj.startable, only, {}), True, only, as_json)
     return launch.reload(context.obj, only, not no_wait)

@@ -229,7 +229,7 @@ def await_ready(client: Client, timeout: float | None, only: Sequence[str] = ())
         took = time.monotonic() - began
         where = "" if only else f" in {counted(len(asked), 'pool')}"
         what = f"{listed(only)} {'are' if len(only) > 1 else 'is'}" if only else f"{status.fleet} is"
-        ready_now = f"{what} ready: {counted(want, 'worker')}{where} ({took:.1f} s)"
+        ready_now = f"{what} ready{_on(status.host, status.hosts)}: {counted(want, 'worker')}{where} ({took:.1f} s)"
         say(f"{ready_now}{_paused(status)}", sys.stderr)
         return Exit.OK
     if reply.done is None:
@@ -242,6 +242,11 @@ def await_ready(client: Client, timeout: float | None, only: Sequence[str] = ())
             code=Exit.TIMEOUT,
         )
     raise _not_ready(status, only)
+
+
+def _on(host: str, hosts: Collection[str]) -> str:
+    """Say which host it is about, where there are others."""
+    return f" on host {host}" if len(hosts) > 1 else ""
 
 
 def _paused(status: Status) -> str:
@@ -282,9 +287,14 @@ def stop(session: Session, pools: tuple[str, ...], cold: bool, timeout: float | 
     with client:
         if purge:
             _purge(plan)
-        client.do(Stop(cold, timeout, pools))
+        here = _on(session.host_here, plan.hosts)
+        try:
+            client.do(Stop(cold, timeout, pools))
+        except FleetError:
+            require_here(session, session.host_here, pools, "Run `down` there.")
+            raise
         _await_end(client, plan, "cold" if cold else "warmly", pools)
-    say(f"{listed(pools) or plan.fleet} {'are' if len(pools) > 1 else 'is'} stopped.", sys.stderr)
+    say(f"{listed(pools) or plan.fleet} {'are' if len(pools) > 1 else 'is'} stopped{here}.", sys.stderr)
     return Exit.OK
 
 

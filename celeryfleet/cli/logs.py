@@ -15,7 +15,7 @@ from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import listed, say
 
 if TYPE_CHECKING:
-    from celeryfleet.plan.values import Plan
+    from celeryfleet.cli.session import Session
 
 #: logs that are no worker's
 _OTHERS = ("supervisor", "broker", "preload", "ui")
@@ -53,7 +53,7 @@ def logs(
     plan = context.obj.followed
     folder = Path(plan.state_dir) / "logs"
     patterns = [*([of_task(task)] if task else []), *([_pattern(grep)] if grep else [])]
-    chosen = Choice(_names(plan, folder, names or []), patterns)
+    chosen = Choice(_names(context.obj, folder, names or []), patterns)
     start = parse_since(since, time.time()) if since else None
     most = _BEFORE if follow and lines is None and not since and not patterns else lines
     try:
@@ -83,13 +83,20 @@ def logs(
     return Exit.OK
 
 
-def _names(plan: Plan, folder: Path, asked: list[str]) -> list[str]:
+def _names(session: Session, folder: Path, asked: list[str]) -> list[str]:
     """Return the names of pools, workers and logs that are asked for; all pools if none. Raises FleetError."""
     from celeryfleet.fleetfile.suggest import did_you_mean
+    from celeryfleet.logs.choose import is_of
 
+    plan, written = session.followed, {file.name.partition(".log")[0] for file in folder.glob("*.log*")}
     pools = [*(pool.name for pool in plan.pools), *(["beat"] if plan.beat else [])]
     workers = {pool.worker_name(number) for pool in plan.pools for number in pool.numbers}
-    known = [*pools, *sorted(workers | {file.name.partition(".log")[0] for file in folder.glob("*.log*")}), *_OTHERS]
+    known = [*pools, *sorted(workers | written), *_OTHERS]
+    if absent := [name.partition("@")[0] for name in asked if not any(is_of(log, [name]) for log in written)]:
+        from celeryfleet.cli.launch import require_here
+
+        those = [name if name in pools else name.rpartition("-")[0] for name in absent]
+        require_here(session, session.host_here, those, "Its logs are there: `celeryfleet logs` shows those of a host.")
     for name in asked:
         if name not in known:
             hint = (

@@ -111,6 +111,9 @@ def explained(error: Any) -> FleetError:
         text = error.format_message().rstrip(".")
         return FleetError(f"{path}: {text}.", hint=context.get_usage() if context else f"See {path} -h.")
     name, root = error.option_name, context.find_root()
+    if name == "--host":
+        hint = "Run it on that host. `up`, `scale` and `restart` take --host; `status --all` shows all hosts."
+        return FleetError(f"not supported: {path} with --host.", hint=hint)
     if context is not root and name in _options(root):
         hint = f"It stands before the command: celeryfleet {name} … {context.info_name}"
     else:

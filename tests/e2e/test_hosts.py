@@ -216,10 +216,16 @@ def test_what_is_said_on_one_host_is_done_on_another() -> None:
         eventually(lambda: b.here().pools[0].want == 1)
         with pytest.raises(FleetError, match='host b: there is no pool "vidoe"'):
             do(a.session, Scale({"vidoe": 1}), "b")
-        misplaced = a.run("restart", "video", check=False).stderr
-        assert (
-            "video does not run on host a: fleet.yaml gives it to b.\n  Have it done there, with --host." in misplaced
-        )
+        for words, there in (
+            ("restart video", "Have it done there, with --host."),
+            ("reload video", "Run `reload` there."),
+            ("down video", "Run `down` there."),
+            ("logs video-2@b", "Its logs are there: `celeryfleet logs` shows those of a host."),
+        ):  # some of them knew no such pool, or said that nothing matches
+            misplaced = a.run(*words.split(), check=False)
+            told = f"video does not run on host a: fleet.yaml gives it to b.\n  {there}"
+            assert (misplaced.returncode, told in misplaced.stderr) == (2, True), misplaced.stderr
+        assert "shop is stopped on host a." in a.run("down").stderr
 
 
 def became(a: Host, task_id: str, state: str) -> Entry:

@@ -44,6 +44,16 @@ def test_an_unknown_word_is_told_with_a_guess(words: str, said: str) -> None:
     assert caught.value.code is Exit.USAGE
 
 
+@pytest.mark.parametrize("command", ["logs", "reload", "down", "why x --stack"])
+def test_what_is_of_this_host_alone_says_so_when_it_is_asked_of_another(command: str) -> None:
+    """It was said that there is no option --host."""
+    with pytest.raises(FleetError) as caught:
+        run([*command.split(), "--host", "b"])
+    hint = "Run it on that host. `up`, `scale` and `restart` take --host; `status --all` shows all hosts."
+    assert str(caught.value) == f"not supported: celeryfleet {command.split()[0]} with --host. {hint}"
+    assert caught.value.code is Exit.USAGE
+
+
 def test_a_word_that_is_missing_or_of_the_wrong_kind_is_told_with_the_usage() -> None:
     for words, said in (
         ("result", "celeryfleet result: Missing argument"),
