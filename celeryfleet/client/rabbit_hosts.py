@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _REPLIES = "amq.rabbitmq.reply-to"
 #: AMQP's code of a queue that there is not
 _ABSENT = 404
+#: seconds before each look at a message, which another reader may have in its hands for a moment
+_PAUSES = (0.0, 0.01, 0.02, 0.04, 0.08)
 #: requests that wait at most
 _WAITING = 100
 
@@ -157,17 +159,20 @@ class RabbitHosts:
         return body.encode() if isinstance(body, str) else bytes(body) or None
 
     def _message(self, queue: str) -> Any:
-        """Read the message of a queue, and leave it there; None: there is none."""
-        try:
-            message = self._channel.basic_get(queue)
-        except self._connection.channel_errors as error:
-            if getattr(error, "reply_code", 0) != _ABSENT:
-                raise
-            self._channel, self._listens = self._connection.channel(), False
-            return None
-        if message is not None:
-            self._channel.basic_reject(message.delivery_tag, requeue=True)
-        return message
+        """Read the message of a queue, and leave it there; None: there is none, also when looked for again."""
+        for pause in _PAUSES:
+            time.sleep(pause)
+            try:
+                message = self._channel.basic_get(queue)
+            except self._connection.channel_errors as error:
+                if getattr(error, "reply_code", 0) != _ABSENT:
+                    raise
+                self._channel, self._listens = self._connection.channel(), False
+                return None
+            if message is not None:
+                self._channel.basic_reject(message.delivery_tag, requeue=True)
+                return message
+        return None
 
     def _publish(self, queue: str, body: bytes, mandatory: bool = False, **properties: str) -> None:
         message = self._channel.prepare_message(body, content_type="application/json", properties=properties)
