@@ -17,9 +17,9 @@ _PATIENCE = 60
 
 
 def home_of(app: str, folder: Path) -> Path:
-    """Return the folder that the app is imported from: this one, or the one within it that has its package."""
+    """Return the folder that has the app's package: this one, one within it, or the current one."""
     package = app.partition(":")[0].partition(".")[0]
-    homes = [folder, *sorted(path for path in folder.glob("[!.]*") if path.is_dir())]
+    homes = [folder, *sorted(path for path in folder.glob("[!.]*") if path.is_dir()), Path.cwd()]
     return next((home for home in homes if (home / package).is_dir() or (home / f"{package}.py").is_file()), folder)
 
 

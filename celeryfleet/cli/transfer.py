@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -84,7 +85,8 @@ def import_(
 
     if output is not None and output.exists():
         raise FleetError(f"{output} exists, and import never overwrites.", hint=f"Name another file, or move {output}.")
-    texts = {"<stdin>" if file == _STDIN else file: _text(file) for file in files}
+    named = [one for file in files for one in (_wanted(file) if kind is Format.SYSTEMD else [file])]
+    texts = {"<stdin>" if file == _STDIN else file: _text(file) for file in named}
     shown = next(iter(texts))
     folder = Path.cwd() if files[0] == _STDIN else Path(files[0]).parent
 
@@ -139,6 +141,13 @@ def _settings(kind: Format, texts: Iterable[str]) -> Iterator[dict[str, str]]:
         file.write(found.replace("$$", "$") if kind is Format.COMPOSE else found)
         file.flush()
         yield {SETTINGS_VARIABLE: file.name}
+
+
+def _wanted(file: str) -> list[str]:
+    """Name the services that a target wants, which lie beside it; another file is meant itself."""
+    wants = re.findall(r"^Wants=(.*)$", _text(file), re.MULTILINE) if file.endswith(".target") else []
+    units = [unit for line in wants for unit in line.split() if unit.endswith(".service")]
+    return [str(Path(file).with_name(unit)) for unit in units] or [file]
 
 
 def _text(file: str) -> str:

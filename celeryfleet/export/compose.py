@@ -61,8 +61,8 @@ def _service(fleet: Deployment, service: Service, folder: str) -> dict[str, Any]
     if service.pool is not None:
         probe = [_plain(word) for word in service.probe(_ALIVE)]
         whole["healthcheck"] = {"test": ["CMD", *probe], "interval": "10s", "start_period": "60s"}
-        if service.pool.restart.max_restarts != RestartPolicy().max_restarts:
-            whole["restart"] = f"on-failure:{service.pool.restart.max_restarts}"
+        if (most := service.pool.restart.max_restarts) != RestartPolicy().max_restarts:
+            whole["restart"] = f"on-failure:{most}" if most else "no"  # on-failure:0 is any number
     if service.memory:
         whole["deploy"]["resources"] = {"limits": {"memory": f"{math.ceil(service.memory / 1024**2)}M"}}
     return {key: value for key, value in whole.items() if value or value == 0}

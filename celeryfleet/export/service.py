@@ -182,12 +182,16 @@ _URLS = ("broker_url", "result_backend")
 def _everywhere(plan: Plan, fleet: Fleet) -> Plan:
     """Return what all hosts of a fleet run, together."""
     hosts = fleet.hosts.values()
-    counts = {
-        pool.name: sum(host.replicas.get(pool.name, pool.replicas) for host in hosts if pool.name in host.pools)
-        for pool in plan.pools
-    }
+    counts: dict[str, int] = {}
+    pools: list[PoolPlan] = []
+    for pool in plan.pools:
+        on = [host.replicas.get(pool.name, pool.replicas) for host in hosts if pool.name in host.pools]
+        counts[pool.name], policy = sum(on), pool.autoscale
+        if policy:  # each host has its own
+            policy = replace(policy, min=policy.min * len(on), max=policy.max * len(on))
+        pools.append(replace(pool, autoscale=policy))
     nowhere = {*counts, BEAT} - {name for host in hosts for name in host.pools}
-    return plan.without(nowhere).scaled(counts) if hosts else plan
+    return replace(plan, pools=tuple(pools)).without(nowhere).scaled(counts) if hosts else plan
 
 
 def _services(plan: Plan, fleet: Fleet, shared: Mapping[str, str]) -> Iterator[Service]:

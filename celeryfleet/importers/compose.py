@@ -222,7 +222,8 @@ class _Service:
 
     def _restart(self) -> Line | None:
         policy = ("deploy", "restart_policy")
-        match = re.fullmatch("on-failure:(.+)", self._value("restart"))
+        written = self._value("restart")
+        match = re.fullmatch("on-failure:(.+)", "on-failure:0" if written == "no" else written)
         delay, window = self._value(*policy, "delay"), self._value(*policy, "window")
         found = {
             "max_restarts": match[1] if match else self._value(*policy, "max_attempts"),

@@ -52,7 +52,8 @@ class Result:
     notes: tuple[Note, ...]
     #: pool → (workers as they are called in the file, where)
     pools: Mapping[str, tuple[str, ...]]
-    #: the app, where there is one; its Django settings, and variables with which its workers run, as the file tells
+    #: the app that is to be asked: where there is one, or all were exported, and each says what is all of the fleet's;
+    #: its Django settings, and variables with which its workers run, as the file tells
     app: str = ""
     django: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -154,7 +155,8 @@ class _Document:
         settled = {name: variables.settled(text, self.ask.known) for name, text in self.env.items()}
         env = {name: text for name, text in settled.items() if text is not None}
         files = tuple(path for path in self.env_files if not variables.varies(path))
-        return Result(self.writer.text(), tuple(self.notes), origins, self.app, self.django, env, files)
+        app = self.app or (exported.is_ours(self.workers[0].env) and self.workers[0].app) or ""
+        return Result(self.writer.text(), tuple(self.notes), origins, app, self.django, env, files)
 
     def _note(self, fate: Fate, what: str, where: str = "") -> None:
         self.notes.append(Note(fate, where or self.where, what))

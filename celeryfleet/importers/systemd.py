@@ -48,6 +48,7 @@ class _Unit:
     env_files: list[str] = field(default_factory=list)
     commands: list[tuple[str, str]] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
+    restart: dict[str, str] = field(default_factory=dict)
     said: list[tuple[str, str, str]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
@@ -61,14 +62,12 @@ class _Unit:
                 self.env |= dict(word.split("=", 1) for word in split_words(value) if "=" in word)
             case "EnvironmentFile":
                 self._environment_file(value, where)
-            case "TimeoutStopSec" | "TimeoutSec":
-                match = _SPAN.fullmatch(value)
-                if match:
-                    unit = match[1] or "s"
-                    span = value.removesuffix(match[1] or "") + _UNITS.get(unit, unit)
-                    self.lines.append(Line("stop_grace_period", yamltext.scalar(span), key, where))
-                else:
-                    self.said.append((key, value, where))
+            case "TimeoutStopSec" | "TimeoutSec" if span := _span(value):
+                self.lines.append(Line("stop_grace_period", yamltext.scalar(span), key, where))
+            case "RestartSec" | "StartLimitIntervalSec" if span := _span(value):
+                self.restart["backoff" if key == "RestartSec" else "window"] = span
+            case "StartLimitBurst" if value.isdecimal() and int(value):
+                self.restart["max_restarts"] = str(int(value) - 1)
             case _:
                 self.said.append((key, value, where))
 
@@ -97,14 +96,24 @@ def read(source: str, file: str, known: Mapping[str, str], read: Read) -> Readin
     unit = _Unit(file, basename(file).removesuffix(".service").partition("@")[2], read)
     section = ""
     for number, line in _lines(source):
+        match = _KEY.fullmatch(line)
         if line.strip().startswith("["):
             section = line.strip()
-        elif section == "[Service]" and (match := _KEY.fullmatch(line)):
+        elif match and (section == "[Service]" or match[1].startswith("StartLimit")):
             unit.take(match[1], match[2].strip(), f"{file}:{number}")
+    if unit.restart:
+        unit.lines.append(Line("restart", yamltext.mapping(unit.restart), "RestartSec, StartLimit…"))
     if not unit.commands:
         hint = "A unit has a [Service] section with an ExecStart."
         raise FleetError("this is no unit of systemd that starts something.", file, hint)
     return Reading(tuple(_programs(unit, known)), tuple(unit.notes))
+
+
+def _span(value: str) -> str:
+    """Write a length of time as fleet.yaml does; empty: it is none, or a sum of several."""
+    match = _SPAN.fullmatch(value)
+    unit = (match and match[1]) or "s"
+    return value.removesuffix((match and match[1]) or "") + _UNITS.get(unit, unit) if match else ""
 
 
 def _lines(source: str) -> Iterator[tuple[int, str]]:
@@ -126,7 +135,9 @@ def _programs(unit: _Unit, known: Mapping[str, str]) -> Iterator[Program]:
     name = unit.instance or stem.partition("@")[0]
     for text, where in unit.commands:
         if "%i" in text and "celery" in text.lower():
-            hint = f"Name an instance, as systemd has it: {unit.file.replace('@.', '@mail.')}"
+            hint = (
+                f"Name the target that wants it, or an instance, as systemd has it: {unit.file.replace('@.', '@mail.')}"
+            )
             raise FleetError("the command holds %i, which a template does not tell.", where, hint)
         values = {**unit.known, **known, **unit.env}
         words = tuple(word for written in split_words(text) for word in _replaced(written, values))

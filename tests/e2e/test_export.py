@@ -256,3 +256,31 @@ def test_systemd_runs_the_units_and_replaces_a_worker_that_hangs(shop: Shop) -> 
     assert states == [f"ActiveState=active NRestarts=0 Type={kind}" for kind in ("notify", "exec")], done
     assert [[node.partition("-")[0], *more] for node, *more in json.loads(results)] == DONE
     assert "NRestarts=1" in video_
+
+
+def test_import_gives_a_fleet_of_several_apps_back_from_its_own_folder(tmp_path: Path) -> None:
+    """Routes and broker were lost: several apps were not asked, nor one beside the folder that it was written to."""
+    text = (
+        "{name: shop, apps: {shop: shop, ml: ml}, broker: 'redis://here/0', queues: {mail: , low: {max_length: 9}}, "
+        "default_queue: low, routes: [{task: ml.*, queue: mail}], "
+        "pools: {web: {app: shop, queues: [low], replicas: 2}, ml: {app: ml, queues: [mail]}}}"
+    )
+    (tmp_path / "fleet.yaml").write_text(text)
+    for app in ("shop", "ml"):
+        (tmp_path / f"{app}.py").write_text(f"from celery import Celery\n\napp = Celery('{app}')\n")
+    argv, given = [sys.executable, "-m", "celeryfleet"], yaml.safe_load(text)
+    for kind, files in {
+        "compose": ["out/compose.yaml"],
+        "systemd": ["out/shop.target"],
+    }.items():
+        folder, back = str(Path(files[0]).parent), f"{kind}.yaml"
+        for words in (["export", kind, "-o", folder, "--force"], ["import", kind, *files, "-o", back]):
+            done = subprocess.run(
+                [*argv, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert done.returncode == 0, done.stderr
+        found = yaml.safe_load((tmp_path / back).read_text())
+        keys = ("apps", "broker", "queues", "default_queue", "routes")
+        assert {key: found.get(key) for key in keys} == {key: given[key] for key in keys}, kind
+        pools = {name: (pool["app"], pool.get("replicas", 1)) for name, pool in found["pools"].items()}
+        assert pools == {"web": ("shop", 2), "ml": ("ml", 1)}, kind

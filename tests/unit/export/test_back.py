@@ -27,6 +27,12 @@ from celeryfleet.plan.values import Plan
 from tests.unit.export.fleets import FACTS
 
 names = st.from_regex(r"[a-zA-Z0-9_][a-zA-Z0-9_-]{0,8}[a-z]", fullmatch=True).filter(lambda name: name != "beat")
+#: what of a pool's `restart` an engine has
+RESTART = {
+    Format.COMPOSE: ("max_restarts",),
+    Format.SUPERVISORD: ("max_restarts",),
+    Format.SYSTEMD: ("backoff", "max_restarts", "window"),
+}
 queues = st.from_regex(r"[a-z][a-z0-9_.:-]{0,8}", fullmatch=True)
 seconds = st.integers(1, 7200).map(lambda number: f"{number}s")
 #: an importer takes a `$(`, a `${` and a backtick for a shell's or its own
@@ -53,6 +59,10 @@ def pools(declared: list[str]) -> st.SearchStrategy[dict[str, Any]]:
         time_limit=st.integers(100, 900).map(lambda number: f"{number}s"),
         soft_time_limit=st.integers(1, 99).map(lambda number: f"{number}s"),
         stop_grace_period=seconds,
+        restart=st.builds(
+            lambda count, backoff, window: {"max_restarts": count, "backoff": f"{backoff}s", "window": f"{window}s"},
+            *(st.integers(0, 9), st.integers(1, 60), st.integers(1, 900)),
+        ),
         events=st.just(True),
         log_level=st.sampled_from(["debug", "warning"]),
         env=st.dictionaries(
@@ -104,12 +114,14 @@ def imported(kind: Format, texts: Mapping[str, str], told: Told) -> Fleet:
     return fleet_of(convert_all(wanted, Ask(kind.value, file, told=told)).text)
 
 
-def compared(plan: Plan, carries_grace: bool) -> dict[str, Any]:
+def compared(plan: Plan, kind: Format) -> dict[str, Any]:
     """Return what of a plan is carried over."""
     whole = replace(plan, preload="", origins={}).to_json()
     pools = {pool["name"]: pool for pool in whole["pools"]}
     for pool in pools.values():
-        for key in ("fork", "exec_reason", *(() if carries_grace else ("grace",))):
+        pool["restart"] = {key: pool["restart"][key] for key in RESTART.get(kind, ())}
+        lacks = [*(["grace"] if kind is Format.PROCFILE else []), *([] if kind in RESTART else ["park_after"])]
+        for key in ("fork", "exec_reason", *lacks):
             del pool[key]
     queues = {queue["name"]: queue for queue in whole["queues"]}
     del whole["settings"]["task_queues"]  # which are written in the order of their readers
@@ -129,5 +141,4 @@ def test_import_gives_the_same_fleet_back(
     path = tmp_path_factory.getbasetemp() / SETTINGS
     path.write_text(deployment(fleet, FACTS, (), engine(kind)).settings)
     back = build(imported(kind, files.texts, told_by(str(path), plan)), FACTS)
-    grace = kind is not Format.PROCFILE
-    assert compared(back, grace) == compared(plan, grace)
+    assert compared(back, kind) == compared(plan, kind)

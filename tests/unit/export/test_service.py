@@ -109,6 +109,24 @@ def test_a_fleet_of_several_hosts_is_exported_whole_and_so_said() -> None:
     assert beat.replicas == 1
 
 
+def test_a_pool_that_scales_on_several_hosts_scales_as_far_in_all() -> None:
+    text = (
+        SHOP.replace("    replicas: 2", "    autoscale: {min: 1, max: 4}")
+        + "hosts: {a: [web], b: [web, video], c: [beat]}\n"
+    )
+    web = next(service for service in planned(text, Format.KEDA).services if service.name == "web")
+    assert web.pool
+    assert web.pool.autoscale
+    assert (web.replicas, web.pool.autoscale.min, web.pool.autoscale.max) == (2, 2, 8)
+
+
+def test_compose_is_told_not_to_start_a_worker_again_that_may_never_die() -> None:
+    """To docker `on-failure:0` is any number of times."""
+    text = SHOP.replace("    replicas: 2", "    restart: {max_restarts: 0}")
+    web = yaml.safe_load(written(Format.COMPOSE, text).texts["compose.yaml"])["services"]["web"]
+    assert web["restart"] == "no"
+
+
 def test_alerts_are_said_to_be_the_supervisors() -> None:
     text = SHOP + "alerts: [{when: no_beat, for: 1m, command: [mail]}]\n"
     assert "alerts: they are told by the supervisor" in planned(text).notes

@@ -182,7 +182,10 @@ def test_an_instance_of_a_template_becomes_a_pool() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (UNIT, "w@.service:10: the command holds %i, which a template does not tell. Name an instance, as systemd has"),
+        (
+            UNIT,
+            "w@.service:10: the command holds %i, which a template does not tell. Name the target that wants it, or an",
+        ),
         ("[Unit]\nDescription=x\n[Service]\nType=oneshot\n", "this is no unit of systemd that starts something."),
         ("[Service]\nExecStart=/srv/celery-worker --all\n", "w@.service:2: w: `/srv/celery-worker …`: the script"),
     ],
