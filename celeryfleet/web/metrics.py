@@ -9,35 +9,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import Any, TypeAlias
 
-from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from celeryfleet.ledger.read import Ledger
 from celeryfleet.protocol import QueueStatus, Status, WorkerStatus
-from celeryfleet.web.tally import STEPS, Key, Tally, Times
+from celeryfleet.web.tally import Tally
 
-_TASK = ("name", "hostname", "queue_name")
 _POOL = ("pool",)
 _WORKER = ("hostname", "worker")
 _STATES = ("starting", "ready", "standby", "stuck", "stopping", "backoff", "failed", "stopped")
-_STEPS = {
-    "sent": "Task messages that were sent, seen when a worker of this fleet received them.",
-    "received": "Tasks that a worker received.",
-    "started": "Tasks that began to run.",
-    "succeeded": "Tasks that succeeded.",
-    "rejected": "Tasks that were rejected.",
-    "revoked": "Tasks that were revoked, or had expired.",
-    "retried": "Tries that failed and are followed by another.",
-}
 #: by the values of labels; what is None is left out
 _Values: TypeAlias = Mapping[Any, float | None]
-_LOST = "Tasks that were acknowledged and lost with the process of their worker."
 
 
 class Metrics(Collector):
@@ -65,30 +52,17 @@ class Metrics(Collector):
         workers = [one for pool in status.pools if pool.implementation != "beat" for one in pool.workers]
         if self._tally is not None:
             with self._turn:
-                self._tally.update()
-                counted = [*_tasks(self._tally, workers[0].node.partition("@")[2] if workers else status.fleet)]
+                self._tally.update(workers[0].node.partition("@")[2] if workers else status.fleet)
+                counted, readable = [*self._tally.collect()], not self._tally.trouble
             yield from counted
+            says = "Whether the ledger could be read, by which tasks are counted."
+            yield _gauge("celeryfleet_ledger_readable", says, (), {(): readable})
         yield from _workers(workers)
         yield from _queues(status)
         yield from _fleet(status)
 
 
 # --- Families ---------------------------------------------------------------------------------------------
-
-
-def _tasks(tally: Tally, host: str) -> Iterator[Metric]:
-    known = sorted(tally.known)
-    for step in STEPS:
-        name = f"celery_task_{step}" if step in _STEPS else f"celeryfleet_task_{step}"
-        values = {(task, host, queue): tally.counts[step][task, queue] for task, queue in known}
-        yield _counter(name, _STEPS.get(step, _LOST), _TASK, values)
-    failed = {(task, host, queue, error): count for (task, queue, error), count in sorted(tally.failed.items())}
-    yield _counter("celery_task_failed", "Tasks that failed.", (*_TASK, "exception"), failed)
-    yield _histogram("celery_task_runtime", "Seconds that tasks took which succeeded.", tally.runtime, host)
-    says = "Seconds from when a task was sent, or was due, to its start; of messages that tell when they were sent."
-    yield _histogram("celery_task_queue_wait_time", says, tally.wait, host)
-    says = "Whether the ledger could be read, by which tasks are counted."
-    yield _gauge("celeryfleet_ledger_readable", says, (), {(): not tally.trouble})
 
 
 def _workers(workers: Sequence[WorkerStatus]) -> Iterator[Metric]:
@@ -156,11 +130,3 @@ def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: _Values) ->
         if value is not None:  # else it is not known
             family.add_metric(names, float(value))
     return family
-
-
-def _histogram(name: str, says: str, times: Mapping[Key, Times], host: str) -> Metric:
-    found = HistogramMetricFamily(name, says, labels=_TASK)
-    for (task, queue), one in sorted(times.items()):
-        bounds = [*map(floatToGoString, one.bounds), "+Inf"]
-        found.add_metric((task, host, queue), [*zip(bounds, accumulate(one.counts), strict=True)], one.sum)
-    return found
