@@ -171,10 +171,15 @@ class Connection:
 
     def call(self, *command: Word) -> Reply:
         """Send one command and return its reply; an error reply is raised as BrokerError."""
-        reply = self.pipeline([command])[0]
-        if isinstance(reply, ReplyError):
-            raise BrokerError(self.where, explain(reply))
-        return reply
+        return self.calls([command])[0]
+
+    def calls(self, commands: Sequence[Sequence[Word]]) -> list[Reply]:
+        """Send all commands at once and return a reply for each; the first error reply is raised as BrokerError."""
+        replies = self.pipeline(commands)
+        for reply in replies:
+            if isinstance(reply, ReplyError):
+                raise BrokerError(self.where, explain(reply))
+        return replies
 
 
 def connect(url: str, timeout: float = 2.0, settings: Mapping[str, Any] | None = None) -> Connection:

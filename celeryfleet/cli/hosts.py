@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,11 +12,11 @@ from celeryfleet.cli import insight, lean
 from celeryfleet.endpoint import BrokerError
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.fleetfile.suggest import unknown
-from celeryfleet.hosts.messages import SILENT, FindTasks, Known, Report
+from celeryfleet.hosts.messages import SILENT, FindTasks, Known
 from celeryfleet.hosts.seen import as_one
 from celeryfleet.hosts.seen import seen as as_seen
 from celeryfleet.hosts.tasks import entries
-from celeryfleet.protocol import Done, GetStatus, Refused, Restart, Scale, Status
+from celeryfleet.protocol import Refused, Restart, Scale, Status
 from celeryfleet.supervise.hosts import reports
 from celeryfleet.supervise.leftovers import Leftovers
 from celeryfleet.supervise.namesake import Claim
@@ -25,7 +24,8 @@ from celeryfleet.text import age, say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
-    from celeryfleet.hosts.messages import Answer, HostStatus
+    from celeryfleet.hosts.broker import Hosts
+    from celeryfleet.hosts.messages import Answer, HostStatus, Report
     from celeryfleet.ledger.entry import Entry
     from celeryfleet.plan.values import Plan
     from celeryfleet.records import Record
@@ -43,10 +43,8 @@ _HEARD = "`celeryfleet status` says there whether it runs, and `celeryfleet stat
 def seen(session: Session, here: Status | None = None) -> tuple[tuple[HostStatus, ...], str]:
     """Say how the fleet is on each of its hosts, `here` if that is known; return also why others can't be known of."""
     plan = session.followed
-    if here is None and (client := session.running()):
-        with client:
-            here = client.ask(GetStatus(exact=False), Status)
-    found, trouble = dict[str, tuple[Report, float]](), ""
+    found: dict[str, tuple[Report, float]] = {}
+    trouble = ""
     try:
         with opened(plan) as hosts:
             found = hosts.read(plan.hosts)
@@ -87,16 +85,8 @@ def read_elsewhere(session: Session, here: Status | None) -> set[str]:
     return {queue for status in others for pool in status.pools if pool.want for queue in pool.queues}
 
 
-def show(hosts: Iterable[HostStatus]) -> None:
-    """Print the table of hosts."""
-    from celeryfleet.render.paint import screen
-    from celeryfleet.render.tables import hosts as table
-
-    say(table(hosts, *screen(sys.stdout)))
-
-
-def ask(session: Session, host: str, request: Record, seconds: float = _PATIENCE) -> Answer:
-    """Have another host's supervisor answer or do something. Raises FleetError where it does not."""
+def ask(session: Session, host: str, request: Record, seconds: float = _PATIENCE) -> None:
+    """Have another host's supervisor do something. Raises FleetError where it does not."""
     plan = session.followed
     try:
         with opened(plan) as hosts:
@@ -113,12 +103,9 @@ def ask(session: Session, host: str, request: Record, seconds: float = _PATIENCE
         raise FleetError(f"host {host} does not answer within {seconds:g} s.", hint=_HEARD, code=Exit.NOT_READY)
     if isinstance(answer, Refused):
         raise FleetError(f"host {host}: {answer.what}", hint=answer.hint, code=Exit(answer.code))
-    assert isinstance(answer, Report | Known | Done)
-    return answer
 
 
-@contextlib.contextmanager
-def opened(plan: Plan) -> Iterator[Any]:
+def opened(plan: Plan) -> closing[Hosts]:
     """Connect to the broker that the hosts share. Raises BrokerError; FleetError where they share none."""
     if plan.broker.argv:
         raise FleetError("the embedded broker is this host's alone.", hint="Hosts need a broker that all can reach.")
@@ -127,15 +114,10 @@ def opened(plan: Plan) -> Iterator[Any]:
     if plan.broker.transport == "redis":
         from celeryfleet.hosts.redis import RedisHosts
 
-        hosts: Any = RedisHosts(plan)
-    else:
-        from celeryfleet.client.rabbit_hosts import RabbitHosts
+        return closing(RedisHosts(plan))
+    from celeryfleet.client.rabbit_hosts import RabbitHosts
 
-        hosts = RabbitHosts(plan)
-    try:
-        yield hosts
-    finally:
-        hosts.close()
+    return closing(RabbitHosts(plan))
 
 
 def claim(plan: Plan) -> None:
@@ -146,7 +128,7 @@ def claim(plan: Plan) -> None:
     if not reports(plan):
         return
     owner, first = Leftovers(Path(plan.state_dir) / "pids.json").owner, None
-    with contextlib.suppress(ConnectionError), opened(plan) as board:
+    with suppress(ConnectionError), opened(plan) as board:
         while (found := board.read([plan.host]).get(plan.host)) and found[1] <= SILENT and found[0].owner != owner:
             report, first = found[0], first or found[0]
             if report.at != first.at:
@@ -179,7 +161,7 @@ def ask_all(session: Session, request: Record) -> tuple[dict[str, Answer], list[
     """Ask all other hosts that have reported; return what they answer, who does not, and why the broker does not."""
     answers, silent = dict[str, Any](), list[str]()
     try:
-        with contextlib.suppress(FleetError), opened(session.followed) as board:  # where there are no other hosts
+        with suppress(FleetError), opened(session.followed) as board:  # where there are no other hosts
             for host, (report, seconds) in sorted(board.read(session.followed.hosts).items()):
                 if host == session.host_here:
                     continue
@@ -210,15 +192,11 @@ def do(session: Session, request: Record, host: str = "") -> dict[str, Record]:
 
 def _by_host(request: Record, host: str) -> dict[str, Record]:
     """Split a request by the hosts that are in the names of its pools."""
-    names = request.replicas if isinstance(request, Scale) else request.pools if isinstance(request, Restart) else ()
-    parts: dict[str, list[str]] = {}
-    for name in names:
-        parts.setdefault(name.partition("@")[2] or host, []).append(name)
-    return {where: _without_host(request, own) for where, own in sorted(parts.items())} or {host: request}
-
-
-def _without_host(request: Record, names: list[str]) -> Record:
-    pools = {name: name.partition("@")[0] for name in names}
-    if isinstance(request, Scale):
-        return Scale({pool: request.replicas[name] for name, pool in pools.items()})
-    return request.but(pools=tuple(pools.values()))
+    replicas = request.replicas if isinstance(request, Scale) else {}
+    parts: dict[str, dict[str, int]] = {}
+    for name in request.pools if isinstance(request, Restart) else replicas:
+        pool, _, where = name.partition("@")
+        parts.setdefault(where or host, {})[pool] = replicas.get(name, 0)
+    return {
+        where: Scale(pools) if replicas else request.but(pools=tuple(pools)) for where, pools in sorted(parts.items())
+    } or {host: request}

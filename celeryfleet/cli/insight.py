@@ -114,13 +114,15 @@ def found(session: Session, exact: bool = True, timeout: float = 30.0) -> Status
 def _everywhere(session: Session, command: str, as_json: bool) -> int:
     """Show `status` or `ps` of all hosts."""
     from celeryfleet.cli import hosts
+    from celeryfleet.render import tables
+    from celeryfleet.render.paint import screen
 
     whole, seen = hosts.whole(session)
     if as_json:
         say(json.dumps({**lean.document(whole, command), "hosts": [*map(on_host, seen)]}, indent=2))
         return Exit.OK
     if command == "status" and seen:
-        hosts.show(seen)
+        say(tables.hosts(seen, *screen(sys.stdout)))
     lean.show(whole, command, False)
     return Exit.OK
 

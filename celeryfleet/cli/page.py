@@ -86,7 +86,7 @@ class Page(Live):
         from celeryfleet.render.graph.survey import survey
 
         session = self.session
-        each = [documents.host(one) for one in hosts.seen(session)[0]]
+        each = [documents.host(one) for one in hosts.seen(session, self.status())[0]]
         return {**survey(session.fleet, session.plan).to_json(), "hosts": each}
 
     def tasks(self, asked: Asked) -> Document:

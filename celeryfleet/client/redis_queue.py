@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from celeryfleet.client.messages import Message, fresh
 from celeryfleet.depths import lists
-from celeryfleet.redis_client import BrokerError, ReplyError, explain
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import BrokerPlan
@@ -178,10 +177,8 @@ def _texts(
     """
     keys = [broker.key_prefix + name for name in lists({"steps": broker.steps, "sep": broker.sep}, queue)]
     first = 0 if count is None else -count
-    replies = connection.pipeline([("LRANGE", key, first, -1) for key in keys]) if count != 0 else []
+    replies = connection.calls([("LRANGE", key, first, -1) for key in keys]) if count != 0 else []
     for key, reply in zip(keys, replies, strict=False):
-        if isinstance(reply, ReplyError):
-            raise BrokerError(connection.where, explain(reply))
         for place, text in enumerate(reversed(reply if isinstance(reply, list) else [])):
             assert isinstance(text, bytes)
             with suppress(ValueError):

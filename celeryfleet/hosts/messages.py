@@ -1,7 +1,7 @@
 """What hosts leave in the broker, and what they may ask each other: nothing stops the fleet or runs other code."""
 
-from celeryfleet.protocol import Done, Mark, Marks, Pause, Refused, Restart, Revoke, Scale, Status
-from celeryfleet.records import Record, parse
+from celeryfleet.protocol import Done, Mark, Pause, Refused, Restart, Revoke, Scale, Status
+from celeryfleet.records import Record
 
 #: seconds between two reports, without one after which a host is silent, and for which the latest is kept
 EVERY, SILENT, KEPT = 3, 10, 3600
@@ -92,12 +92,3 @@ class HostTrouble(Record):
     """Say in the log that hosts do not see each other as they should."""
 
     text: str
-
-
-def read_marks(text: object) -> tuple[Mark, ...]:
-    """Read what is kept in the broker; what is not understood is as none."""
-    try:
-        found: Marks = parse(Marks, text)  # type: ignore[arg-type]
-    except (ValueError, TypeError):
-        return ()
-    return found.marks

@@ -64,10 +64,10 @@ class Dispatcher:
         """Answer one request; what is put into `at_end` is called when its connection ends. Raises FleetError."""
         fleet = self._fleet
         match request:
-            case protocol.GetStatus(exact):
+            case protocol.GetStatus(exact) | GetReport(exact):
                 if exact:
                     await self._workers.poke()
-                return self._status(exact)
+                return self._report(exact) if isinstance(request, GetReport) else self._status(exact)
             case protocol.GetTasks():
                 return Tasks(tuple(sorted({task for app in fleet.state.apps.values() for task in app.tasks})))
             case protocol.IsRevoked(task_id):
@@ -100,10 +100,6 @@ class Dispatcher:
             case protocol.WriteLedger():
                 await self._workers.poke()
                 await self._workers.written()
-            case GetReport(exact):
-                if exact:
-                    await self._workers.poke()
-                return self._report(exact)
             case FindTasks():
                 if fleet.plan.ledger is None:
                     raise FleetError("this host keeps no ledger.")

@@ -13,46 +13,24 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import FleetError
-from celeryfleet.hosts.messages import EVERY, Answer, GetReport, HostTrouble, Known, Remote, Report
+from celeryfleet.hosts.messages import EVERY, Answer, GetReport, HostTrouble, Known, Report
 from celeryfleet.plan.values import Plan
-from celeryfleet.protocol import Done, Mark, Marks, Refused, newer
+from celeryfleet.protocol import Done, Marks, Refused, newer
 from celeryfleet.records import Record
 from celeryfleet.supervise import process
 from celeryfleet.supervise.control_client import Client, NotRunningError
 from celeryfleet.supervise.reconciler import Reconciler
 
+if TYPE_CHECKING:
+    from celeryfleet.hosts.broker import Hosts
+
 #: what the supervisor answers
 _TOLD: Any = Report | Known | Done
 #: seconds for each step of leaving
 _FAREWELL = 1.0
-
-
-class Hosts(Protocol):
-    """The hosts of a fleet by way of some broker."""
-
-    def leave(self, host: str, report: Report) -> None:
-        """Leave a report."""
-
-    def marks(self) -> tuple[Mark, ...]:
-        """Return what is kept of queues that are paused on all hosts."""
-
-    def share(self, marks: tuple[Mark, ...]) -> None:
-        """Keep this in its place."""
-
-    def withdraw(self, host: str) -> None:
-        """Remove a host's report: it has stopped on purpose."""
-
-    def take(self, host: str, seconds: int) -> tuple[str, Remote] | None:
-        """Wait so long for a request; return who wants to know, and it. Raises ValueError for what is none."""
-
-    def reply(self, asker: str, answer: Record) -> None:
-        """Answer a request."""
-
-    def close(self) -> None:
-        """Hang up."""
 
 
 class HostLink:
@@ -87,7 +65,7 @@ class HostLink:
 
     def ended(self, pid: int) -> bool:
         """Take note of a child's exit, if it was ours, and have another one soon; tell whether it was."""
-        if pid != self._pid:
+        if not self.owns(pid):
             return False
         self._pid = self._plan = None
         asyncio.get_running_loop().call_later(EVERY, self.start)
@@ -133,10 +111,8 @@ def _withdraw(plan: Plan) -> None:
 
 def take_leave(host: str, opened: Callable[[], Hosts]) -> None:
     """Remove a host's report: it has stopped on purpose."""
-    with contextlib.suppress(OSError):
-        hosts = opened()
+    with contextlib.suppress(OSError), contextlib.closing(opened()) as hosts:
         hosts.withdraw(host)
-        hosts.close()
 
 
 def serve(control: str, host: str, opened: Callable[[], Hosts], over: threading.Event) -> None:
@@ -144,19 +120,15 @@ def serve(control: str, host: str, opened: Callable[[], Hosts], over: threading.
     trouble = ""
     with Client(control, timeout=None) as supervisor:
         while not over.is_set():
-            hosts: Hosts | None = None
             try:
-                hosts = opened()
-                trouble = ""
-                _serve(supervisor, host, hosts, over)
+                with contextlib.closing(opened()) as hosts:
+                    trouble = ""
+                    _serve(supervisor, host, hosts, over)
             except (OSError, ValueError) as error:
                 if trouble != str(error):
                     trouble = str(error)
                     _ask(supervisor, HostTrouble(f"other hosts cannot be told how it is here: {error}"))
                 over.wait(EVERY)
-            finally:
-                if hosts is not None:
-                    hosts.close()
 
 
 def _serve(supervisor: Client, host: str, hosts: Hosts, over: threading.Event) -> None:

@@ -155,3 +155,16 @@ def test_what_another_host_may_not_ask_is_not_taken(plan: Plan, request_: bytes)
         with pytest.raises(ValueError, match=r"."):
             b.take("b", 5)
         b.leave("b", report("b", "web"))  # and it goes on
+
+
+def test_an_answer_that_comes_too_late_is_none_to_the_next_request(plan: Plan) -> None:
+    with many(plan, 2) as (b, other), ThreadPoolExecutor() as pool:
+        b.leave("b", report("b", "web"))
+        asked = pool.submit(other.ask, "b", GetReport(), 1.0)
+        late, _ = b.take("b", 10)
+        assert asked.result() is None
+        b.reply(late, Known(()))
+        asked = pool.submit(other.ask, "b", Scale({"web": 2}), 10.0)
+        asker, _ = b.take("b", 10)
+        b.reply(asker, Done())
+        assert asked.result() == Done()
