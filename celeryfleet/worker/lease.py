@@ -12,7 +12,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from celery.utils.log import get_logger
@@ -84,8 +83,7 @@ def guard(scheduler: Any, options: Mapping[str, Any], tell: Callable[[Record], o
     # What could not be sent is due as before: another try, which might go by another connection, is the next one's.
     scheduler.app.conf.task_publish_retry = False
     if scheduler.app.connection_for_write().transport.driver_type == "redis":
-        file = Path(f"{options['schedule']}.lease")
-        return Guard(scheduler, RedisLease(scheduler.app, fleet, host, seconds, file), tell)
+        return Guard(scheduler, RedisLease(scheduler.app, fleet, host, seconds), tell)
     return Guard(scheduler, RabbitLease(scheduler, fleet, host, seconds), tell)
 
 

@@ -44,19 +44,17 @@ class RabbitLease(Lease):
         self.errors = (OSError, OperationalError, *connection.connection_errors, *connection.channel_errors)
 
     def take(self) -> bool:
-        """Wait a little for the lease, or see that the broker still knows us; tell whether it is ours."""
         if self._channel is None:
             self._open()
-        if self._token is None:
+        if self._token is None:  # wait a little for it
             with contextlib.suppress(TimeoutError):
                 self._scheduler.connection.drain_events(timeout=WAIT)
-        self._channel.queue_declare(self._base, passive=True)
+        self._channel.queue_declare(self._base, passive=True)  # does the broker still know us?
         if self._resumed:
             self._tell()
         return self._token is not None
 
     def sent(self) -> Mapping[str, float]:
-        """Return when each entry was last sent."""
         message = self._channel.basic_get(f"{self._base}.sent")
         if message is not None:
             self._kept = message.delivery_tag
@@ -67,18 +65,16 @@ class RabbitLease(Lease):
         return self._sent
 
     def has_sent(self, name: str) -> None:
-        """Keep that an entry was just sent, in the place of what was kept before."""
         if self._channel is not None:  # else none can be had
             self._sent[name] = round(time.time(), 3)
             self._tell()
 
     def let_go(self) -> None:
-        """Connect anew the next time, without another word by this connection."""
         self._channel = self._token = self._kept = None
         self._resumed = False
         self._scheduler.__dict__.pop("producer", None)
         connection = self._scheduler.__dict__.pop("connection", None)
-        if connection is not None:
+        if connection is not None:  # without another word by it
             connection.collect(socket_timeout=0.1)
 
     def _open(self) -> None:

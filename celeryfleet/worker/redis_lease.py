@@ -6,10 +6,8 @@ import contextlib
 import time
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet import private
 from celeryfleet.redis_client import BrokerError, Connection, ReplyError, connect, explain
 from celeryfleet.worker.lease import DeniedError, Lease, LostError
 from celeryfleet.worker.redis_channel import DENIED, Channel
@@ -22,10 +20,10 @@ _PATIENCE = 2.0
 #: seconds that the times of what was sent are kept: more than a year, which a crontab may be long
 _KEPT = 400 * 86400
 #: Takes or keeps the lease KEYS[1] for ARGV[3] milliseconds by the token ARGV[1], if nobody has it, or he whose token
-#: is ARGV[2], and answers with nothing; else with the token of whoever has it.
+#: begins with ARGV[2], and answers with nothing; else with the token of whoever has it.
 _TAKE = """
 local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] and held ~= ARGV[2] then return held end
+if held and string.sub(held, 1, #ARGV[2]) ~= ARGV[2] then return held end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 return ''
 """
@@ -43,11 +41,11 @@ return 1
 
 
 class RedisLease(Lease):
-    """A lease by a token that names the host; the one of the process before, which is gone, lies in `file`."""
+    """A lease by a token that begins with the host's name: its beat before this one is gone, and is inherited from."""
 
     errors = (BrokerError,)
 
-    def __init__(self, app: Any, fleet: str, host: str, seconds: float, file: Path) -> None:
+    def __init__(self, app: Any, fleet: str, host: str, seconds: float) -> None:
         self.lasts = seconds
         options = app.conf.broker_transport_options
         # A network that is cut says nothing: a send would wait for it until long after the lease.
@@ -55,10 +53,8 @@ class RedisLease(Lease):
         app.conf.broker_transport_options = {**waits, **options}
         self._key = f"{options.get('global_keyprefix', '')}celeryfleet:{fleet}:beat"
         self._token = f"{host}:{uuid.uuid4().hex}"
-        self._file = file
-        self._former = ""
-        with contextlib.suppress(OSError):
-            self._former = file.read_text()
+        #: how the tokens begin from which it is taken over: the host's, and once we had it, ours alone
+        self._inherits = f"{host}:"
         self._url = app.conf.broker_write_url or app.conf.broker_url
         self._settings = {key: app.conf[key] for key in ("broker_use_ssl", "broker_transport_options")}
         self._redis: Connection | None = None
@@ -66,26 +62,20 @@ class RedisLease(Lease):
         Channel.fence = self.put
 
     def take(self) -> bool:
-        """Ask for the lease, or to keep it; tell whether it is ours."""
-        held = self._ask("EVAL", _TAKE, 1, self._key, self._token, self._former, int(1000 * self.lasts))
+        held = self._ask("EVAL", _TAKE, 1, self._key, self._token, self._inherits, int(1000 * self.lasts))
         self.holder = held.decode(errors="replace").rpartition(":")[0] if isinstance(held, bytes) else ""
-        if held:
-            return False
-        if self._former != self._token:
-            self._former = self._token
-            private.write(str(self._file), self._token.encode())
-        return True
+        if not held:
+            self._inherits = self._token
+        return not held
 
     def sent(self) -> Mapping[str, float]:
-        """Return when each entry was last sent."""
         found = self._ask("HGETALL", f"{self._key}:sent")
         assert isinstance(found, list)
         words = [word.decode(errors="replace") for word in found if isinstance(word, bytes)]
         return {name: float(at) for name, at in zip(words[::2], words[1::2], strict=True)}
 
     def sending(self, name: str) -> None:
-        """Have messages go by `put`, for this entry."""
-        self._name = name
+        self._name = name  # until it is empty, messages go by `put`
 
     def put(self, client: Any, key: str, message: str) -> bool:
         """Send a message to a list by kombu's client, if it is one of the schedule's. Raises LostError."""
@@ -97,7 +87,6 @@ class RedisLease(Lease):
         return True
 
     def let_go(self) -> None:
-        """Connect anew the next time."""
         if self._redis is not None:
             self._redis.close()
         self._redis = None

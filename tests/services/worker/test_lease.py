@@ -17,6 +17,9 @@ import pytest
 from celery import Celery
 
 from celeryfleet.app import apply
+from celeryfleet.plan.broker import socket_url
+from celeryfleet.worker.redis_channel import Channel
+from celeryfleet.worker.redis_lease import RedisLease
 from celeryfleet.worker_protocol import Beat, Ready
 from tests.fakes import eventually, forget_pools
 from tests.gate import Gate, gate
@@ -131,3 +134,15 @@ def test_one_beat_sends_at_a_time(broker: Any, tmp_path: Path) -> None:
             site.sends("b")
         # Two at once would take turns ten times a second; a busy machine may lose a lease now and then.
         assert 4 <= len(site.turns()) < 9
+
+
+def test_a_beat_has_the_lease_of_the_one_before_it_on_its_host_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Channel, "fence", None)  # to have it back: a lease sets it
+    with redis_server() as server:
+        app = Celery("shop", broker=socket_url(str(server)), set_as_current=False)
+        before, now, elsewhere = (RedisLease(app, "shop", host, 60.0) for host in ("a", "a", "b"))
+        assert (before.take(), elsewhere.take(), elsewhere.holder) == (True, False, "a")
+        assert (now.take(), now.take()) == (True, True)
+        assert (before.take(), elsewhere.take()) == (False, False)
+        for one in (before, now, elsewhere):
+            one.let_go()
