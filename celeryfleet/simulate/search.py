@@ -74,9 +74,7 @@ def search(plan: Plan, now: Sequence[Forecast], target: Target, seed: int = 1) -
     def meets(replicas: int) -> bool:
         expected = now
         if replicas != pool.replicas or pool.autoscale:
-            fixed = replace(pool, autoscale=None).sized(replicas)
-            other = replace(plan, pools=tuple(fixed if one is pool else one for one in plan.pools))
-            expected = forecast(other, some, seed, _TASKS)
+            expected = forecast(fixed(plan, {pool.name: replicas}), some, seed, _TASKS)
         tried[replicas] = found = wait(expected, target.queue, target.percent)
         if target.seconds is None:
             return found is not None and all(one.load < FULL for one in expected if one.traffic.queue == target.queue)
@@ -98,6 +96,12 @@ def search(plan: Plan, now: Sequence[Forecast], target: Target, seed: int = 1) -
         if more not in tried:
             meets(more)
     return Search(target, pool, high, dict(sorted(tried.items())))
+
+
+def fixed(plan: Plan, replicas: dict[str, int]) -> Plan:
+    """Return the plan with these numbers of replicas, whatever an autoscaler says."""
+    pools = (replace(pool, autoscale=None) if pool.name in replicas else pool for pool in plan.pools)
+    return replace(plan, pools=tuple(pools)).scaled(replicas)
 
 
 def by_turns(plan: Plan) -> Plan | None:
