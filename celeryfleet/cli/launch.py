@@ -191,10 +191,11 @@ def detached(
     page: Sequence[str] = (),
 ) -> int:
     """Start in the background, and wait until it is `ready`, until the app is `imported`, or, if empty, for nothing."""
+    began = time.monotonic()
     client, ran = start(plan, fleet, only, page)
     with client:
         if until == "ready":
-            return await_ready(client, timeout, only)
+            return await_ready(client, timeout, only, began)
         client.patience(None)
         with progress.waiting("importing the app"):
             # With no time to wait it replies at once, with the status.
@@ -213,12 +214,12 @@ def detached(
     return Exit.OK
 
 
-def await_ready(client: Client, timeout: float | None, only: Sequence[str] = ()) -> int:
-    """Wait until all that is wanted is ready, in these pools or in all; say what became of it.
+def await_ready(client: Client, timeout: float | None, only: Sequence[str] = (), began: float | None = None) -> int:
+    """Wait until all that is wanted is ready, in these pools or in all; say what became of it, and how long it took.
 
     Raises FleetError if it is not to be.
     """
-    began = time.monotonic()
+    began = began or time.monotonic()
     client.patience(None)
     with progress.waiting("waiting for the workers"):
         reply = client.ask(Wait(timeout, pools=tuple(only)), Settled)

@@ -73,7 +73,10 @@ def ui(
     )
     fleet, listener = Page(session).fleet(), serve.bound(host, port)
     url = serve.url(listener, rules)
-    needs = ("" if rules.local else "to look", "" if read_only else "to change anything")
+    look = "" if rules.local else "to look"
+    if rules.local and (rules.hosts or proxy):
+        look = "to look from elsewhere"
+    needs = (look, "" if read_only else "to change anything")
     needed = f"the token, {' and '.join(filter(None, needs))}, is in {file}" if any(needs) else "it takes no token"
     say(f"{rules.fleet} is shown on {url} ({needed})", sys.stderr, flush=True)
     if made and any(needs) and sys.stderr.isatty():

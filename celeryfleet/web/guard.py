@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 
 from celeryfleet import trust
 from celeryfleet.web import token as tokens
@@ -173,6 +173,8 @@ class Guard:
         app: Any = self._app
         if refused:
             app = JSONResponse({"error": refused[1]}, refused[0])
+        elif not path:  # what the page asks for is relative to the slash
+            app = RedirectResponse(f"{rules.root_path}/")
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":

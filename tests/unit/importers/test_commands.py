@@ -248,6 +248,11 @@ def test_a_broker_is_taken_without_its_credential(form: str, written: str, broke
     assert line.split()[1] == (f"${{CELERY_BROKER_URL:-{broker}}}" if literal else broker)
 
 
+def test_a_variable_of_the_projects_own_tells_the_broker() -> None:
+    result = of("SHOP_CELERY_BROKER_URL=redis://h:6379/1 SHOP_REDIS_URL=redis://cache celery -A shop worker")
+    assert "\nbroker: ${SHOP_CELERY_BROKER_URL:-redis://h:6379/1} " in result.text
+
+
 def test_a_fleet_without_a_broker_says_that_it_would_start_its_own() -> None:
     result = of("celery -A shop worker")
     assert "\n# broker: ${CELERY_BROKER_URL}" in result.text
@@ -256,9 +261,10 @@ def test_a_fleet_without_a_broker_says_that_it_would_start_its_own() -> None:
 
 def test_what_may_be_a_credential_stays_out_of_the_environment() -> None:
     command = "SECRET_KEY=s3 STRIPE_KEY=s3 DB=postgres://u:s3@h/x HOOK_DSN=s3 MODE=bulk celery -A shop worker"
+    command = f"OTLP_HEADERS='Authorization=Basic s3s3s3s3' {command}"
     assert pool(command).env == {"MODE": "bulk"}
     assert "s3" not in of(command).text
-    for name in ("SECRET_KEY", "STRIPE_KEY", "DB", "HOOK_DSN"):
+    for name in ("SECRET_KEY", "STRIPE_KEY", "DB", "HOOK_DSN", "OTLP_HEADERS"):
         assert f"{name} may hold a credential" in said(of(command))
 
 
@@ -454,7 +460,7 @@ COMPOSE = """services:
         ("worker: {build: .}", "worker: it has no command here, and that of its image is not known."),
         (
             "celery-mail: {command: python -m shop.work}",
-            "celery-mail: `python …`: whether it starts Celery is not known.",
+            "celery-mail: `python -m shop.work`: whether it starts Celery is not known.",
         ),
         (
             "mail: {command: celery -A shop $WHAT}",

@@ -331,3 +331,46 @@ def test_a_command_that_may_start_workers_out_of_sight_is_not_understood(command
         e: make static
     """
     repository({"Procfile": others}, "procfile", "Procfile")
+
+
+def test_options_that_a_condition_adds_are_said_where_nothing_tells_of_it() -> None:
+    """What `ARGS+=(…)` added was left out in silence, and so was what `${BEAT:-}` decides."""
+    for condition in ("$BEAT = yes", '-n "${BEAT:-}"'):
+        result = script(f"ARGS=(-Q a)\nif [[ {condition} ]]; then ARGS+=(-B); fi\ncelery -A shop worker ${{ARGS[@]}}")
+        assert "run.sh:2: ARGS is not set here: nothing tells what BEAT holds" in said(result, Fate.CHANGED)
+
+
+@pytest.mark.parametrize("guard", ['[[ -z "${1:-}" ]]', "[ $# -eq 0 ]", '[ ! "$1" ]'])
+def test_a_script_that_ends_without_an_argument_is_read_for_each_that_it_knows(guard: str) -> None:
+    """It was taken to start nothing, for it ended before it named them."""
+    text = f'if {guard}; then\n  echo usage\n  exit 1\nfi\ncase "$1" in\n  mail) celery -A shop worker -Q mail ;;\nesac'
+    assert list(pools(script(text))) == ["mail"]
+
+
+def test_celery_in_a_folder_that_a_variable_names_is_found() -> None:
+    assert list(worker('su shop --command "nice ${BIN}celery -A shop worker -Q a $@"').queues) == ["a"]
+
+
+def test_what_a_client_of_a_database_is_given_is_no_script() -> None:
+    """`select` was read as the shell's, without its `do`."""
+    assert worker('psql -c "select 1"\nsed -i "s/a;b/(/" /app/cli.py\ncelery -A shop worker').concurrency == "auto"
+
+
+def test_a_script_that_is_not_here_is_said_whatever_its_name() -> None:
+    """A service whose name tells nothing was missed in silence; one whose script is here was said to lack it."""
+    files = {"compose.yml": COMPOSE_OF_SCRIPTS, "fill.sh": "python -m shop.fill"}
+    with pytest.raises(FleetError) as caught:
+        repository(files, "compose", "compose.yml")
+    assert "worker-of-more: `python -m shop.fill`: whether it starts Celery is not known" in str(caught.value)
+    files["fill.sh"] = "gunicorn shop"
+    assert "async: `/app/start.sh all`: the script /app/start.sh is not found here" in said(
+        repository(files, "compose", "compose.yml"), Fate.LOST
+    )
+
+
+COMPOSE_OF_SCRIPTS = """
+    services:
+      mail: {command: celery -A shop worker}
+      async: {command: /app/start.sh all}
+      worker-of-more: {command: ./fill.sh}
+"""
