@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from celeryfleet import machine
-from celeryfleet.cli import insight, traffic
+from celeryfleet.cli import hosts, traffic
 from celeryfleet.cli.fleet import replicas
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.suggest import unknown
 from celeryfleet.logs.times import parse_since
+from celeryfleet.plan.build import everywhere
 from celeryfleet.render.capacity import Outlook, Report
 from celeryfleet.simulate.forecast import forecast
 from celeryfleet.simulate.search import MOST, Target, by_turns, first_reader, fixed, search
@@ -21,7 +23,7 @@ from celeryfleet.simulate.search import MOST, Target, by_turns, first_reader, fi
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.plan.values import Plan
-    from celeryfleet.protocol import Status
+    from celeryfleet.protocol import PoolStatus, Status
     from celeryfleet.simulate.forecast import Forecast, Traffic
 
 _TARGET = re.compile(r"\s*(\S+)\s+p0?([1-9]\d?)\s*<\s*(\S.*)")
@@ -37,15 +39,16 @@ def found(
     seed: int,
 ) -> Report:
     """Answer it; all but `session` and `seed` as they are typed. Raises FleetError."""
-    wanted, other = [_target(session.plan, text) for text in targets], _changed(session.plan, what_if)
-    status = insight.found(session)
+    plan = everywhere(session.fleet, session.plan)
+    wanted, other = [_target(plan, text) for text in targets], _changed(plan, what_if)
+    status = hosts.joined(session)
     known = traffic.known(session, status, parse_since(since, time.time()), rates, runtimes)
     _bounded(sum(one.demand for one in known.traffic))
     seen = {one.queue for one in known.traffic}
     for queue in [one.queue for one in wanted] or [one.name for one in session.plan.queues[: not seen]]:
         if queue not in seen:
             raise traffic.nothing(queue)
-    running = _running(session.plan, status)
+    running = _running(plan, status)
     turns = by_turns(running)
     now = _outlook(running, known.traffic, seed)
     wanted = wanted or _targets(running, now.forecasts)
@@ -56,7 +59,7 @@ def found(
         turns=_outlook(turns, known.traffic, seed) if turns else None,
         what_if=other,
         otherwise=_outlook(fixed(running, other), known.traffic, seed) if other else None,
-        processors=machine.processors(),
+        processors=0 if any("@" in pool.name for pool in status.pools) else machine.processors(),
         memory=machine.memory(),
         worker=max((one.rss_bytes or 0 for pool in status.pools for one in pool.workers), default=0),
     )
@@ -77,11 +80,15 @@ def _bounded(tasks: float) -> None:
 
 
 def _running(plan: Plan, status: Status) -> Plan:
-    """Return the plan with the replicas and the concurrency that run, if the fleet does."""
-    known = {pool.name: pool for pool in status.pools if status.state != "down"}
+    """Return the plan with the replicas, of all hosts together, and the concurrency that run, if the fleet does."""
+    known = defaultdict[str, list["PoolStatus"]](list)
+    for one in status.pools if status.state != "down" else ():
+        known[one.name.partition("@")[0]].append(one)
     pools = (
-        replace(pool, conf={**pool.conf, "worker_concurrency": one.concurrency}).sized(one.want)
-        if (one := known.get(pool.name))
+        replace(pool, conf={**pool.conf, "worker_concurrency": some[0].concurrency}).sized(
+            sum(one.want for one in some)
+        )
+        if (some := known[pool.name])
         else pool
         for pool in plan.pools
     )

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from celeryfleet.cli.hosts import ask_all
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.units import duration
+from celeryfleet.hosts.messages import ENDED, FindTasks
+from celeryfleet.hosts.messages import Known as Told
+from celeryfleet.hosts.tasks import ended, entries
 from celeryfleet.plan.command import ranked
 from celeryfleet.routing.resolve import resolve
 from celeryfleet.simulate.forecast import Known, Traffic
+from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
+    from celeryfleet.hosts.tasks import Row
+    from celeryfleet.ledger.entry import Entry
     from celeryfleet.protocol import Status
 
 #: tasks that are looked at, the latest
@@ -93,6 +101,16 @@ def _late(session: Session) -> bool:
     return bool(session.plan.settings.get("task_acks_late"))
 
 
+def _elsewhere(session: Session, since: float) -> Iterator[tuple[list[Row], list[Entry]]]:
+    """Ask the other hosts what has ended there, and what their workers hold; say who does not answer."""
+    answers, silent, _ = ask_all(session, FindTasks(state="ended", since=since))
+    for host, answer in answers.items():
+        if isinstance(answer, Told):
+            yield ended(answer.ended), entries(answer.tasks, host)
+    for who in silent:
+        say(f"note: {who} does not answer: what came to it is not counted.", sys.stderr)
+
+
 def _counted(session: Session, status: Status, since: float) -> Known:
     """Count what came, by queue and priority: what has ended, what workers hold, and what waits."""
     now, plan = time.time(), session.plan
@@ -107,17 +125,21 @@ def _counted(session: Session, status: Status, since: float) -> Known:
     came: dict[tuple[str, int], list[float]] = defaultdict(list)
     ran: dict[tuple[str, int], list[float]] = defaultdict(list)
     with session.ledger(required=False) as ledger:
-        rows = list(ledger.recent(since, _MOST))
+        told = [(list(ledger.recent(since, _MOST)), _MOST)]
         held = ledger.held()
-    for task, queue, sent, seconds in rows:
+    for rows, others in _elsewhere(session, since):
+        told.append((rows, ENDED))
+        held += others
+    for task, queue, sent, seconds in (row for rows, _ in told for row in rows):
         came[kind(task, queue)].append(sent / 1000)
         if seconds is not None:
             ran[kind(task, queue)].append(max(0.0, seconds))
     for entry in held:
         came[kind(entry.task, entry.queue)].append(max(entry.sent or 0, entry.received or 0, entry.eta or 0) / 1000)
     late = _late(session) or any(entry.late for entry in held)
-    if len(rows) == _MOST:  # there are more, whose end is before that of the last one told
-        since = max(since, rows[-1][2] / 1000)
+    for rows, most in told:
+        if len(rows) == most:  # there are more, whose end is before that of the last one told
+            since = max(since, rows[-1][2] / 1000)
     begun = max(since, min((at for times in came.values() for at in times), default=now))
     span = max(1.0, now - begun)
     slot, waiting = span / _SLOTS, {queue.name: queue for queue in status.queues}

@@ -16,7 +16,7 @@ from celeryfleet.export.settings import document, portable
 from celeryfleet.fleetfile.variables import Variable, segments
 from celeryfleet.importers.environment import is_credential
 from celeryfleet.plan.broker import is_embedded
-from celeryfleet.plan.build import build
+from celeryfleet.plan.build import build, everywhere
 from celeryfleet.plan.values import BrokerPlan
 from celeryfleet.text import listed
 from celeryfleet.worker_protocol import FLAGS
@@ -156,7 +156,7 @@ def deployment(
         )
     if embedded:
         fleet = replace(fleet, broker=replace(fleet.broker, url=engine.broker))
-    plan = _everywhere(build(fleet, facts, profiles), fleet)
+    plan = everywhere(fleet, build(fleet, facts, profiles))
     if embedded:  # `${VAR:-embedded}` is no URL
         plan = replace(plan, origins={key: text for key, text in plan.origins.items() if key not in _URLS})
     folder = str(PurePath(plan.state_dir).parent.parent)
@@ -177,21 +177,6 @@ def deployment(
 
 
 _URLS = ("broker_url", "result_backend")
-
-
-def _everywhere(plan: Plan, fleet: Fleet) -> Plan:
-    """Return what all hosts of a fleet run, together."""
-    hosts = fleet.hosts.values()
-    counts: dict[str, int] = {}
-    pools: list[PoolPlan] = []
-    for pool in plan.pools:
-        on = [host.replicas.get(pool.name, pool.replicas) for host in hosts if pool.name in host.pools]
-        counts[pool.name], policy = sum(on), pool.autoscale
-        if policy:  # each host has its own
-            policy = replace(policy, min=policy.min * len(on), max=policy.max * len(on))
-        pools.append(replace(pool, autoscale=policy))
-    nowhere = {*counts, BEAT} - {name for host in hosts for name in host.pools}
-    return replace(plan, pools=tuple(pools)).without(nowhere).scaled(counts) if hosts else plan
 
 
 def _services(plan: Plan, fleet: Fleet, shared: Mapping[str, str]) -> Iterator[Service]:

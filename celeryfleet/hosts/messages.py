@@ -9,8 +9,8 @@ EVERY, SILENT, KEPT = 3, 10, 3600
 PAUSED = 30 * 86400
 #: bytes of a request and of an answer or report, at most
 ASKED, TOLD = 64 * 1024, 16 * 1024 * 1024
-#: tasks in an answer at most
-MOST = 1000
+#: tasks in an answer at most, and of those that have ended
+MOST, ENDED = 1000, 20_000
 
 
 class Report(Record):
@@ -59,9 +59,9 @@ class FindTasks(Record):
     """Reply with what the ledger Knows of tasks: of an id, or how one begins; or in this state, and since then."""
 
     id: str = ""
-    #: running or failed
+    #: running, failed, or ended: all that have, in few words, beside what is held
     state: str = ""
-    #: unix seconds; of failed ones
+    #: unix seconds; of failed and ended ones
     since: float = 0.0
     #: a name or a glob
     task: str = "*"
@@ -73,6 +73,8 @@ class Known(Record):
     tasks: tuple[tuple[object, ...], ...]
     #: those that run, whatever was asked for
     running: tuple[tuple[object, ...], ...] = ()
+    #: of those that have ended the task, the queue, when it came (unix ms) and the seconds that it ran, latest first
+    ended: tuple[tuple[object, ...], ...] = ()
 
 
 class Retry(Record):

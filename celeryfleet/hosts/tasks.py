@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import astuple, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from celeryfleet.errors import FleetError
-from celeryfleet.hosts.messages import MOST, FindTasks, Known
+from celeryfleet.hosts.messages import ENDED, MOST, FindTasks, Known
 from celeryfleet.ledger.entry import RUNNING, Entry, shaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+#: of a task that has ended: its name, its queue, when it came (unix ms), and the seconds that it ran
+Row: TypeAlias = tuple[str, str, int, float | None]
 #: characters of an error, and of what is asked for; stars in a glob, each of which takes time
 _LONG, _WORD, _STARS = 2000, 255, 4
 
@@ -23,6 +25,8 @@ def known(file: str, asked: FindTasks) -> Known:
     if len(asked.id) > _WORD or len(asked.task) > _WORD or asked.task.count("*") > _STARS:
         raise FleetError("that is too long to look for.")
     with Ledger(file) as ledger:
+        if asked.state == "ended":
+            return Known(_rows(ledger.held()), ended=tuple(ledger.recent(asked.since, ENDED)))
         running = ledger.held(RUNNING)
         if asked.id:
             one = ledger.named(asked.id)
@@ -44,3 +48,9 @@ def entries(rows: Iterable[tuple[object, ...]], host: str) -> list[Entry]:
         for row in rows
         if shaped(tuple(map(type, row[1:-1]))) and type(row[0]) is str and isinstance(row[-1], str | None)
     ]
+
+
+def ended(rows: Iterable[tuple[object, ...]]) -> list[Row]:
+    """Read what another host has told of tasks that have ended; what is none is left out."""
+    known = ((str, str, int, float), (str, str, int, int), (str, str, int, type(None)))
+    return [row for row in rows if tuple(map(type, row)) in known]  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,21 @@ def placed(fleet: Fleet, plan: Plan) -> Plan:
         raise FleetError(f'fleet.yaml names no host "{plan.host}".', fleet.where("hosts"), told)
     others = [name for name in (*fleet.pools, "beat") if name not in host.pools]
     return plan.without(others).scaled(host.replicas)
+
+
+def everywhere(fleet: Fleet, plan: Plan) -> Plan:
+    """Return what all hosts of a fleet run, together."""
+    hosts = fleet.hosts.values()
+    counts: dict[str, int] = {}
+    pools: list[PoolPlan] = []
+    for pool in plan.pools:
+        on = [host.replicas.get(pool.name, pool.replicas) for host in hosts if pool.name in host.pools]
+        counts[pool.name], policy = sum(on), pool.autoscale
+        if policy:  # each host has its own
+            policy = replace(policy, min=policy.min * len(on), max=policy.max * len(on))
+        pools.append(replace(pool, autoscale=policy))
+    nowhere = {*counts, "beat"} - {name for host in hosts for name in host.pools}
+    return replace(plan, pools=tuple(pools)).without(nowhere).scaled(counts) if hosts else plan
 
 
 def _check_profiles(fleet: Fleet, profiles: Collection[str]) -> None:

@@ -53,7 +53,7 @@ class Report:
     #: other numbers of replicas, and what then comes about
     what_if: Mapping[str, int] = field(default_factory=dict)
     otherwise: Outlook | None = None
-    #: of this machine; bytes, and those of the largest worker
+    #: of this machine, 0 where there are others; bytes, and those of the largest worker
     processors: int = 1
     memory: int | None = None
     worker: int = 0
@@ -134,7 +134,8 @@ def lines(report: Report, color: bool, width: int) -> Iterator[str]:
         rows += [paint(f"with {names}", BOLD, color), *_rows(report.otherwise)]
     yield from grid(_TITLES, rows, color, width)
     yield ""
-    for text, style in (*_advice(report), *_order(report), *_peaks(report), *_silent(report), _machine(report)):
+    machine = [_machine(report)] if report.processors else []
+    for text, style in (*_advice(report), *_order(report), *_peaks(report), *_silent(report), *machine):
         yield from wrapped(clean(text), ("•", style), color, width)
     for search in report.searches:
         yield ""

@@ -214,6 +214,9 @@ def test_what_is_said_on_one_host_is_done_on_another() -> None:
         eventually(lambda: not before & {worker.pid for worker in b.here().pools[0].workers})
         do(a.session, Scale({"video": 1}), "b")
         eventually(lambda: b.here().pools[0].want == 1)
+        # What came to b, and its worker, are a part of the plan: it was that of one host.
+        lines = a.run("plan", "--rate", "default=3/s", "--runtime", "default=1ms").stdout.splitlines()
+        assert {line.split()[0]: line[-5:] for line in lines[1:3]} == {"default": "1 × 1", "video": "1 × 1"}
         with pytest.raises(FleetError, match='host b: there is no pool "vidoe"'):
             do(a.session, Scale({"vidoe": 1}), "b")
         for words, there in (

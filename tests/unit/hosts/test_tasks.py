@@ -9,7 +9,7 @@ import pytest
 
 from celeryfleet.errors import FleetError
 from celeryfleet.hosts.messages import Answer, FindTasks, Known, Remote
-from celeryfleet.hosts.tasks import entries, known
+from celeryfleet.hosts.tasks import ended, entries, known
 from celeryfleet.ledger.entry import TOLD
 from celeryfleet.ledger.store import Store
 from celeryfleet.records import encode, parse
@@ -42,6 +42,14 @@ def test_tasks_are_told_by_id_or_state_without_their_arguments(ledger: str) -> N
     assert b"secret" not in encode(found)
     assert [row[1] for row in known(ledger, FindTasks(state="running")).tasks] == ["one"]
     assert [row[1] for row in known(ledger, FindTasks(state="failed", task="shop.*")).tasks] == ["two"]
+
+
+def test_what_has_ended_is_told_in_few_words_beside_what_is_held(ledger: str) -> None:
+    answer = parse(Answer, encode(known(ledger, FindTasks(state="ended"))))
+    (two,), (one,) = ended(answer.ended), entries(answer.tasks, "b")
+    assert (*two[:2], two[3], one.id) == ("shop.encode", "video", pytest.approx(0, abs=1), "one")
+    assert ended([(*two[:2], "now", 1.0), (*two, 1), (), ("x", "video", 5, None)]) == [("x", "video", 5, None)]
+    assert known(ledger, FindTasks(state="ended", since=time.time() + 60)).ended == ()
 
 
 @pytest.mark.parametrize("asked", [FindTasks(id="x" * 256), FindTasks(task="*a" * 5), FindTasks(task="x" * 256)])
