@@ -21,11 +21,17 @@ _VARIABLES = {
     ),
     "results": ("CELERY_RESULT_BACKEND", "RESULT_BACKEND", "CELERY_BACKEND", "CELERY_RESULT_BACKEND_URL"),
 }
+#: such as SHOP_CELERY_BROKER_URL
+_PREFIXED = {
+    "broker": re.compile(r"_(CELERY_)?BROKER_URL$"),
+    "results": re.compile(r"_(CELERY_)?RESULT_BACKEND(_URL)?$"),
+}
 _OPTIONS = {"broker": "broker", "results": "result_backend"}
 #: those that tell Celery alone; an app may well read REDIS_URL for a cache, too
 OF_CELERY = frozenset((*_VARIABLES["broker"][:3], *_VARIABLES["results"]))
 _KEY = re.compile(r"(^|_)(key|dsn|pass|pwd|auth|credentials?|webhook(_url)?|jwt|salt)$", re.IGNORECASE)
-_USERINFO = re.compile(r"://(?=:*[^/\s@:])[^/\s@]*@")
+#: a password in an URL, or in a header
+_CREDENTIAL = re.compile(r"://(?=:*[^/\s@:])[^/\s@]*@|\b(basic|bearer)\s+\S{8}", re.IGNORECASE)
 
 DJANGO = "DJANGO_SETTINGS_MODULE"
 #: that name an app
@@ -91,6 +97,8 @@ def _candidates(key: str, workers: Sequence[Worker], programs: Sequence[Program]
         for env, where in holders:
             if value := env.get(name):
                 yield name, value, where
+    for env, where in holders:
+        yield from ((name, value, where) for name, value in env.items() if value and _PREFIXED[key].search(name))
 
 
 def fits(key: str, value: str) -> bool:
@@ -154,7 +162,7 @@ def is_credential(name: str, value: str) -> bool:
     default = _default(value)
     if not default.strip():
         return False  # `${PASSWORD}` tells nothing
-    return bool(is_secret(name) or _KEY.search(name) or masked(default) != default or _USERINFO.search(default))
+    return bool(is_secret(name) or _KEY.search(name) or masked(default) != default or _CREDENTIAL.search(default))
 
 
 def common(envs: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -31,7 +31,11 @@ _ARRAY = re.compile(r"\$\{(\w+)\[[@*]\]\}$")
 _CUT = re.compile(r"(##?|%%?)(.*)", re.DOTALL)
 #: a program that is looked up
 _LOOKED_UP = re.compile(r"(?:\$\(|`)\s*(?:which|command -v|type -p)\s+([\w./-]+)\s*(?:\)|`)")
+#: what stands for nothing where a variable is not set
+_EMPTY = re.compile(r"\$\{(\w+):?-\}")
 _LONGEST = 131_072
+#: an argument that a script has, of which nothing is told
+UNTOLD = "${ARGUMENT}"
 
 
 @dataclass(slots=True)
@@ -203,13 +207,14 @@ class Variables:
     def asked(self, word: Word) -> bool:
         """Tell whether a word is an argument that there is not."""
         names = [match for part in word if part.replaced for match in re.findall(r"\w+", part.text)]
-        empty = (name for name in names if (self._get(name) or "") == "")
-        return any(name.isdecimal() or self.values.get(name) == "" for name in empty)
+        empty = (name for name in names if (self._get(name) or "") in ("", UNTOLD))
+        return any(name.isdecimal() or self.values.get(name) in ("", UNTOLD) for name in empty)
 
     def resolved(self, text: str) -> str:
         """Return a text with its variables replaced; those that are not known are not set, which is remembered."""
         if not variables.varies(text):
             return text
+        text = _EMPTY.sub(r"${\1}", text)
         if not variables.readable(text):
             self.doubts[text[:60]] = None
             return ""

@@ -6,10 +6,11 @@ A script that starts what its first argument names is followed once for each arg
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from posixpath import basename
 
 from celeryfleet.errors import FleetError
-from celeryfleet.importers.expansion import split
+from celeryfleet.importers.expansion import UNTOLD, split
 from celeryfleet.importers.found import FOLDER, USER, Fate, Note, Program, Reading, Words, leftovers
 from celeryfleet.importers.repository import Read, Repository
 from celeryfleet.importers.workers import Started, started
@@ -57,11 +58,10 @@ def _by_argument(program: Program, args: Words) -> Iterator[Program]:
         if args:
             yield program
         return
-    for choice in found.choices[:_MOST_CHOICES]:
+    choices = found.choices or started(replace(program, words=(*program.words, UNTOLD)), {}).choices
+    for choice in choices[:_MOST_CHOICES]:
         words = (*args, choice)
-        yield from _by_argument(
-            Program(choice, program.where, (*program.words[:2], *words), base=program.base, open=program.open), words
-        )
+        yield from _by_argument(replace(program, name=choice, words=(*program.words[:2], *words)), words)
 
 
 def _init_script(found: Started) -> Program:

@@ -131,6 +131,7 @@ class Shell:
 
     def _program(self, words: Words, first: int, where: str, files: Words) -> bool:
         """Follow a program: Celery's, a script, or one that starts either."""
+        followed = False
         if not wrappers.talks(words[first]):
             for index in range(first, len(words)):
                 if call := wrappers.call_at(words, index):
@@ -140,8 +141,10 @@ class Shell:
                 before = len(self.trace.celery)
                 if script := self._script_at(words, index, first):
                     self.script(script[0], script[1] or where, script[2], self.prefix + words[:index])
+                    followed = followed or index == first
                 if len(self.trace.celery) > before or (script and _SHELL.fullmatch(basename(words[index]))):
                     return True
+        if not followed:
             self._met(words, where, files, None)
         return True
 
@@ -156,7 +159,7 @@ class Shell:
         spaced = any(c.isspace() for c in word)
         if words[index - 1] == "-c" and any(map(wrappers.is_python, words[first:index])):  # its code is no shell's
             return None
-        if index > first and spaced and ("celery" in word.lower() or words[index - 1] in ("-c", "--command")):
+        if index > first and spaced and ("celery" in word.lower() or _is_script(words[index - 1], word)):
             return word, "", ()
         if spaced or wrappers.waits(name):
             return None
@@ -346,8 +349,11 @@ class Shell:
             if command.call is not None and command.call.name in ("worker", "beat", "multi"):
                 what = f"`celery {command.call.name}` in a branch that is not taken: {unknown}"
                 self._note(Fate.LOST, what, command.where)
-        if not trace.celery and other.values.values != self.values.values:
-            names = [name for name, value in other.values.values.items() if self.values.values.get(name) != value]
+        held = {**self.values.values, **self.values.arrays}
+        names = [
+            name for name, value in {**other.values.values, **other.values.arrays}.items() if held.get(name) != value
+        ]
+        if names and not trace.celery:
             where = next((trace.places[name] for name in names if name in trace.places), self.where)
             self._note(Fate.CHANGED, f"{listed(names[:3])} is not set here: {unknown}", where.replace(":{}", ""))
 
@@ -401,6 +407,13 @@ class Shell:
 
     def _leave(self, how: str) -> None:
         raise _LeaveError(how)
+
+
+def _is_script(option: str, text: str) -> bool:
+    """Tell whether what a program takes with an option may be a command; `psql -c 'select 1'` is none."""
+    with suppress(ValueError):
+        return option in ("-c", "--command") and bool(syntax.parse(text))
+    return False
 
 
 def _longer(node: Node, words: tuple[Word, ...]) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise, takewhile
+from itertools import dropwhile, pairwise, takewhile
 from posixpath import basename
 
 from celeryfleet.importers import celery_options, wrappers
@@ -63,8 +63,8 @@ def started(program: Program, known: Mapping[str, str], brokers: Iterable[str] =
     if found.celery and beside:
         names = ", ".join(f"`{text}`" for text in beside[:5]) + (", …" if len(beside) > 5 else "")
         found.notes.append(Note(Fate.LOST, program.where, f"beside it runs {names}", program.name))
-    if not trace.celery and not found.unclear and (note := _unseen(program, trace.commands, brokers)):
-        found.unclear.append(note)
+    if not trace.celery and not found.unclear:
+        _unseen(found, trace.commands, brokers)
     return found
 
 
@@ -164,28 +164,38 @@ _OTHERS = re.compile(
 )
 
 
-def _unseen(program: Program, commands: Iterable[Command], brokers: Iterable[str]) -> Note | None:
-    """Say of a program that starts nothing known that it was not looked into, if its name or its script's tells so."""
+def _unseen(found: Started, commands: Iterable[Command], brokers: Iterable[str]) -> None:
+    """Say what of a program that starts nothing known was not looked into, which is unclear if a name tells so."""
+    program = found.program
     named = _tells(program.name) and not any(f"//{program.name}:" in url for url in brokers)
-    what = ""
+    what, said = "", found.unclear
     if not program.words and named:
         what = "it has no command here, and that of its image is not known"
     for words in (command.words for command in commands):
         if any(_OTHERS.fullmatch(basename(word)) for word in words) or not _is_step(words):
             continue
-        if (lister := basename(words[0])) in _LISTERS and (found := _listed(program, words)):
-            what = f"`{lister}` starts what {found} lists: `celeryfleet import {_LISTERS[lister]} {found}` reads it"
+        if (lister := basename(words[0])) in _LISTERS and (file := _listed(program, words)):
+            what = f"`{lister}` starts what {file} lists: `celeryfleet import {_LISTERS[lister]} {file}` reads it"
             break
         script = next((word for word in words if _SCRIPT.fullmatch(word) or (word is words[0] and "/" in word)), "")
-        if script and basename(script) != "manage.py" and (named or _TELLING.search(basename(script))):
-            what = f"`{shown(words)}`: the script {script} is not found here"
+        telling = named or _TELLING.search(basename(script))
+        if (
+            script
+            and basename(script) != "manage.py"
+            and (telling or (script.endswith("sh") and not wrappers.waits(basename(script))))
+        ):
+            what, said = (
+                f"`{shown(words)}`: the script {script} is not found here",
+                found.unclear if telling else found.notes,
+            )
             break
         if _hidden(words):
             what = f"`{shown(words)}`: what it starts is not looked into"
             break
         if named:
             what = f"`{shown(words)}`: whether it starts Celery is not known"
-    return Note(Fate.LOST, program.where, what, program.name) if what else None
+    if what:
+        said.append(Note(Fate.LOST, program.where, what, program.name))
 
 
 #: programs that start what a file of theirs has under a name
@@ -224,5 +234,9 @@ def _is_step(words: Words) -> bool:
 
 def shown(words: Words) -> str:
     """Write the start of a command: what comes after an option or an assignment may be a credential."""
-    plain = tuple(takewhile(lambda word: "=" not in word and "://" not in word and word[0:1] != "-", words[:3]))
-    return " ".join(plain) + ("" if len(plain) == len(words) else " …")
+    words = tuple(dropwhile(lambda word: wrappers.assigned((word,)), words))
+    plain = takewhile(
+        lambda word: "=" not in word and "://" not in word and (word[0:1] != "-" or word == "-m"), words[:4]
+    )
+    start = list(plain)
+    return " ".join(start if len(start) == len(words) else [*start, "…"])

@@ -14,7 +14,8 @@ _PYTHON = r"pypy3?|python[0-9.]*|py"
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 #: they name Celery without starting it
 TALKERS = re.compile(
-    r"\[|\[\[|cat|chmod|chown|echo|grep|kill|killall|logger|ls|mkdir|pgrep|pip|pkill|printf|ps|rm|test|touch|trap|which"
+    r"\[|\[\[|cat|chmod|chown|cp|echo|grep|kill|killall|ln|logger|ls|mkdir|mv|pgrep|pip|pkill|printf|ps|rm|sed|test|touch|trap|"
+    r"which"
 )
 #: the programs of Celery 3 and older, each a command of its own
 _PROGRAMS = {
@@ -49,7 +50,7 @@ def waits(name: str) -> bool:
 
 def call_at(words: Words, index: int) -> Call | None:
     """Return the Celery call that starts at this word. Raises ValueError."""
-    word, name = words[index], basename(words[index]).removesuffix(".exe")
+    word, name = words[index], basename(words[index]).rpartition("}")[2].removesuffix(".exe")  # ${BIN}celery
     prefix, rest = words[:index], words[index + 1 :]
     if name in _PROGRAMS and (name != "flower" or index == 0 or words[index - 1] == "-m"):
         return Call(_PROGRAMS[name], rest, prefix, (), word)
@@ -87,7 +88,7 @@ _SAID: dict[str, tuple[Fate, str]] = {
         Fate.LOST,
         "instruments a process from outside: have the app do it, or try to start `celeryfleet up` under it",
     ),
-    "gosu|su-exec|su|sudo|runuser|chpst|setuidgid": (Fate.LOST, f"changes the user: {USER}"),
+    "gosu|su-exec|su|sudo|runuser|chpst|(s6-)?setuidgid": (Fate.LOST, f"changes the user: {USER}"),
     "nice|ionice|chrt|taskset|numactl|timeout": (Fate.LOST, "sets limits for a process: start celeryfleet under it"),
     "dumb-init|tini|catatonit|docker-init": (Fate.NEEDLESS, "reaps processes: the supervisor does"),
     _WAITS: (
