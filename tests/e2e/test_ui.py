@@ -35,7 +35,9 @@ def evil(*args, **kwargs):
     print({EVIL!r}, flush=True)
     raise ValueError({EVIL!r})
 """
-HIDING = f"{FLEET}ledger: {{hide: [password]}}\n"
+LONG = f"long.{'.'.join(['name'] * 20)}"
+HIDING = FLEET.replace("mail: }", f"mail: , {LONG}: }}").replace("[mail]", f"[mail, {LONG}]")
+HIDING += "ledger: {hide: [password]}\n"
 _REPORT = "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective, e.blockedURI));"
 
 
@@ -48,6 +50,7 @@ def serving(home: Home, *options: str) -> Iterator[tuple[str, str]]:
             said = process.stdout.readline()
             found = re.search(r"http://(\S+?)/", said)
             assert found, said + process.stdout.read()
+            assert ("to look from elsewhere" in said) is ("--allow-host" in options), "it said that it takes no token"
             yield found[1], next(home.path.glob(".celeryfleet/*/ui.token")).read_text().strip()
         finally:
             process.send_signal(signal.SIGTERM)
@@ -129,7 +132,7 @@ def test_a_browser_sees_what_happens_and_changes_the_fleet(home: Home) -> None:
         expect(page.locator("#state")).to_have_text("ready")
         expect(page.locator("[id='queue:mail'] .depth")).to_have_text("2")
         expect(page.locator("[id='pool:mail'] i.busy")).to_have_count(1)
-        expect(page.locator(".edges path")).to_have_count(4)
+        expect(page.locator(".edges path")).to_have_count(5)
         assert page.locator(".sizes").count() == 0
         # With it.
         page.click("#sign")
@@ -217,6 +220,7 @@ def test_the_page_of_up_comes_back_when_it_dies_and_ends_with_the_fleet(home: Ho
     shown, token_file = r"shown on http://(\S+?)/", home.path / "own.token"
     said = home.run("up", "-d", "--wait", "--ui", "0", "--ui-token", "own.token", "web").stderr
     assert f"is in {token_file})" in said
+    assert "(0.0 s)" not in said, "the time in which the page begins is time, too"
     found = re.search(shown, said)
     assert found, said
     assert ask(found[1], "/api/session")[1]["fleet"] == "shop"
@@ -233,6 +237,7 @@ def test_the_page_of_up_comes_back_when_it_dies_and_ends_with_the_fleet(home: Ho
         bearer = f"Bearer {token}"
         assert ask(address, "/fleet/api/session", Host="fleet.example")[1]["look"] is False
         assert ask(address, "/fleet/api/topology", Host="fleet.example", Authorization=bearer)[0] == 200
+        assert ask(address, "/fleet", Host="fleet.example")[2]["location"] == "/fleet/", "it is relative to the slash"
         taken_off = ask(address, "/api/topology", Host="fleet.example", Authorization=bearer)
         assert taken_off[0] == 200, "a proxy may take the prefix off"
         assert ask(address, "/fleet/api/do/pause", {"queue": "mail"}, Authorization=bearer)[0] == 403
