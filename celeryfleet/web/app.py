@@ -8,9 +8,11 @@ import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from celeryfleet.web.live import Live
     from celeryfleet.web.metrics import Metrics
 
-#: bytes of a request at most
-_MOST = 65_536
+#: bytes of a request, and streams that are open, at most
+_MOST, _STREAMS = 65_536, 100
 _STATUS = {Exit.BROKER: 503, Exit.NOT_READY: 503, Exit.TIMEOUT: 504}
 
 
@@ -46,12 +48,22 @@ class _Json(JSONResponse):
 
 def application(fleet: Fleet, rules: Rules, live: Live, metrics: Metrics) -> Guard:
     """Make the page of a fleet, and what monitoring asks beside it."""
+    open_streams = WeakSet[Any]()
+
+    def stream(request: Request, events: AsyncIterator[bytes]) -> Response:
+        headers = {"x-accel-buffering": "no"}
+        if request.method == "HEAD":  # it would never end
+            return Response(headers=headers, media_type="text/event-stream")
+        if len(open_streams) >= _STREAMS:
+            raise HTTPException(503, "too many pages are open: close some.")
+        open_streams.add(events)
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
     async def events(request: Request) -> Response:
-        return _stream(request, live.events())
+        return stream(request, live.events())
 
     async def log(request: Request) -> Response:
-        return _stream(request, live.log(request.query_params.get("of", "")))
+        return stream(request, live.log(request.query_params.get("of", "")))
 
     async def look(request: Request) -> Response:
         return _Json(await asyncio.to_thread(_named(fleet.looks, request), request.query_params))
@@ -69,7 +81,7 @@ def application(fleet: Fleet, rules: Rules, live: Live, metrics: Metrics) -> Gua
         Route("/api/do/{what}", act, methods=["POST"]),
         Mount("/", StaticFiles(directory=Path(__file__).with_name("static"), html=True)),
     ]
-    handlers: Any = {FleetError: _failed, HTTPException: _refused, sqlite3.Error: _unread}
+    handlers: Any = {FleetError: _failed, HTTPException: _refused, ClientDisconnect: _left, sqlite3.Error: _unread}
     return Guard(Starlette(routes=routes, exception_handlers=handlers), rules)
 
 
@@ -113,13 +125,6 @@ def _named(known: Any, request: Request) -> Any:
         raise HTTPException(404, "there is nothing of that name.") from None
 
 
-def _stream(request: Request, events: AsyncIterator[bytes]) -> Response:
-    headers = {"x-accel-buffering": "no"}
-    if request.method == "HEAD":  # it would never end
-        return Response(headers=headers, media_type="text/event-stream")
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-
-
 async def body(request: Request) -> dict[str, Any]:
     """Read what a page sends. Raises HTTPException where it is too long, and FleetError where it is no object."""
     data = b""
@@ -144,6 +149,11 @@ async def _failed(_: Request, error: FleetError) -> Response:
 
 async def _refused(_: Request, error: HTTPException) -> Response:
     return _Json({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _left(_: Request, __: ClientDisconnect) -> Response:
+    """Answer nobody: it has hung up within its request, which is no error of ours."""
+    return Response(status_code=400)
 
 
 async def _unread(_: Request, error: sqlite3.Error) -> Response:

@@ -6,6 +6,7 @@ come from another site or origin are refused, and cookies are SameSite=Strict.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import Callable, Mapping
@@ -84,7 +85,7 @@ class Rights:
 def rights(rules: Rules, headers: Mapping[str, str], ours: Callable[[], bool], now: float) -> Rights:
     """Decide what a request may do; `ours` tells whether it comes from a process of the fleet's user on this machine.
 
-    That is asked last: where there are many connections, the kernel takes long to tell.
+    That is asked last, and beside the loop: where there are many connections, the kernel takes long to tell.
     """
     kind, _, given = headers.get("authorization", "").partition(" ")
     signed = kind.lower() == "bearer" and tokens.same(rules.token, given.strip())
@@ -155,6 +156,7 @@ class Guard:
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app = app
         self._rules = rules
+        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass with `scope["state"]["rights"]`, or refuse it."""
@@ -167,7 +169,8 @@ class Guard:
         headers = Headers(scope=scope)
         may = Rights(look=False, act=False)
         if scope["path"].startswith("/api/"):
-            may = rights(rules, headers, lambda: _ours(scope), time.time())
+            async with self._turn:
+                may = await asyncio.to_thread(rights, rules, headers, lambda: _ours(scope), time.time())
         scope.setdefault("state", {})["rights"] = may
         refused = refusal(rules, scope["method"], scope["path"], headers, may)
         app: Any = self._app

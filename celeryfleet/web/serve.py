@@ -9,7 +9,9 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.web import otel
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 HOST, PORT = "127.0.0.1", 5580
 #: seconds that requests have to end in
 _GRACE = 2
+#: connections at most, and of those that wait to be accepted; each holds a descriptor
+_CONNECTIONS, _WAITING = 200, 500
 
 
 def address(text: str) -> tuple[str, int]:
@@ -81,7 +85,8 @@ async def _serve(
     server = _Server(
         uvicorn.Config(
             application(fleet, rules, live, metrics),
-            http="h11",
+            http=_Connection,
+            backlog=_WAITING,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -98,6 +103,23 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when it is done
         signal.signal(number, lambda *_: None)
     await server.serve([listener])
+
+
+class _Connection(H11Protocol):
+    """A connection; where there are too many, the oldest that has not said a whole request is ended, else the oldest.
+
+    uvicorn waits for the rest of a request for ever, and its limit_concurrency turns away those who have said all.
+    """
+
+    def connection_made(self, transport: Any) -> None:
+        """Take note of it."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        known: set[Any] = self.connections
+        if len(known) > _CONNECTIONS:
+            oldest = min(known, key=lambda one: (one.conn.their_state is h11.DONE, one._since))
+            known.discard(oldest)
+            oldest.transport.abort()
 
 
 class _Server(uvicorn.Server):

@@ -6,10 +6,12 @@ import http.client
 import json
 import os
 import re
+import resource
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
@@ -211,6 +213,34 @@ def test_a_browser_sees_what_happens_and_changes_the_fleet(home: Home) -> None:
         home.run("down", "--cold")
         expect(page.locator("#banner")).to_contain_text("not running")
         assert [text for text in said if "Failed to load resource" not in text] == []
+
+
+def test_a_crowd_of_half_requests_and_of_open_streams_leaves_the_page_answering(home: Home) -> None:
+    """It was deaf once they had taken all its descriptors, and wrote thousands of lines of it into its log."""
+    home.write()
+    with serving(home) as (address, _), ExitStack() as crowd:
+        [pid] = [pid for pid, command in home.processes().items() if " ui " in command]
+        host, port = address.split(":")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (750, 750))
+        for half in (b"GET / HTTP/1.1\r\n", b"POST /api/login HTTP/1.1\r\nContent-Length: 9\r\n\r\n{") * 400:
+            crowd.enter_context(socket.create_connection((host, int(port)), 20)).sendall(half)
+        assert [ask(address, path)[0] for path in ("/healthz", "/metrics", "/")] == [200, 200, 200]
+        crowd.close()
+        pages = [http.client.HTTPConnection(address, timeout=20) for _ in range(100)]
+        for page in pages:
+            crowd.enter_context(closing(page)).request("GET", "/api/events")
+            assert page.getresponse().status == 200
+        assert ask(address, "/api/log")[:2] == (503, {"error": "too many pages are open: close some."})
+        assert ask(address, "/healthz")[0] == 200
+        crowd.close()
+        assert eventually(lambda: _begins(address, "/api/events") == 200)
+
+
+def _begins(address: str, path: str) -> int:
+    """Return the status of an answer that does not end."""
+    with closing(http.client.HTTPConnection(address, timeout=20)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().status
 
 
 def test_the_page_of_up_comes_back_when_it_dies_and_ends_with_the_fleet(home: Home) -> None:
