@@ -167,11 +167,11 @@ def _sent_elsewhere(session: Session, entries: list[Entry], again: bool) -> list
 
 def revoked(session: Session, ids: list[str], terminate: bool) -> tuple[list[Entry], dict[str, Entry | None]]:
     """Have tasks thrown away; return those that are over, and by id those that are not, as far as they are known."""
-    from celeryfleet.cli import hosts
+    from celeryfleet.cli import gather, hosts
     from celeryfleet.ledger.entry import HELD, RUNNING, UNKNOWN
     from celeryfleet.protocol import Revoke
 
-    found = {each: session.entry(each) for each in ids}
+    found = {each: session.entry(each) for each in (gather.whole_id(session, one) for one in ids)}
     over = [one for one in found.values() if one and one.state not in HELD | {UNKNOWN}]
     going = {one.id if one else each: one for each, one in found.items() if one not in over or one is None}
     for one in going.values():
@@ -201,7 +201,7 @@ def on_revoked(task_id: str, one: Entry | None, terminate: bool) -> str:
     from celeryfleet.ledger.entry import RUNNING
 
     if one is None:
-        return f"no worker has had {clean(task_id)} yet: if there is such a task, whoever takes it drops it."
+        return f"no worker has had {clean(task_id)} yet: if that is a task's whole id, whoever takes it drops it."
     if one.state == RUNNING and not terminate:
         return f"{one.task} ({one.id}) runs on {one.worker} and goes on: --terminate ends it."
     return ""

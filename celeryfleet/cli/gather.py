@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,9 +16,10 @@ from celeryfleet.client.standing import View, of_task
 from celeryfleet.client.told import Facts, Hold, Place
 from celeryfleet.errors import FleetError
 from celeryfleet.hosts.messages import FindTasks
-from celeryfleet.ledger.entry import RUNNING, TAKEN, UNKNOWN, WAITING, Entry
+from celeryfleet.ledger.entry import HELD, RETRYING, RUNNING, SCHEDULED, TAKEN, UNKNOWN, WAITING, Entry
 from celeryfleet.ledger.message import follower, follower_of
 from celeryfleet.redis_client import BrokerError, connect
+from celeryfleet.text import clean, listed
 from celeryfleet.worker_protocol import running
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from celeryfleet.protocol import Status
     from celeryfleet.redis_client import Connection
 
+#: how Celery names tasks by itself
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: seconds over which it is counted how many tasks end
 _OF_LATE = 60.0
 #: seconds over which it is told what became of a task, and tasks that are looked at
@@ -63,6 +67,8 @@ def view(
         now=now,
         status=status,
         running=(*runs, *elsewhere),
+        held=ledger.held(TAKEN, SCHEDULED, RUNNING) if ledger else (),
+        strict={pool.name for pool in session.followed.pools if pool.strict},
         rates=ledger.rates(_OF_LATE, now) if ledger else {},
         stopped={pid for pid in pids if pid and _is_stopped(pid)},
         alive={entry.pid for entry in runs if entry.pid and _is_celery(entry.pid)}
@@ -93,7 +99,10 @@ def facts(session: Session, task_id: str) -> Facts:
         own = ledger.find(task_id) if ledger else None
         seen = view(session, ledger, lack, now, status, others)
     entry = max([*others[0], *([own] if own else [])], key=lambda one: one.latest, default=None)
-    revoked = bool(place or hold) and _is_revoked(session, task_id)
+    if not (place or hold) and entry is not None and entry.state in (RETRYING, WAITING):
+        place, hold, maybe = _on_broker(session.followed, status, task_id)  # it went from one to the other meanwhile
+    held = entry is not None and entry.state in HELD
+    revoked = bool(place or hold or held or maybe) and _is_revoked(session, task_id)
     found = Facts(id=task_id, view=seen, entry=entry, place=place, hold=hold, revoked=revoked, maybe=maybe)
     told = entry or found.running
     cut_off = told is not None and told.state == RUNNING and not (seen.lives(told.worker) or told.pid in seen.alive)
@@ -132,11 +141,27 @@ def task_names(session: Session) -> tuple[str, ...]:
 
 
 def whole_id(session: Session, word: str) -> str:
-    """Return the id that begins so, if the ledger knows just one."""
+    """Return the id that begins so, if the ledger knows just one, or a queue on a Redis. Raises FleetError."""
+    if UUID.fullmatch(word):
+        return word
     with opened(session) as (ledger, _):
         found = ledger.named(word) if ledger else None
     found = found or session.entry_elsewhere(word)
-    return found.id if found else word
+    ids = {found.id} if found else _waiting(session.followed, word)
+    if len(ids) > 1 and word not in ids:
+        raise FleetError(f"several tasks begin with {clean(word)}: {listed(map(clean, sorted(ids)), most=10)}.")
+    return ids.pop() if len(ids) == 1 else word
+
+
+def _waiting(plan: Plan, word: str) -> set[str]:
+    """Return the ids that begin so of what waits, as far as the broker tells without taking it."""
+    from celeryfleet.client import redis_queue
+
+    if plan.broker.transport != "redis":
+        return set()
+    with contextlib.suppress(BrokerError), connect(plan.broker.url, settings=plan.settings) as connection:
+        return {one for queue in _queues(plan) for one in redis_queue.ids(connection, plan.broker, queue, word)}
+    return set()  # it can't be asked, as the status tells
 
 
 def task(session: Session, name: str) -> Answer:

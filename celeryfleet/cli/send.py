@@ -200,12 +200,22 @@ def result(
 
     Examples: [bold]celeryfleet result 7d1f64c5-6a1e-4e0c-9f52-2e1d6b3f1c0a[/]
     """
+    from celeryfleet.client.outcome import as_told
     from celeryfleet.client.results import look_up
 
     session: Session = context.obj
     session.require_broker()
     entry = session.entry(task_id)
-    outcome = look_up(session.app(), entry.id if entry else task_id)
+    known = as_told(entry) if entry else None
+    try:
+        outcome = look_up(session.app(), entry.id if entry else task_id)
+    except FleetError as error:
+        if known is None:
+            raise
+        say(f"note: {error.problems[0].what} This is what the ledger tells.", sys.stderr)
+        outcome = known
+    if known is not None and not outcome.ready:  # it is ignored, or dropped by now
+        outcome = known
     if entry is not None and outcome.failed:
         outcome = replace(outcome, failed=tuple(replace(one, task=entry.task) for one in outcome.failed))
     if as_json:
@@ -220,6 +230,9 @@ def result(
             hint=f"Results are kept for a day; an id that was never sent looks the same: celeryfleet why {task_id}",
             code=Exit.TIMEOUT,
         )
+    if outcome is known and outcome.state == "SUCCESS":
+        say("It succeeded; its result is not kept.", sys.stderr)
+        return Exit.OK
     return show_outcome(outcome, None)
 
 

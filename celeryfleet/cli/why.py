@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from celeryfleet.client.standing import Answer
 
 PANEL = "Look at it"
-#: how Celery names tasks by itself
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +69,7 @@ def answered(session: Session, what: str) -> Answer:
     if what in queues:
         with gather.opened(session) as (ledger, lack):
             return of_queue(gather.view(session, ledger, lack), what)
-    if _UUID.fullmatch(what):
+    if gather.UUID.fullmatch(what):
         return diagnose(gather.facts(session, what))
     names = gather.task_names(session)
     name = _task(session, what, names)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet.client.standing import Answer, at_work, turn
 from celeryfleet.client.told import (
+    DROPPED,
     Facts,
     Place,
     as_kept,
@@ -81,7 +82,7 @@ def _waiting(facts: Facts, place: Place) -> Answer:
     drops = "the worker that takes it drops it"
     due, expires = seconds_until(message.eta, now), seconds_until(message.expires, now)
     if facts.revoked:
-        return replace(answer, state=REVOKED, because=(f"it is revoked: {drops}", where))
+        return replace(answer, state=REVOKED, because=(DROPPED, where))
     if expires is not None and expires <= 0:
         return replace(answer, state=EXPIRED, because=(f"it expired {age(-expires)} ago: {drops}", where))
     if due is not None and due > 0:
@@ -146,6 +147,11 @@ def _in_hand(facts: Facts, name: str, message: Message | None) -> Answer:
     due = seconds_until(message.eta, view.now) if message else until(entry, view.now)
     since = view.seconds(about.received) if about else None
     retries = message.retries if message else about.retries if about else 0
+    if message is not None and (over := seconds_until(message.expires, view.now)) is not None and over <= 0:
+        told = f"it expired {age(-over)} ago: {name}, which has taken it, drops it"
+        return replace(answer, state=EXPIRED, because=(told, *view.troubles))
+    if facts.revoked:
+        return replace(answer, state=REVOKED, because=(f"it is revoked: {name}, which has taken it, drops it",))
     if due is not None and due > 0:
         told = f"{name} has taken {tries(facts, retries)}, and keeps it until it is due in {age(due)}"
         state = RETRYING if retries else SCHEDULED
@@ -154,8 +160,6 @@ def _in_hand(facts: Facts, name: str, message: Message | None) -> Answer:
         return replace(answer, state=state, since_s=since, eta_s=round(due, 1), error=error, because=because)
     text, hint = at_work(view, worker)
     told = f"{name} has taken it ahead, and not begun it"
-    if facts.revoked:
-        return replace(answer, state=REVOKED, because=("it is revoked: its worker drops it", told))
     because = (told, *([text] if not text.endswith("is free") else []), *view.troubles)
     return replace(answer, state=TAKEN, since_s=since, because=because, hints=(hint,) if hint else ())
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeryfleet.client.signatures import Step, leaves, members, sequence, task_of
+from celeryfleet.ledger.entry import EXPIRED, FAILED, LOST, REVOKED, SUCCEEDED
+
+if TYPE_CHECKING:
+    from celeryfleet.ledger.entry import Entry
 
 SUCCESS = "SUCCESS"
 FAILURE = "FAILURE"
@@ -65,6 +69,15 @@ class Outcome:
     def error(self) -> str | None:
         """The first error, for one line."""
         return self.failed[0].error if self.failed else None
+
+
+def as_told(entry: Entry) -> Outcome | None:
+    """Say what became of a task by the ledger alone; None: it is not over, as far as that knows."""
+    states = {SUCCEEDED: SUCCESS, FAILED: FAILURE, LOST: FAILURE, REVOKED: "REVOKED", EXPIRED: "REVOKED"}
+    if (state := states.get(entry.state)) is None:
+        return None
+    failed = Failed(entry.id, entry.task, state, entry.error or entry.state, entry.traceback or "")
+    return Outcome(state, None, () if state == SUCCESS else (failed,), entry.id)
 
 
 @dataclass(frozen=True, slots=True)

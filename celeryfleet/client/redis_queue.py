@@ -70,20 +70,34 @@ def find(connection: Connection, broker: BrokerPlan, queue: str, task_id: str) -
 
     A list is read from the end at which messages are added: what is taken meanwhile moves nothing there.
     """
+    for keys, at, index, message in _holding(connection, broker, queue, task_id):
+        if message.id == task_id:
+            sizes = connection.pipeline([("LLEN", key) for key in keys])
+            waiting = [size if isinstance(size, int) else 0 for size in sizes]
+            return max(1, sum(waiting[: at + 1]) - index), max(1, sum(waiting)), message
+    return None
+
+
+def ids(connection: Connection, broker: BrokerPlan, queue: str, start: str) -> set[str]:
+    """Return the ids of the messages of a queue that start so."""
+    return {one.id for *_, one in _holding(connection, broker, queue, start) if one.id.startswith(start)}
+
+
+def _holding(
+    connection: Connection, broker: BrokerPlan, queue: str, word: str
+) -> Iterator[tuple[list[str], int, int, Message]]:
+    """Yield the messages that a word stands in: (the queue's lists, which of them, the place in it, the message)."""
     keys = [broker.key_prefix + name for name in lists({"steps": broker.steps, "sep": broker.sep}, queue)]
-    needle = task_id.encode()
+    needles = {word.encode(errors="replace"), json.dumps(word)[1:-1].encode()}
     for at, key in enumerate(keys):
         for start in upward(0, _CHUNK):
             texts = connection.call("LRANGE", key, start, start + _CHUNK - 1)
-            for index, text in enumerate(texts if isinstance(texts, list) else []):
-                message = _named(text, needle, task_id)
-                if message is not None:
-                    sizes = connection.pipeline([("LLEN", key) for key in keys])
-                    waiting = [size if isinstance(size, int) else 0 for size in sizes]
-                    return max(1, sum(waiting[: at + 1]) - start - index), max(1, sum(waiting)), message
+            for index, text in enumerate(texts if isinstance(texts, list) else [], start):
+                if isinstance(text, bytes) and any(needle in text for needle in needles):
+                    with suppress(ValueError):
+                        yield keys, at, index, Message.of_redis(text)
             if not isinstance(texts, list) or len(texts) < _CHUNK:
                 break
-    return None
 
 
 def taken(connection: Connection, keys: Sequence[str]) -> Iterator[tuple[str, str, str, Message]]:
@@ -112,16 +126,6 @@ def unread(connection: Connection, broker: BrokerPlan, known: Collection[str]) -
                     yield queue
         if cursor == b"0":
             return
-
-
-def _named(text: object, needle: bytes, task_id: str) -> Message | None:
-    if not isinstance(text, bytes) or needle not in text:
-        return None
-    try:
-        found = Message.of_redis(text)
-    except ValueError:
-        return None
-    return found if found.id == task_id else None
 
 
 def move(

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from shlex import quote
 from typing import TYPE_CHECKING, TypeAlias
 
-from celeryfleet.ledger.entry import FAILED, LOST, RETRYING, RUNNING, SCHEDULED, UNKNOWN, WAITING
+from celeryfleet.ledger.entry import FAILED, LOST, RETRYING, RUNNING, SCHEDULED, TAKEN, UNKNOWN, WAITING
 from celeryfleet.protocol import read_elsewhere
-from celeryfleet.text import age, counted
+from celeryfleet.text import age, counted, listed
 
 if TYPE_CHECKING:
     from celeryfleet.ledger.entry import Entry
-    from celeryfleet.protocol import QueueStatus, Status, WorkerStatus
+    from celeryfleet.protocol import PoolStatus, QueueStatus, Status, WorkerStatus
 
     #: why something is not further, and what to do about it, or nothing
     Reason: TypeAlias = tuple[str, str]
@@ -33,6 +34,10 @@ class View:
     status: Status
     #: tasks that run; of those that only the workers' notes tell of, no more than task, id and worker are known
     running: Sequence[Entry] = ()
+    #: what the workers here hold, as far as the ledger tells
+    held: Sequence[Entry] = ()
+    #: pools that take nothing of a queue while something waits in one that they name before it
+    strict: Collection[str] = ()
     #: tasks a second that have ended of late, by queue
     rates: Mapping[str, float] = field(default_factory=dict)
     #: processes that a signal has stopped
@@ -61,6 +66,16 @@ class View:
         """Return what runs on a worker, the longest first."""
         found = [entry for entry in self.running if entry.worker == worker]
         return sorted(found, key=lambda entry: entry.started or 0)
+
+    def due(self, entry: Entry) -> float | None:
+        """Return the seconds until a task may begin that is kept until then."""
+        left = (entry.eta or 0) / 1000 - self.now
+        return left if left > 0 else None
+
+    def may_wait(self, entry: Entry) -> bool:
+        """Tell whether a task can be in its queue: not where that is empty."""
+        queue = self.queue(entry.queue)
+        return queue is None or queue.ready != 0
 
     def seconds(self, at: int | None) -> float | None:
         """Return the seconds since a time of the ledger."""
@@ -123,10 +138,20 @@ def held_up(view: View, queue: str) -> Iterator[Reason]:
     if reason is not None:
         yield reason
     else:
-        workers = [worker for pool in view.status.pools if queue in pool.queues for worker in pool.workers]
+        pools = [pool for pool in view.status.pools if queue in pool.queues]
+        workers = [worker for pool in pools for worker in pool.workers]
+        yield from filter(None, (_overtaken(view, pool, queue) for pool in pools))
         yield from (at_work(view, worker) for worker in workers[:_NAMED])
         if len(workers) > _NAMED:
             yield f"{counted(len(workers) - _NAMED, 'more worker')} of {len(workers)} read it", ""
+
+
+def _overtaken(view: View, pool: PoolStatus, queue: str) -> Reason | None:
+    """Say of which queues a pool takes all before it takes anything of this one."""
+    before = pool.queues[: pool.queues.index(queue)] if pool.name in view.strict else ()
+    ahead = [one for one in view.status.queues if one.name in before and one.ready and not nobody(view, one.name)]
+    told = listed(f"{one.name} ({one.ready:,})" for one in ahead)
+    return (f"at one priority, {pool.name} takes first what waits in {told}", "") if ahead else None
 
 
 def at_work(view: View, worker: WorkerStatus) -> Reason:
@@ -153,7 +178,7 @@ def at_work(view: View, worker: WorkerStatus) -> Reason:
 def turn(view: View, queue: str, ahead: int) -> tuple[float | None, str]:
     """Return the seconds until so many messages of a queue are done, at the rate of late, and say so."""
     rate = view.rates.get(queue)
-    if not rate or queue in view.status.paused or view.status.state == "down":
+    if not rate or nobody(view, queue):
         return None, ""
     seconds = round(ahead / rate, 1)
     return seconds, f"of {queue} {rate:.2g} a second are done of late: that takes about {age(seconds)}"
@@ -162,19 +187,25 @@ def turn(view: View, queue: str, ahead: int) -> tuple[float | None, str]:
 def of_queue(view: View, name: str) -> Answer:
     """Say how a queue stands."""
     queue = view.queue(name)
-    ready, unacked = (queue.ready, queue.unacked) if queue else (None, None)
+    none = 0 if name == view.status.backlog.parked else None  # which is shown only where something is parked
+    ready, unacked = (queue.ready, queue.unacked) if queue else (none, None)
     oldest = queue.oldest_age_s if queue else None
+    held = [one for one in view.held if one.queue == name and view.lives(one.worker)]
+    have, does = max(unacked or 0, len(held)), [one.state for one in held]
     if ready is None:
         facts = [f"how much waits in {name} is not known"]
     else:
         waits = counted(ready, "message", "waits", "wait") if ready else "nothing waits"
         facts = [f"{waits} in {name}"]
         facts[0] += f", the oldest for {age(oldest)}" if oldest is not None and ready else ""
-        facts[0] += f"; workers have {unacked:,}" if unacked else ""
+        facts[0] += f"; workers have {have:,}" if have else ""
+        if later := [due for one in held if (due := view.due(one))]:
+            first = "is due in" if len(later) == 1 else "are not due yet, the first in"
+            facts.append(f"{len(later):,} of those {first} {age(min(later))}")
     reasons = list(held_up(view, name))
     eta, told = turn(view, name, ready or 0) if ready else (None, "")
     return Answer(
-        state=RUNNING if not ready and unacked else WAITING,
+        state=WAITING if ready or not have else next((one for one in (RUNNING, TAKEN, *does) if one in does), RUNNING),
         because=(*facts, *(text for text, _ in reasons), *([told] if told else []), *view.troubles),
         hints=tuple(hint for _, hint in reasons if hint),
         queue=name,
@@ -196,6 +227,7 @@ def of_task(
     `waiting` has the queues where some wait, or that it goes to: how many are its own, None where the broker does not
     tell, of how many. `held` is what workers hold of it, `ended` what has ended of late, the latest first.
     """
+    held = [one for one in held if one.state != WAITING or view.may_wait(one)]
     held = [replace(entry, state=RETRYING) if entry.state == SCHEDULED and entry.retries else entry for entry in held]
     texts: list[str] = []
     reasons: list[Reason] = []
@@ -203,7 +235,8 @@ def of_task(
         since = view.seconds(entry.started or entry.received)
         lasts = f" for {age(since)}" if since is not None else ""
         where = f" in {entry.queue}" if entry.state == WAITING else f" on {entry.worker}" if entry.worker else ""
-        texts.append(f"{entry.id} {entry.state}{where}{lasts}")
+        due = view.due(entry)
+        texts.append(f"{entry.id} {entry.state}{where}{lasts}{f', due in {age(due)}' if due else ''}")
     if len(held) > _NAMED:
         texts.append(f"{counted(len(held) - _NAMED, 'other')} with workers")
     for queue, (own, total) in waiting.items():
@@ -217,15 +250,18 @@ def of_task(
     failed = [entry for entry in ended if entry.state in (FAILED, LOST) and latest[entry.id] is entry][:_NAMED]
     for entry in failed:
         texts.append(f"{entry.id} {entry.state} {age(view.seconds(entry.ended) or 0)} ago: {entry.error}")
+    if ended and ended[0] not in failed:
+        texts.append(f"the latest to end, {age(view.seconds(ended[0].ended) or 0)} ago: {ended[0].id} {ended[0].state}")
     states = [entry.state for entry in held]
     unsure, waits = any(own is None for own, _ in waiting.values()), sum(own or 0 for own, _ in waiting.values())
+    hints = [*(hint for _, hint in reasons if hint), *([f"celeryfleet failed --task {quote(name)}"] if failed else [])]
     likely = [*([RUNNING] if RUNNING in states else []), *([WAITING] if waits else []), *states]
     state = next(iter([*likely, *(entry.state for entry in ended)]), UNKNOWN)
     nothing = ["nothing is known of it", *([view.no_ledger] if view.no_ledger else [])]
     return Answer(
         state=state,
         because=(*(texts or nothing), *(text for text, _ in reasons), *view.troubles),
-        hints=tuple(dict.fromkeys(hint for _, hint in reasons if hint)),
+        hints=tuple(dict.fromkeys(hints)),
         task=name,
         of=None if unsure else waits,
         error=failed[0].error if failed else None,

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from celeryfleet.ledger.entry import Entry
 
 
+#: of a task that is revoked and waits
+DROPPED = "it is revoked: the worker that takes it drops it"
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a message waits: 1 is the next."""
@@ -112,11 +116,12 @@ def _cut_off(facts: Facts, entry: Entry, answer: Answer) -> Answer:
     if entry.state == RETRYING:
         due = until(entry, facts.view.now) or 0.0
         when = f"is due in {age(due)}" if due > 0 else "is due"
-        texts = (f"{tries(facts, entry.retries)} {when}", f"it had failed on {entry.worker}: {entry.error}")
+        text = f"it had failed on {entry.worker}: {entry.error}"
+        texts = (f"{tries(facts, entry.retries)} {when}", text)
         answer = replace(answer, because=texts, eta_s=max(0.0, round(due, 1)))
     elif entry.state != RUNNING:
         queue = entry.queue or "its queue"
-        text = f"{entry.worker} had taken it, and has ended; it was not acknowledged, so that it is in {queue} again"
+        text = f"{entry.worker} had taken it, and has ended; it was not acknowledged, so that it came back to {queue}"
         answer = replace(answer, state=WAITING, because=(text,))
     elif facts.record is not None:
         return as_kept(facts, facts.record)
@@ -124,6 +129,13 @@ def _cut_off(facts: Facts, entry: Entry, answer: Answer) -> Answer:
         text = f"it ran on {entry.worker} when that ended; what became of it was not told"
         again = (f"unless it was done, it is in {entry.queue} again",) if entry.late and entry.queue else ()
         return replace(answer, state=UNKNOWN, worker=entry.worker, because=(text, *again, *facts.view.troubles))
+    view = facts.view
+    looked = view.status.broker.state == "up" and entry.latest < view.now * 1000 and entry.queue
+    if looked and not (facts.maybe and view.may_wait(entry)):
+        gone = f"it is not in {entry.queue} now: it was purged or dropped, or a worker takes it at this moment"
+        return replace(answer, state=UNKNOWN, because=(text, gone, *view.troubles), eta_s=None)
+    if facts.revoked:
+        return replace(answer, state=REVOKED, because=(DROPPED, *answer.because, *facts.view.troubles))
     return reasoned(facts, answer, entry.queue)
 
 
@@ -232,8 +244,10 @@ def unknown(facts: Facts) -> Answer:
         texts.append("it was never sent here, or its result and what the ledger told of it are dropped by now")
     lacks = [facts.view.no_ledger] if facts.view.no_ledger else []
     told = dict.fromkeys(reasons)
-    because = (*texts, *(text for text, _ in told), *facts.view.troubles, *lacks)
-    return Answer(state=UNKNOWN, because=because, hints=tuple(hint for _, hint in told), id=facts.id)
+    dropped = [DROPPED] if facts.revoked and waits else []
+    because = (*dropped, *texts, *(text for text, _ in told), *facts.view.troubles, *lacks)
+    state = REVOKED if dropped else UNKNOWN
+    return Answer(state=state, because=because, hints=tuple(hint for _, hint in told), id=facts.id)
 
 
 def reasoned(facts: Facts, answer: Answer, queue: str, last: str = "") -> Answer:

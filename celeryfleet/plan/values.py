@@ -136,6 +136,11 @@ class PoolPlan:
         """Return the tasks at once in one worker, as far as they are known."""
         return int({**self.defaults, **self.conf}["worker_concurrency"])
 
+    @property
+    def strict(self) -> bool:
+        """Whether its workers read their queues strictly in their order, as they can on a Redis."""
+        return (self.conf.get("broker_transport_options") or {}).get("queue_order_strategy") == "priority"
+
     def settled(self, own: Mapping[str, Any]) -> PoolPlan:
         """Return it with what the app says itself in the place of our defaults."""
         said = {key: own[key] for key in self.defaults if own.get(key) is not None}

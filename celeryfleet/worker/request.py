@@ -146,4 +146,7 @@ def _bare(error: Any) -> Any:
 
 def _named(error: BaseException) -> str:
     """Say in a line what an error is."""
-    return f"{type(error).__name__}: {error}".rstrip(": ").partition("\n")[0]
+    name, told = type(error).__name__, str(error)
+    if told.startswith(f"{name}("):  # billiard's write themselves as code
+        told = ", ".join(map(str, error.args))
+    return f"{name}: {told}".rstrip(": ").partition("\n")[0]

@@ -106,7 +106,7 @@ def test_a_retry_an_expiry_a_revocation_and_a_time_limit_are_told(broker: dict[s
     assert (retried.retries, retried.task) == (1, "shop.again")
     failed = known(home, home.post("again", "0"), "failed")
     assert (failed.retries, failed.error) == (1, "KeyError: 'not there'")
-    assert known(home, home.post("endless"), "failed").error == "TimeLimitExceeded: TimeLimitExceeded(1,)"
+    assert known(home, home.post("endless"), "failed").error == "TimeLimitExceeded: 1"
     blocks = home.post("until", "go")
     expires = home.post("add", "1", "2", "--expires", "0.3")
     known(home, blocks, "running")

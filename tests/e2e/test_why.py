@@ -97,7 +97,7 @@ def test_a_task_is_told_of_wherever_it_is(home: Home, ledger: str) -> None:
 def test_a_queue_and_a_task_by_its_name_are_told_of_and_a_mistyped_word_is_guessed(home: Home) -> None:
     home.write(FLEET.replace("mail: }", "mail: , low: }"), TASKS).up()
     runs = started(home, "one")
-    home.post("until", "two")
+    waits = home.post("until", "two")
     home.run("send", "until", "three", "--queue", "low", "--force", "--no-wait")
     found = why(home, "mail")
     assert (found["queue"], found["state"], found["of"]) == ("mail", "waiting", 1)
@@ -108,6 +108,9 @@ def test_a_queue_and_a_task_by_its_name_are_told_of_and_a_mistyped_word_is_guess
     assert f"{runs} running on mail-1" in found["because"][0]
     found = why(home, runs[:10])
     assert (found["id"], found["state"]) == (runs, "running")
+    assert why(home, waits[:10])["id"] == waits, "it was unknown until a worker had had it"
+    home.run("revoke", waits[:10])
+    assert state(home, waits) == "revoked", "what was revoked was a task whose whole id that is, and it was said to be"
     done = home.run("why", "untli", check=False)
     assert done.returncode == 1
     assert 'Did you mean "until"?' in done.stdout
@@ -130,7 +133,7 @@ def test_the_stack_of_a_task_that_runs_is_told(home: Home) -> None:
 
 @pytest.mark.parametrize("acks", ["late", "early"])
 def test_a_task_whose_worker_was_killed_is_lost_or_runs_again(home: Home, acks: str) -> None:
-    home.write(FLEET if acks == "late" else EARLY).up()
+    home.write(FLEET if acks == "late" else EARLY + "results: none\n").up()
     runs = started(home, "one")
     eventually(lambda: state(home, runs) == "running")
     os.kill(home.pid("mail-1"), signal.SIGKILL)
@@ -138,6 +141,9 @@ def test_a_task_whose_worker_was_killed_is_lost_or_runs_again(home: Home, acks: 
     if acks == "early":
         found = why(home, runs)
         assert (found["state"], found["worker"]) == ("lost", "mail-1")
+        result = home.run("result", runs, check=False)
+        assert result.returncode == 1, "it was said not to be over"
+        assert f"error: shop.until ({runs}) failed: its worker ended while it ran" in result.stderr
         return
     eventually(lambda: home.trace().count("start one") == 2)
     assert eventually(lambda: state(home, runs) == "running")

@@ -266,6 +266,11 @@ def test_a_message_is_found_by_its_id_and_its_place_among_thousands(redis: Path)
             assert found(f"{0:036d}") == (3, 2502)
             assert found(f"{2499:036d}") == (2502, 2502)
             assert found("nobody") is None
+            odd = 'größe "1"\n'  # JSON writes it otherwise
+            fleet.app.send_task("shop.a", task_id=odd, queue=fleet.mail)
+            assert found(odd) is not None
+            assert redis_queue.ids(connection, fleet.plan.broker, fleet.mail, odd[:4]) == {odd}
+            assert redis_queue.ids(connection, fleet.plan.broker, fleet.mail, "shop") == set()
             connection.call("FLUSHDB")
 
 

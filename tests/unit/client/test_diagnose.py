@@ -213,6 +213,18 @@ HOLD = Hold("mail-1", "mail", message())
             ("retrying", "mail-1 has taken retry 1, and keeps it until it is due in 30s"),
         ),
         (
+            facts(hold=Hold("mail-1", "mail", message(eta=IN_30_S)), revoked=True),
+            ("revoked", "it is revoked: mail-1, which has taken it, drops it"),
+        ),
+        (  # on a RabbitMQ, the ledger alone tells
+            facts(entry=entry("taken", received=at(5)), revoked=True),
+            ("revoked", "it is revoked: mail-1, which has taken it, drops it"),
+        ),
+        (
+            facts(hold=Hold("mail-1", "mail", message(expires=BEFORE_30_S))),
+            ("expired", "it expired 30s ago: mail-1, which has taken it, drops it"),
+        ),
+        (
             facts(hold=HOLD, view=view(status=status(worker(pid=None, state="backoff")))),
             (
                 "waiting",
@@ -226,6 +238,7 @@ def test_of_a_task_that_a_worker_has(found: Facts, expected: tuple[str, ...]) ->
 
 
 DOWN = view(status=status(worker(pid=None, state="stopped"), state="down"))
+EMPTY = view(status=status(queues=(QueueStatus("mail", 0, None, None, 1),)))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +278,10 @@ DOWN = view(status=status(worker(pid=None, state="stopped"), state="down"))
         (facts(entry=entry("revoked", ended=at(5))), ("revoked", "it was revoked on mail-1, 5s ago")),
         (facts(entry=entry("expired", ended=at(5))), ("expired", "it had expired, and was dropped on mail-1, 5s ago")),
         (
-            facts(entry=entry("retrying", retries=2, max_retries=3, eta=at(-40), error="ValueError: x")),
+            facts(
+                entry=entry("retrying", retries=2, max_retries=3, eta=at(-40), error="ValueError: x"),
+                maybe=(("mail", 3),),
+            ),
             (
                 "retrying",
                 "retry 2 of 3 is due in 40s",
@@ -274,11 +290,35 @@ DOWN = view(status=status(worker(pid=None, state="stopped"), state="down"))
             ),
         ),
         (
-            facts(entry=entry("waiting", late=1)),
+            facts(entry=entry("waiting", late=1), maybe=(("mail", 3),)),
             (
                 "waiting",
-                "mail-1 had taken it, and has ended; it was not acknowledged, so that it is in mail again",
+                "mail-1 had taken it, and has ended; it was not acknowledged, so that it came back to mail",
                 "mail-1 is free",
+            ),
+        ),
+        (
+            facts(entry=entry("waiting", late=1), maybe=(("mail", 3),), revoked=True),
+            (
+                "revoked",
+                "it is revoked: the worker that takes it drops it",
+                "mail-1 had taken it, and has ended; it was not acknowledged, so that it came back to mail",
+            ),
+        ),
+        (  # it was said to wait for as long as the ledger knew it: a Redis tells that it is not there
+            facts(entry=entry("waiting", late=1)),
+            (
+                "unknown",
+                "mail-1 had taken it, and has ended; it was not acknowledged, so that it came back to mail",
+                "it is not in mail now: it was purged or dropped, or a worker takes it at this moment",
+            ),
+        ),
+        (
+            facts(entry=entry("retrying", eta=at(-30), retries=1, error="x"), maybe=(("mail", 0),), view=EMPTY),
+            (
+                "unknown",
+                "it had failed on mail-1: x",
+                "it is not in mail now: it was purged or dropped, or a worker takes it at this moment",
             ),
         ),
         (
@@ -349,6 +389,16 @@ def test_of_a_task_that_the_ledger_alone_knows(found: Facts, expected: tuple[str
                 "no worker has had it, and there is no result of it",
                 "nothing waits in the queues either",
                 "it was never sent, it expired in a queue, or it is a step of a canvas that is still to be sent",
+            ),
+        ),
+        (
+            facts(maybe=(("mail", 12),), revoked=True),
+            (
+                "revoked",
+                "it is revoked: the worker that takes it drops it",
+                "no worker has had it, and there is no result of it",
+                "it may be among those that wait: 12 in mail",
+                "this broker does not tell which those are: to see a message, one has to take it",
             ),
         ),
         (  # that there are no results is no reason to leave out where it may wait
@@ -446,9 +496,41 @@ def test_of_a_queue_that_is_busy_and_of_one_that_is_empty() -> None:
     empty = of_queue(view(status=status(queues=(QueueStatus("mail", 0, 0, None, 1),))), "mail")
     assert told(empty) == ("waiting", "nothing waits in mail", "mail-1 is free")
     aside = of_queue(view(status=status(backlog=Backlog("redis://host", parked="shop.failed"))), "shop.failed")
+    assert aside.because[0] == "nothing waits in shop.failed"
     assert "nobody reads shop.failed: tasks that kill their workers are set aside there" in aside.because
     many = of_queue(view(status=status(*(worker(f"mail-{number}") for number in range(1, 6)))), "mail")
     assert many.because[-1] == "2 more workers of 5 read it"
+
+
+def test_a_queue_whose_messages_all_are_with_workers_says_so_on_any_broker() -> None:
+    rabbit = status(queues=(QueueStatus("mail", 0, None, None, 1),))
+    later = entry("scheduled", id="3", eta=at(-30))
+    assert told(of_queue(view(status=rabbit, held=[later]), "mail")) == (
+        "scheduled",
+        "nothing waits in mail; workers have 1",
+        "1 of those is due in 30s",
+        "mail-1 is free",
+    )
+    busy = of_queue(view(status=rabbit, held=[BUSY, later], running=[BUSY]), "mail")
+    assert busy.because[0] == "nothing waits in mail; workers have 2"
+    assert busy.state == "running"
+
+
+def test_no_time_is_told_until_messages_are_done_that_nobody_takes() -> None:
+    nobody = status(pools=(PoolStatus("mail", ("mail",), 0, 0, (), "prefork", 1),))
+    found = of_queue(view(status=nobody, rates={"mail": 0.5}), "mail")
+    assert found.because[1:] == ("no worker is wanted of mail, which reads mail",)
+    assert found.eta_s is None
+
+
+def test_what_a_pool_takes_before_a_queue_is_a_reason_to_wait() -> None:
+    queues = tuple(QueueStatus(name, 3, 0, 18.0, 1) for name in ("mail", "low", "idle"))
+    pools = (PoolStatus("mail", ("mail", "low"), 1, 1, (worker(),), "prefork", 1),)
+    behind = view(status=status(pools=pools, queues=queues), strict={"mail"})
+    assert "at one priority, mail takes first what waits in mail (3)" in of_queue(behind, "low").because
+    assert len(of_queue(behind, "mail").because) == len(of_queue(replace(behind, strict=()), "low").because) == 2
+    paused = replace(behind, status=behind.status.but(paused=("mail",)))
+    assert len(of_queue(paused, "low").because) == 2, "what is paused is not taken first"
 
 
 def test_of_a_task_by_its_name() -> None:
@@ -460,9 +542,15 @@ def test_of_a_task_by_its_name() -> None:
         "3 messages wait in mail: 2 are its own",
         "1 failed 1m00s ago: ValueError: x",
         "mail-1 is busy with shop.slow for 12s",
+        "→ celeryfleet failed --task shop.slow",
     )
-    retried = entry("scheduled", received=at(5), retries=1)
-    assert told(of_task(view(), "shop.a", {}, [retried], [])) == ("retrying", "1 retrying on mail-1 for 5s")
+    retried = entry("scheduled", received=at(5), retries=1, eta=at(-30))
+    assert told(of_task(view(), "shop.a", {}, [retried], [])) == ("retrying", "1 retrying on mail-1 for 5s, due in 30s")
+    gone = entry("waiting", received=at(500))
+    assert told(of_task(view(), "shop.a", {}, [gone], []))[1] == "1 waiting in mail for 8m20s"
+    assert told(of_task(EMPTY, "shop.a", {}, [gone], [])) == ("unknown", "nothing is known of it")
+    over = of_task(view(), "shop.a", {}, [], [entry("succeeded", ended=at(60))])
+    assert told(over) == ("succeeded", "the latest to end, 1m00s ago: 1 succeeded")
     assert told(of_task(view(), "shop.a", {}, [], [])) == ("unknown", "nothing is known of it")
     unsure = of_task(view(), "shop.a", {"mail": (None, 3)}, [], [failed])
     assert unsure.because[0] == "3 messages wait in mail: how many are its own is not told"
