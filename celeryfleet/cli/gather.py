@@ -60,7 +60,7 @@ def view(
     if status.broker.state != "up" and not (status.broker.embedded and status.state == "down"):
         why = status.broker.trouble or "it is stopped"
         told.append(f"the broker {session.followed.broker.shown} cannot be asked: {why}")
-    runs = _running(session.followed, ledger)
+    runs = _running(session.followed, ledger, status.state != "down")
     named = [(one.name, one.pid) for pool in status.pools for one in pool.workers]
     pids = [pid for name, pid in (*named, *((one.worker, one.pid) for one in runs)) if "@" not in name]
     return View(
@@ -273,17 +273,21 @@ def _is_revoked(session: Session, task_id: str) -> bool:
 # --- This machine -----------------------------------------------------------------------------------------
 
 
-def _running(plan: Plan, ledger: Ledger | None) -> tuple[Entry, ...]:
-    """Return what runs: as the ledger has it, and else as the workers have noted it down for the case of their end."""
+def _running(plan: Plan, ledger: Ledger | None, written: bool) -> tuple[Entry, ...]:
+    """Return what runs: as the ledger has it, and else as the workers have noted it down for the case of their end.
+
+    What was noted a moment later is left out of workers of which the ledger, as it is `written` now, tells.
+    """
     told = ledger.held(RUNNING) if ledger else []
     known = {entry.id for entry in told}
+    workers = {entry.worker for entry in told if written}
     noted = []
     with contextlib.suppress(OSError):
         for file in sorted((Path(plan.state_dir) / "running").iterdir()):
             noted += [
                 Entry(worker=file.name, id=ran.id, task=ran.task, queue="", state=RUNNING, late=int(ran.late))
                 for ran in running(file.read_bytes()).values()
-                if ran.id not in known
+                if ran.id not in known and file.name not in workers
             ]
     return (*told, *noted)
 

@@ -144,10 +144,13 @@ class Ledger:
         return self._entries("ended", where, first, first, at, _glob(task))
 
     def rates(self, seconds: float, now: float | None = None) -> dict[str, float]:
-        """Return how many tasks a second have ended of late, by queue."""
-        at = int(((time.time() if now is None else now) - seconds) * 1000)
-        sql = "SELECT queue, count(*) FROM ended WHERE rowid >= ? AND ended >= ? GROUP BY queue"
-        return {queue: count / seconds for queue, count in self._rows(sql, self._first(at), at)}
+        """Return how many tasks a second have ended of late, by queue, since the first of them began."""
+        until = (time.time() if now is None else now) * 1000
+        at = int(until - seconds * 1000)
+        began = "min(coalesce(started, ended))"
+        sql = f"SELECT queue, count(*), {began} FROM ended WHERE rowid >= ? AND ended >= ? GROUP BY queue"
+        found = self._rows(sql, self._first(at), at)
+        return {queue: 1000 * count / max(1000, until - max(at, first)) for queue, count, first in found}
 
     def times(self, since: float) -> Iterator[tuple[str, str, str, float | None, float | None]]:
         """Yield task, queue, state, seconds waited and seconds run of all that has ended since then (unix seconds)."""

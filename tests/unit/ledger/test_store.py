@@ -208,6 +208,18 @@ def test_the_latest_are_found_without_a_look_at_all(store: Store, path: str) -> 
         assert ledger.ended(0, task="shop.m*") == []
 
 
+def test_a_rate_is_that_since_the_work_began_not_since_a_minute_ago(store: Store, path: str) -> None:
+    """Of a queue that was resumed three seconds ago it was said that it needs twenty times as long."""
+    write(
+        store, *(told(f"{one}", "succeeded", started=NOW + one * 20, ended=NOW + one * 20 + 20) for one in range(150))
+    )
+    write(store, *(told(f"l{one}", "succeeded", queue="low", started=NOW, ended=NOW + 30_000) for one in range(2)))
+    with Ledger(path) as ledger:
+        assert ledger.rates(60, now=(NOW + 3000) / 1000)["mail"] == 50
+        assert ledger.rates(60, now=(NOW + 40_000) / 1000)["low"] == 0.05
+        assert ledger.rates(60, now=(NOW + 80_000) / 1000)["low"] == 2 / 60
+
+
 def test_a_task_is_sent_again_once_unless_that_is_wanted(store: Store, path: str) -> None:
     write(store, told("a", "failed", ended=NOW))
     with Ledger(path) as ledger:
