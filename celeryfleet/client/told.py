@@ -131,7 +131,8 @@ def _cut_off(facts: Facts, entry: Entry, answer: Answer) -> Answer:
         return replace(answer, state=UNKNOWN, worker=entry.worker, because=(text, *again, *facts.view.troubles))
     view = facts.view
     looked = view.status.broker.state == "up" and entry.latest < view.now * 1000 and entry.queue
-    if looked and not (facts.maybe and view.may_wait(entry)):
+    # Beside a Redis, a worker may have the next try and not tell of it: Celery forgets it with the one before.
+    if looked and not (facts.maybe and (entry.state == RETRYING or view.may_wait(entry))):
         gone = f"it is not in {entry.queue} now: it was purged or dropped, or a worker takes it at this moment"
         return replace(answer, state=UNKNOWN, because=(text, gone, *view.troubles), eta_s=None)
     if facts.revoked:

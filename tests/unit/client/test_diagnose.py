@@ -314,12 +314,16 @@ EMPTY = view(status=status(queues=(QueueStatus("mail", 0, None, None, 1),)))
             ),
         ),
         (
-            facts(entry=entry("retrying", eta=at(-30), retries=1, error="x"), maybe=(("mail", 0),), view=EMPTY),
+            facts(entry=entry("waiting", late=1), maybe=(("mail", 0),), view=EMPTY),
             (
                 "unknown",
-                "it had failed on mail-1: x",
+                "mail-1 had taken it, and has ended; it was not acknowledged, so that it came back to mail",
                 "it is not in mail now: it was purged or dropped, or a worker takes it at this moment",
             ),
+        ),
+        (
+            facts(entry=entry("retrying", eta=at(-30), retries=1, error="x"), maybe=(("mail", 0),), view=EMPTY),
+            ("retrying", "retry 1 is due in 30s", "it had failed on mail-1: x", "mail-1 is free"),
         ),
         (
             facts(entry=entry("running", started=at(9), late=1), view=DOWN),
