@@ -69,6 +69,7 @@ def view(
         running=(*runs, *elsewhere),
         held=ledger.held(TAKEN, SCHEDULED, RUNNING) if ledger else (),
         strict={pool.name for pool in session.followed.pools if pool.strict},
+        declared={queue: pool.name for pool in session.followed.pools[::-1] for queue in pool.queues},
         rates=ledger.rates(_OF_LATE, now) if ledger else {},
         stopped={pid for pid in pids if pid and _is_stopped(pid)},
         alive={entry.pid for entry in runs if entry.pid and _is_celery(entry.pid)}

@@ -38,6 +38,8 @@ class View:
     held: Sequence[Entry] = ()
     #: pools that take nothing of a queue while something waits in one that they name before it
     strict: Collection[str] = ()
+    #: a pool of fleet.yaml for each queue that one reads, whether it runs or not
+    declared: Mapping[str, str] = field(default_factory=dict)
     #: tasks a second that have ended of late, by queue
     rates: Mapping[str, float] = field(default_factory=dict)
     #: processes that a signal has stopped
@@ -125,6 +127,8 @@ def nobody(view: View, queue: str) -> Reason | None:
         return f"nobody reads {queue}: tasks that kill their workers are set aside there", "celeryfleet failed"
     if not pools and (others := read_elsewhere(status, queue)):
         return f"{queue} is read on {others[0]}, of which nothing is known now", "celeryfleet status --all"
+    if not pools and (stopped := view.declared.get(queue)):
+        return f"{stopped}, which reads {queue}, does not run", f"celeryfleet up {stopped}"
     if not pools:
         return f"no pool reads {queue}", "name it in a pool's `queues:` in fleet.yaml, then: celeryfleet up"
     if not any(pool.want for pool in pools):

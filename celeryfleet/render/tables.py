@@ -262,7 +262,7 @@ def idle(queue: str, report: Status) -> Iterator[str]:
         by = f" by {report.paused_by[queue]}" if queue in report.paused_by else ""
         yield f"{queue} is paused{by}. Go on: celeryfleet resume {queue}"
     elif not pools:
-        yield f"No pool reads {queue}: name it in a pool's queues in fleet.yaml, then celeryfleet up"
+        yield f"No running pool reads {queue}: celeryfleet up, once a pool names it in its queues"
     elif all(pool.want == 0 for pool in pools):
         yield f"{queue} waits for a worker: celeryfleet scale {pools[0].name}=1"
     elif not any(worker.state == "failed" for pool in pools for worker in pool.workers):

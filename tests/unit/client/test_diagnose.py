@@ -527,6 +527,11 @@ def test_no_time_is_told_until_messages_are_done_that_nobody_takes() -> None:
     assert found.eta_s is None
 
 
+def test_a_queue_whose_pool_was_stopped_is_not_said_to_be_read_by_none() -> None:
+    stopped = of_queue(view(status=status(pools=()), declared={"mail": "web"}), "mail")
+    assert told(stopped)[2:] == ("web, which reads mail, does not run", "→ celeryfleet up web")
+
+
 def test_what_a_pool_takes_before_a_queue_is_a_reason_to_wait() -> None:
     queues = tuple(QueueStatus(name, 3, 0, 18.0, 1) for name in ("mail", "low", "idle"))
     pools = (PoolStatus("mail", ("mail", "low"), 1, 1, (worker(),), "prefork", 1),)

@@ -87,8 +87,7 @@ low           3         0        -           0
 → See why: celeryfleet logs video -n 50. Mended? celeryfleet restart video
 → The oldest message of mail waits 1m41s, longer than max_age 30s. More workers:
   celeryfleet scale web=3
-→ No pool reads low: name it in a pool's queues in fleet.yaml, then celeryfleet
-  up
+→ No running pool reads low: celeryfleet up, once a pool names it in its queues
 """
 
 WIDE = """\
@@ -118,7 +117,7 @@ low           3         0        -           0
 
 → See why: celeryfleet logs video -n 50. Mended? celeryfleet restart video
 → The oldest message of mail waits 1m41s, longer than max_age 30s. More workers: celeryfleet scale web=3
-→ No pool reads low: name it in a pool's queues in fleet.yaml, then celeryfleet up
+→ No running pool reads low: celeryfleet up, once a pool names it in its queues
 """
 
 
@@ -241,9 +240,8 @@ def test_each_thing_that_is_wrong_has_its_hint() -> None:
     assert hints() == []
     assert hints(queue("mail", ready=1)) == ["mail has messages, and no worker that reads it is ready."]
     assert hints(queue("low", ready=1)) == ["low waits for a worker: celeryfleet scale low=1"]
-    assert hints(queue("lost", ready=1)) == [
-        "No pool reads lost: name it in a pool's queues in fleet.yaml, then celeryfleet up"
-    ]
+    running = "No running pool reads lost: celeryfleet up, once a pool names it in its queues"  # one may be stopped
+    assert hints(queue("lost", ready=1)) == [running]
     assert hints(queue("mail", ready=1), paused=("mail",)) == ["mail is paused. Go on: celeryfleet resume mail"]
     assert hints(queue("mail", ready=0)) == []
     late = queue("mail", ready=1, consumers=1, oldest_age_s=31.0, max_age=30.0)
