@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from celeryfleet.cli import insight, lean
 from celeryfleet.endpoint import BrokerError
@@ -159,18 +159,21 @@ def tasks(session: Session, asked: FindTasks) -> Told:
 
 def ask_all(session: Session, request: Record) -> tuple[dict[str, Answer], list[str], str]:
     """Ask all other hosts that have reported; return what they answer, who does not, and why the broker does not."""
-    answers, silent = dict[str, Any](), list[str]()
+    answers: dict[str, Answer] = {}
+    silent, trouble = list[str](), ""
     try:
         with suppress(FleetError), opened(session.followed) as board:  # where there are no other hosts
             for host, (report, seconds) in sorted(board.read(session.followed.hosts).items()):
                 if host == session.host_here:
                     continue
-                answers[host] = board.ask(host, request, _PATIENCE) if seconds <= SILENT else None
-                silent += [] if answers[host] else [f"host {host} ({report.place})"]
-        trouble = ""
+                answer = board.ask(host, request, _PATIENCE) if seconds <= SILENT else None
+                if answer is None:
+                    silent.append(f"host {host} ({report.place})")
+                else:
+                    answers[host] = answer
     except ConnectionError as error:
         trouble = str(error)
-    return {host: answer for host, answer in answers.items() if answer}, silent, trouble
+    return answers, silent, trouble
 
 
 def do(session: Session, request: Record, host: str = "") -> dict[str, Record]:
@@ -184,9 +187,9 @@ def do(session: Session, request: Record, host: str = "") -> dict[str, Record]:
         asked[name] = part
         if name:
             ask(session, name, part)
-            continue
-        with session.connect() as client:
-            client.do(part)
+        else:
+            with session.connect() as client:
+                client.do(part)
     return asked
 
 

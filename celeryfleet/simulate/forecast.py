@@ -87,10 +87,6 @@ class Forecast:
     #: seconds until its queue is empty; None: never, as things are
     gone: float | None = None
 
-    def wait(self, percent: int) -> float | None:
-        """Return a percentile of the seconds that messages wait; None: longer and longer."""
-        return self.waits[percent] if self.waits else None
-
 
 def forecast(plan: Plan, traffic: Sequence[Traffic], seed: int = 1, tasks: int = TASKS) -> list[Forecast]:
     """Simulate a fleet, and return what is to be expected once it goes on as it goes, and until what waits is gone."""
