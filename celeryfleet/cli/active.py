@@ -18,13 +18,6 @@ from celeryfleet.text import age, brief, clean, say
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
 
-PANEL = "Look at it"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(rich_help_panel=PANEL)(active)
-
 
 def active(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False

@@ -18,8 +18,6 @@ from celeryfleet.text import say
 if TYPE_CHECKING:
     from celeryfleet.cli.examine import Verdict
 
-PANEL = "Write and check fleet.yaml"
-
 
 class Form(StrEnum):
     """How `check` writes what it finds."""
@@ -27,11 +25,6 @@ class Form(StrEnum):
     TEXT = "text"
     JSON = "json"
     GITHUB = "github"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL)(check)
 
 
 def check(

@@ -12,8 +12,6 @@ from celeryfleet.cli.usage import one_of
 from celeryfleet.errors import Exit
 from celeryfleet.text import say
 
-PANEL = "Write and check fleet.yaml"
-
 
 class Shell(StrEnum):
     """What completes words."""
@@ -21,11 +19,6 @@ class Shell(StrEnum):
     BASH = "bash"
     ZSH = "zsh"
     FISH = "fish"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL)(completion)
 
 
 def completion(shell: Annotated[Shell, typer.Argument(help="Which one.", **one_of(Shell, "shell"))]) -> int:

@@ -10,20 +10,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from celeryfleet.cli.lean import unreachable
-from celeryfleet.cli.send import PANEL, AsJson, print_document, show_outcome
+from celeryfleet.cli.send import AsJson, print_document, show_outcome
 from celeryfleet.cli.sending import decision_of, resolved
-from celeryfleet.cli.usage import WithNumbers, read_argument
+from celeryfleet.cli.usage import read_argument
 from celeryfleet.errors import FleetError
 from celeryfleet.text import listed, say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.plan.values import PoolPlan
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL, cls=WithNumbers)(run)
 
 
 def run(

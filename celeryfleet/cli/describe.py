@@ -13,8 +13,6 @@ from celeryfleet.cli.usage import one_of
 from celeryfleet.errors import Exit
 from celeryfleet.text import say
 
-PANEL = "Write and check fleet.yaml"
-
 
 class Template(StrEnum):
     """What `init` can write."""
@@ -32,12 +30,6 @@ class Form(StrEnum):
     YAML = "yaml"
     JSON = "json"
     TEXT = "text"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(rich_help_panel=PANEL)(init)
-    app.command(rich_help_panel=PANEL)(config)
 
 
 def init(

@@ -17,13 +17,6 @@ from celeryfleet.text import counted, listed, say
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
 
-PANEL = "Write and check fleet.yaml"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL)(export)
-
 
 def export(
     context: typer.Context,

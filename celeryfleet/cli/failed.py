@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from celeryfleet.client.parked import Parked
     from celeryfleet.ledger.entry import Entry
 
-PANEL = "Send tasks"
 #: tasks listed on a screen, and why so many are not sent again
 _LISTED, _REFUSED = 50, 5
 
@@ -27,12 +26,6 @@ _Since = Annotated[str | None, typer.Option("--since", metavar="T", help="10m, o
 _Task = Annotated[str, typer.Option("--task", metavar="GLOB", help="Only tasks of this name, such as shop.mail.*")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 _Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids, or how they begin.", parser=an_id)]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    for command in (failed, retry, revoke):
-        app.command(rich_help_panel=PANEL)(command)
 
 
 def failed(context: typer.Context, since: _Since = None, task: _Task = "*", as_json: _Json = False) -> int:

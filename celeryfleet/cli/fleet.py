@@ -10,26 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celeryfleet.cli.usage import WithPage
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import GetStatus, Pause, Restart, Scale, Status
 from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
-
-PANEL = "Run the fleet"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(cls=WithPage, rich_help_panel=PANEL)(up)
-    app.command(rich_help_panel=PANEL)(down)
-    app.command(rich_help_panel=PANEL)(scale)
-    app.command(rich_help_panel=PANEL)(restart)
-    app.command(rich_help_panel=PANEL)(reload)
-    app.command(rich_help_panel=PANEL)(pause)
-    app.command(rich_help_panel=PANEL)(resume)
 
 
 def up(

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.render.graph.topology import Topology
 
-PANEL = "Write and check fleet.yaml"
-
 
 class Form(StrEnum):
     """How the topology is drawn."""
@@ -39,11 +37,6 @@ _BY_SUFFIX = {
     ".gv": Form.DOT,
     ".svg": Form.SVG,
 }
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL)(graph)
 
 
 def graph(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celeryfleet.cli import lean
-from celeryfleet.cli.logs import logs
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.records import public
 from celeryfleet.supervise.control_client import NotRunningError
@@ -23,16 +22,6 @@ if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.hosts.messages import HostStatus
     from celeryfleet.protocol import Status
-
-PANEL = "Look at it"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(rich_help_panel=PANEL)(status)
-    app.command(rich_help_panel=PANEL)(ps)
-    app.command(rich_help_panel=PANEL)(health)
-    app.command(rich_help_panel=PANEL)(logs)
 
 
 def status(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from celeryfleet.cli import (
     active,
@@ -18,6 +19,7 @@ from celeryfleet.cli import (
     fleet,
     graph,
     insight,
+    logs,
     plan,
     queues,
     route,
@@ -29,7 +31,7 @@ from celeryfleet.cli import (
     why,
 )
 from celeryfleet.cli.session import Session
-from celeryfleet.cli.usage import Group, explained, plain
+from celeryfleet.cli.usage import Group, WithNumbers, WithPage, explained, plain
 from celeryfleet.errors import Exit
 from celeryfleet.text import say
 
@@ -83,28 +85,30 @@ def options(
     context.obj = Session(file, tuple(env_file or ()), tuple(profile or ()))
 
 
-for room in (
-    fleet,
-    send,
-    debug,
-    tasks,
-    queues,
-    failed,
-    active,
-    insight,
-    why,
-    top,
-    plan,
-    describe,
-    check,
-    route,
-    graph,
-    export,
-    transfer,
-    ui,
-    completion,
-):
-    room.register(app)
+#: the commands by the panel of the help that they stand in
+_PANELS = {
+    "Run the fleet": (fleet.up, fleet.down, fleet.scale, fleet.restart, fleet.reload, fleet.pause, fleet.resume),
+    "Send tasks": (
+        *(send.send, send.canvas, send.result, debug.run, tasks.tasks),
+        *(failed.failed, failed.retry, failed.revoke),
+    ),
+    "Look at it": (
+        *(active.active, insight.status, insight.ps, insight.health, logs.logs),
+        *(why.why, top.top, plan.plan, ui.ui),
+    ),
+    "Write and check fleet.yaml": (
+        *(describe.init, describe.config, check.check, route.route, graph.graph, export.export),
+        *(transfer.import_, completion.completion),
+    ),
+}
+#: those whose words Click takes for others
+_CLASSES = {fleet.up: WithPage, send.send: WithNumbers, debug.run: WithNumbers, route.route: WithNumbers}
+
+for panel, commands in _PANELS.items():
+    for command in commands:
+        cls = _CLASSES.get(command, TyperCommand)
+        app.command(command.__name__.strip("_"), cls=cls, rich_help_panel=panel)(command)
+app.add_typer(queues.group, name="queues", rich_help_panel="Send tasks")
 
 
 def run(argv: list[str]) -> int:

@@ -13,19 +13,12 @@ from celeryfleet.cli.usage import one_of
 from celeryfleet.errors import Exit
 from celeryfleet.text import say
 
-PANEL = "Look at it"
-
 
 class Form(StrEnum):
     """How the answer is written."""
 
     TEXT = "text"
     SVG = "svg"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL)(plan)
 
 
 def plan(

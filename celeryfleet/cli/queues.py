@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from celeryfleet.client.messages import Message
     from celeryfleet.protocol import QueueStatus, Status
 
-PANEL = "Send tasks"
 #: seconds between two looks at a queue that is being emptied
 _LOOK = 0.2
 
@@ -31,14 +30,7 @@ _Queue = Annotated[str, typer.Argument(metavar="QUEUE")]
 group = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode="rich")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    group.callback()(queues)
-    for command in (peek, move, drain, purge, dead):
-        group.command()(command)
-    app.add_typer(group, name="queues", rich_help_panel=PANEL)
-
-
+@group.callback()
 def queues(context: typer.Context, as_json: AsJson = False) -> int:
     """Show depth, age and consumers of the queues, or look into them, move, wait for or drop what waits.
 
@@ -51,6 +43,7 @@ def queues(context: typer.Context, as_json: AsJson = False) -> int:
     return Exit.OK
 
 
+@group.command()
 def peek(
     context: typer.Context,
     queue: _Queue,
@@ -79,6 +72,7 @@ def peek(
     return Exit.OK
 
 
+@group.command()
 def move(
     context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="FROM")],
@@ -101,6 +95,7 @@ def move(
     return Exit.OK
 
 
+@group.command()
 def drain(
     context: typer.Context,
     queue: _Queue,
@@ -140,6 +135,7 @@ def drain(
     return Exit.OK
 
 
+@group.command()
 def purge(
     context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="QUEUE")],
@@ -166,6 +162,7 @@ def purge(
     return Exit.OK
 
 
+@group.command()
 def dead(context: typer.Context, as_json: AsJson = False) -> int:
     """List the queues of dead letters: those named by x-dead-letter-exchange, and that of parked tasks.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from celeryfleet.cli.sending import aliases, check_exchange, status_of
-from celeryfleet.cli.usage import WithNumbers, read_argument
+from celeryfleet.cli.usage import read_argument
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import say
 
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from celeryfleet.plan.facts import AppFacts
     from celeryfleet.protocol import Status
     from celeryfleet.routing.resolve import Decision
-
-PANEL = "Write and check fleet.yaml"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL, cls=WithNumbers)(route)
 
 
 def route(

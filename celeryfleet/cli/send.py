@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from celeryfleet.cli.sending import aliases, check_exchange, refuse_unread, resolved, times, warn_of_priority
-from celeryfleet.cli.usage import WithNumbers, an_id, read_argument
+from celeryfleet.cli.usage import an_id, read_argument
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.render import progress
 from celeryfleet.text import say
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from celeryfleet.client.outcome import Outcome, Record
     from celeryfleet.ledger.entry import Entry
 
-PANEL = "Send tasks"
 
 Countdown = Annotated[float | None, typer.Option("--countdown", metavar="S", min=0, help="Start in S seconds.")]
 Eta = Annotated[datetime | None, typer.Option("--eta", metavar="T", help="Start at 2026-11-20T10:00:00.")]
@@ -35,13 +34,6 @@ Header = Annotated[
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the id, and leave.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", min=0, help="Wait so long, then exit 124.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(rich_help_panel=PANEL, cls=WithNumbers)(send)
-    for command in (canvas, result):
-        app.command(rich_help_panel=PANEL)(command)
 
 
 def send(

@@ -15,13 +15,6 @@ from celeryfleet.text import say
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
 
-PANEL = "Send tasks"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL)(tasks)
-
 
 def tasks(
     context: typer.Context,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from celeryfleet.cli import hosts
-from celeryfleet.cli.insight import PANEL
 from celeryfleet.errors import Exit, FleetError
 
 if TYPE_CHECKING:
@@ -26,11 +25,6 @@ _ASKED = 20
 _COLUMNS = 64
 #: seconds that the supervisor may take to say how the fleet is
 PATIENCE = 3.0
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(rich_help_panel=PANEL)(top)
 
 
 def top(context: typer.Context) -> int:

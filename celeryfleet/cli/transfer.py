@@ -23,7 +23,6 @@ from celeryfleet.text import counted, say
 if TYPE_CHECKING:
     from celeryfleet.importers.document import Result
 
-PANEL = "Write and check fleet.yaml"
 _STDIN = "-"
 _SEVERAL = "For the routes of one, and its workers: --app"
 
@@ -37,11 +36,6 @@ class Format(StrEnum):
     MULTI = "multi"
     SYSTEMD = "systemd"
     K8S = "k8s"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL, name="import")(import_)
 
 
 def import_(

@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celeryfleet import private
-from celeryfleet.cli.insight import PANEL
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.plan.values import Plan
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command(rich_help_panel=PANEL)(ui)
 
 
 def ui(

@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.client.standing import Answer
 
-PANEL = "Look at it"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command(rich_help_panel=PANEL)(why)
-
 
 def why(
     context: typer.Context,
