@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from statistics import quantiles
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from celeryfleet.errors import Exit
+from celeryfleet.cli.output import show
+from celeryfleet.cli.usage import AsJson
 from celeryfleet.text import age, brief, clean, say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
 
 
-def active(
-    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False
-) -> int:
+def active(context: typer.Context, as_json: AsJson = False) -> int:
     """Show what each worker does now, on all hosts, and for how long, the longest first.
 
     Examples: [bold]celeryfleet active[/]
@@ -30,7 +29,6 @@ def active(
     from celeryfleet.hosts.messages import FindTasks
     from celeryfleet.ledger.entry import RUNNING
     from celeryfleet.render.grid import grid
-    from celeryfleet.render.paint import screen
 
     session: Session = context.obj
     session.connect().close()
@@ -41,35 +39,31 @@ def active(
     for text in silent:
         say(f"{text}.", sys.stderr)
     ages = [max(0.0, now - (one.started or 0) / 1000) for one in running]
-    if as_json:
-        names = ("id", "task", "queue", "worker", "pid")
-        tasks = [
-            {**{name: getattr(one, name) for name in names}, "running_s": round(seconds, 3)}
-            for one, seconds in zip(running, ages, strict=True)
-        ]
-        say(json.dumps({"schema_version": 1, "tasks": tasks}, indent=2))
-        return Exit.OK
+    names = ("id", "task", "queue", "worker", "pid")
+    tasks = [
+        {**{name: getattr(one, name) for name in names}, "running_s": round(seconds, 3)}
+        for one, seconds in zip(running, ages, strict=True)
+    ]
     rows: list[Any] = [
         [(clean(text), "") for text in (one.worker, one.task, one.queue, age(seconds), str(one.pid or ""), one.id)]
         for one, seconds in zip(running, ages, strict=True)
     ]
-    for line in grid(("WORKER", "TASK", "QUEUE", "FOR", "PID", "ID"), rows, *screen(sys.stdout)) if rows else ():
-        say(line)
-    if not rows:
-        say("no task runs.", sys.stderr)
-    return Exit.OK
+    lines = partial(grid, ("WORKER", "TASK", "QUEUE", "FOR", "PID", "ID"), rows)
+    return show(as_json, {"schema_version": 1, "tasks": tasks}, lines, "" if rows else "no task runs.")
 
 
-def timed(session: Session, since: str) -> list[dict[str, Any]]:
-    """Return how long tasks have waited and run since then, by task and queue, as `status --tasks --json` shows it."""
+def show_timed(session: Session, since: str, as_json: bool) -> int:
+    """Show how long tasks have waited and run since then, by task and queue."""
     from celeryfleet.ledger.entry import FAILED, LOST
     from celeryfleet.logs.times import parse_since
+    from celeryfleet.render.grid import grid
+    from celeryfleet.render.paint import RED
 
     found: dict[tuple[str, str], list[tuple[str, float | None, float | None]]] = defaultdict(list)
     with session.ledger() as ledger:
         for task, queue, state, waited, ran in ledger.times(parse_since(since, time.time())):
             found[task, queue].append((state, waited, ran))
-    return [
+    tasks: list[dict[str, Any]] = [
         {
             "task": task,
             "queue": queue,
@@ -80,19 +74,6 @@ def timed(session: Session, since: str) -> list[dict[str, Any]]:
         }
         for (task, queue), rows in sorted(found.items())
     ]
-
-
-def _percentiles(name: str, values: Iterable[float | None]) -> dict[str, float | None]:
-    known = [max(0.0, value) for value in values if value is not None]
-    cuts = quantiles(known, n=20, method="inclusive") if len(known) > 1 else known * 19
-    return {f"{name}_p50_s": round(cuts[9], 3) if cuts else None, f"{name}_p95_s": round(cuts[18], 3) if cuts else None}
-
-
-def show_timed(tasks: list[dict[str, Any]], since: str) -> None:
-    """Print that as a table."""
-    from celeryfleet.render.grid import grid
-    from celeryfleet.render.paint import RED, screen
-
     rows: list[Any] = [
         [
             (clean(one["task"]), ""),
@@ -104,7 +85,11 @@ def show_timed(tasks: list[dict[str, Any]], since: str) -> None:
         for one in tasks
     ]
     titles = ("TASK", "QUEUE", "DONE", "FAILED", "WAIT P50", "WAIT P95", "RUN P50", "RUN P95")
-    for line in grid(titles, rows, *screen(sys.stdout)) if rows else ():
-        say(line)
-    if not rows:
-        say(f"no task has ended in that time (--since {clean(since)}).", sys.stderr)
+    nothing = "" if rows else f"no task has ended in that time (--since {clean(since)})."
+    return show(as_json, {"schema_version": 1, "tasks": tasks}, partial(grid, titles, rows), nothing)
+
+
+def _percentiles(name: str, values: Iterable[float | None]) -> dict[str, float | None]:
+    known = [max(0.0, value) for value in values if value is not None]
+    cuts = quantiles(known, n=20, method="inclusive") if len(known) > 1 else known * 19
+    return {f"{name}_p50_s": round(cuts[9], 3) if cuts else None, f"{name}_p95_s": round(cuts[18], 3) if cuts else None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from celeryfleet.cli.output import say_json
 from celeryfleet.cli.usage import one_of
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import say
@@ -86,7 +86,7 @@ def _write(verdict: Verdict, form: Form) -> None:
     match form:
         case Form.JSON:
             fleet = verdict.plan.fleet if verdict.plan is not None else None
-            say(json.dumps(findings.as_json(fleet, verdict.told, verdict.silenced), indent=2))
+            say_json(findings.as_json(fleet, verdict.told, verdict.silenced))
         case Form.GITHUB:
             for found in verdict.told:
                 say(findings.as_github(found, os.environ))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from celeryfleet.cli.lean import unreachable
-from celeryfleet.cli.send import AsJson, print_document, show_outcome
+from celeryfleet.cli.send import ArgsJson, KwargsJson, Words, print_document, show_outcome
 from celeryfleet.cli.sending import decision_of, resolved
-from celeryfleet.cli.usage import read_argument
+from celeryfleet.cli.usage import AsJson
 from celeryfleet.errors import FleetError
 from celeryfleet.text import listed, say
 
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 def run(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="An alias, a short name or a full one.")],
-    words: Annotated[
-        list[str] | None, typer.Argument(metavar="ARG", parser=read_argument, help="4, Bob, [1, 2], key=value.")
-    ] = None,
-    args_json: Annotated[str, typer.Option("-a", "--args", metavar="JSON", help="Arguments as a JSON list.")] = "",
-    kwargs_json: Annotated[str, typer.Option("-k", "--kwargs", metavar="JSON", help="As a JSON object.")] = "",
+    words: Words = None,
+    args_json: ArgsJson = "",
+    kwargs_json: KwargsJson = "",
     pool: Annotated[str, typer.Option("--pool", metavar="POOL", help="Default: the one that would run it.")] = "",
     as_json: AsJson = False,
 ) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from fnmatch import fnmatchcase
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from celeryfleet.cli.usage import an_id
+from celeryfleet.cli.output import say_json
+from celeryfleet.cli.usage import AsJson, Since, an_id
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import age, clean, counted, say
 
@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 #: tasks listed on a screen, and why so many are not sent again
 _LISTED, _REFUSED = 50, 5
 
-_Since = Annotated[str | None, typer.Option("--since", metavar="T", help="10m, or 2026-11-20T10:00.")]
 _Task = Annotated[str, typer.Option("--task", metavar="GLOB", help="Only tasks of this name, such as shop.mail.*")]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 _Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids, or how they begin.", parser=an_id)]
 
 
-def failed(context: typer.Context, since: _Since = None, task: _Task = "*", as_json: _Json = False) -> int:
+def failed(context: typer.Context, since: Since = None, task: _Task = "*", as_json: AsJson = False) -> int:
     """List the tasks that failed, that were lost with a killed worker, or that were parked since they kill workers.
 
     Examples: [bold]celeryfleet failed[/] · [bold]celeryfleet failed --since 1h --task 'shop.mail.*'[/]
@@ -39,8 +37,7 @@ def failed(context: typer.Context, since: _Since = None, task: _Task = "*", as_j
     reports += [_report(one) for one in _failures_elsewhere(context.obj, start, task) if one.id not in known]
     reports.sort(key=lambda report: float(report["at"]))
     if as_json:
-        say(json.dumps({"schema_version": 1, "tasks": reports}, indent=2))
-        return Exit.OK
+        return say_json({"schema_version": 1, "tasks": reports})
     if len(reports) > _LISTED:
         say(f"the latest {_LISTED} of {counted(len(reports), 'task')}; --since narrows it, --json has all.", sys.stderr)
     for one in reports[-_LISTED:]:
@@ -57,7 +54,7 @@ def retry(
     context: typer.Context,
     ids: _Ids = None,
     everything: Annotated[bool, typer.Option("--all", help="All that `failed` lists.")] = False,
-    since: _Since = None,
+    since: Since = None,
     task: _Task = "*",
     again: Annotated[bool, typer.Option("--again", help="Also those that were sent again before.")] = False,
 ) -> int:

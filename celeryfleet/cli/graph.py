@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celeryfleet.cli.usage import one_of
+from celeryfleet.cli.usage import AsJson, one_of
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import listed, say
 
@@ -49,7 +49,7 @@ def graph(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file that does not exist yet.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Draw the topology: which tasks go to which queues, and which pools read them.
 

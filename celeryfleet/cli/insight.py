@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celeryfleet.cli import lean
+from celeryfleet.cli.output import say_json
+from celeryfleet.cli.usage import AsJson
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.records import public
 from celeryfleet.supervise.control_client import NotRunningError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def status(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every second until Ctrl-C.")] = False,
     by_task: Annotated[bool, typer.Option("--tasks", help="How long tasks wait and run, by task and queue.")] = False,
     since: Annotated[
@@ -46,7 +47,9 @@ def status(
     if watch and by_task:
         raise FleetError("--watch and --tasks exclude each other.", hint="`celeryfleet top` shows rates live.")
     if by_task:
-        return _by_task(context.obj, since or "1h", as_json)
+        from celeryfleet.cli.active import show_timed
+
+        return show_timed(context.obj, since or "1h", as_json)
     if since is not None:
         raise FleetError("--since goes with --tasks.", hint="celeryfleet status --tasks --since 10m")
     if watch and as_json:
@@ -59,7 +62,7 @@ def status(
 
 def ps(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: AsJson = False,
     everywhere: Annotated[bool, typer.Option("--all", help="Of all hosts, as they have reported.")] = False,
 ) -> int:
     """List the workers, a line each.
@@ -108,8 +111,7 @@ def _everywhere(session: Session, command: str, as_json: bool) -> int:
 
     whole, seen = hosts.whole(session)
     if as_json:
-        say(json.dumps({**lean.document(whole, command), "hosts": [*map(on_host, seen)]}, indent=2))
-        return Exit.OK
+        return say_json({**lean.document(whole, command), "hosts": [*map(on_host, seen)]})
     if command == "status" and seen:
         say(tables.hosts(seen, *screen(sys.stdout)))
     lean.show(whole, command, False)
@@ -121,17 +123,6 @@ def on_host(found: HostStatus) -> dict[str, object]:
     from celeryfleet.hosts.messages import state_of
 
     return {**public(found), **(lean.shown(found.status) if found.status else {}), "state": state_of(found)}
-
-
-def _by_task(session: Session, since: str, as_json: bool) -> int:
-    from celeryfleet.cli.active import show_timed, timed
-
-    tasks = timed(session, since)
-    if as_json:
-        say(json.dumps({"schema_version": 1, "tasks": tasks}, indent=2))
-    else:
-        show_timed(tasks, since)
-    return Exit.OK
 
 
 def _watch(session: Session) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celeryfleet.cli import hosts, prestart
+from celeryfleet.cli.output import say_json
 from celeryfleet.cli.session import Session, reach_broker
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.fleetfile.suggest import unknown
@@ -124,8 +124,7 @@ def preview(plan: Plan, reload: bool, only: Sequence[str], as_json: bool) -> int
             raise
         actions = difference(None, Target.of(plan), FleetState(), 0.0)
     if as_json:
-        say(json.dumps({"schema_version": 1, "actions": [public(action) for action in actions]}, indent=2))
-        return Exit.OK
+        return say_json({"schema_version": 1, "actions": [public(action) for action in actions]})
     kept = sum(action.do == "keep" for action in actions)
     for action in actions:
         if action.do != "keep":

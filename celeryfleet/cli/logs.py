@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from celeryfleet.cli.usage import Since
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import listed, say
 
@@ -31,7 +32,7 @@ def logs(
         int | None,
         typer.Option("-n", "--tail", "--lines", metavar="N", min=0, help="The last N lines, or records that match."),
     ] = None,
-    since: Annotated[str | None, typer.Option("--since", metavar="T", help="10m, or 2026-11-20T10:00.")] = None,
+    since: Since = None,
     task: Annotated[str, typer.Option("--task", metavar="ID", help="Only what is said of this task.")] = "",
     grep: Annotated[str, typer.Option("--grep", metavar="RE", help="Only what a regular expression finds.")] = "",
     prefix: Annotated[bool, typer.Option("--log-prefix/--no-log-prefix", help="The worker before each line.")] = True,

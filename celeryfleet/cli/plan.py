@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from celeryfleet.cli.usage import one_of
+from celeryfleet.cli.output import show
+from celeryfleet.cli.usage import AsJson, one_of
 from celeryfleet.errors import Exit
 from celeryfleet.text import say
 
@@ -41,7 +41,7 @@ def plan(
     ] = "1h",
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the random numbers.")] = 1,
     form: Annotated[Form, typer.Option("--format", **one_of(Form, "format"))] = Form.TEXT,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Say how many workers it takes: what messages wait for with these, and how few will do, by simulation.
 
@@ -52,14 +52,9 @@ def plan(
     """
     from celeryfleet.cli.capacity import found
     from celeryfleet.render import capacity as draw
-    from celeryfleet.render.paint import screen
 
     report = found(context.obj, target or [], rate or [], runtime or [], what_if or [], since, seed)
-    if as_json:
-        say(json.dumps(draw.document(report), indent=2))
-    elif form is Form.SVG:
+    if form is Form.SVG and not as_json:
         say(draw.svg(report))
-    else:
-        for line in draw.lines(report, *screen(sys.stdout)):
-            say(line)
-    return Exit.OK
+        return Exit.OK
+    return show(as_json, draw.document(report), partial(draw.lines, report))

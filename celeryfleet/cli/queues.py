@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from celeryfleet.cli import insight, lean
-from celeryfleet.cli.usage import Group
+from celeryfleet.cli.output import show
+from celeryfleet.cli.usage import AsJson, Group
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import counted, say
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 #: seconds between two looks at a queue that is being emptied
 _LOOK = 0.2
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 _Queue = Annotated[str, typer.Argument(metavar="QUEUE")]
 
 group = typer.Typer(cls=Group, invoke_without_command=True, rich_markup_mode="rich")
@@ -57,19 +58,10 @@ def peek(
     Examples: [bold]celeryfleet queues peek mail -n 50[/]
     """
     from celeryfleet.render import messages as draw
-    from celeryfleet.render.paint import screen
 
-    found = peeked(context.obj, queue, count)
-    now = time.time()
-    if as_json:
-        say(json.dumps(draw.peek_document(queue, found, now), indent=2))
-        return Exit.OK
-    color, width = screen(sys.stdout)
-    for line in draw.peek_lines(found, now, color, width) if found else ():
-        say(line)
-    if not found:
-        say(f"nothing waits in {queue}.", sys.stderr)
-    return Exit.OK
+    found, now = peeked(context.obj, queue, count), time.time()
+    nothing = "" if found else f"nothing waits in {queue}."
+    return show(as_json, draw.peek_document(queue, found, now), partial(draw.peek_lines, found, now), nothing)
 
 
 @group.command()
@@ -117,7 +109,7 @@ def drain(
     _know(session, queue)
     deadline = float("inf") if timeout is None else time.monotonic() + timeout
     total = 0
-    with progress_bar(f"{queue} empties") as show:
+    with progress_bar(f"{queue} empties") as draw:
         while True:
             with session.connect() as client:
                 status = lean.collect(client)
@@ -126,7 +118,7 @@ def drain(
                 break
             _can_empty(status, queue, left)
             total = max(total, left)
-            show(Progress(total - left, total, 0))
+            draw(Progress(total - left, total, 0))
             if time.monotonic() >= deadline:
                 what = f"{counted(left, 'message')} of {queue} {'is' if left == 1 else 'are'} not done."
                 raise FleetError(what, hint=f"See why: celeryfleet why {queue}", code=Exit.TIMEOUT)
@@ -172,18 +164,11 @@ def dead(context: typer.Context, as_json: AsJson = False) -> int:
     """
     from celeryfleet.client import in_hand
     from celeryfleet.render import messages as draw
-    from celeryfleet.render.paint import screen
 
     session: Session = context.obj
     session.require_broker()
     found = in_hand.dead(session.plan, {queue.name: queue.ready or 0 for queue in insight.found(session).queues})
-    if as_json:
-        say(json.dumps(draw.dead_document(found), indent=2))
-        return Exit.OK
-    color, width = screen(sys.stdout)
-    for line in draw.dead_lines(found, color, width):
-        say(line)
-    return Exit.OK
+    return show(as_json, draw.dead_document(found), partial(draw.dead_lines, found))
 
 
 # --- What the commands share ------------------------------------------------------------------------------

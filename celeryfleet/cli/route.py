@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from celeryfleet.cli.output import say_json, show
 from celeryfleet.cli.sending import aliases, check_exchange, status_of
-from celeryfleet.cli.usage import read_argument
+from celeryfleet.cli.usage import AsJson, read_argument
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import say
 
@@ -40,7 +41,7 @@ def route(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="A table of all registered tasks.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Name every route that was passed over.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Say where a task goes and why: the route that matches, those passed over, and who will take it.
 
@@ -50,6 +51,7 @@ def route(
     from celeryfleet.app.routers import askers
     from celeryfleet.client.options import read_headers
     from celeryfleet.client.words import parse_words
+    from celeryfleet.render.route import decision_lines
     from celeryfleet.routing.resolve import resolve
 
     session: Session = context.obj
@@ -73,17 +75,9 @@ def route(
     decision = resolve(session.fleet, session.plan.routing, name, args, kwargs, options, routers, own)
     status = status_of(session)
     workers = _workers(status)
-    if as_json:
-        say(json.dumps(_document(decision, workers), indent=2))
-        return Exit.OK
-    from celeryfleet.render.paint import screen
-    from celeryfleet.render.route import decision_lines
-
-    taking, place = _taking(decision, workers), session.path.name
     paused = [queue for queue in decision.queues if status and queue in status.paused]
-    lines = decision_lines(decision, session.plan.routing, place, taking, paused, verbose, *screen(sys.stdout))
-    say("\n".join(lines))
-    return Exit.OK
+    drawn = (decision, session.plan.routing, session.path.name, _taking(decision, workers), paused, verbose)
+    return show(as_json, _document(decision, workers), partial(decision_lines, *drawn))
 
 
 # --- Deciding ---------------------------------------------------------------------------------------------
@@ -128,7 +122,6 @@ def _document(decision: Decision, workers: Mapping[str, list[str]] | None) -> di
 
 
 def _show_all(session: Session, app: Any, facts: AppFacts, as_json: bool) -> int:
-    from celeryfleet.render.paint import screen
     from celeryfleet.render.route import decision_table
 
     found = _decide_all(session, app, facts)
@@ -139,9 +132,8 @@ def _show_all(session: Session, app: Any, facts: AppFacts, as_json: bool) -> int
             for name, one in found.items()
         ]
         bare = [{key: value for key, value in row.items() if key != "schema_version"} for row in routes]
-        say(json.dumps({"schema_version": 1, "routes": bare}, indent=2))
-        return Exit.OK
-    say("\n".join(decision_table(found, session.plan.routing, session.path.name, *screen(sys.stdout))))
+        return say_json({"schema_version": 1, "routes": bare})
+    show(False, {}, partial(decision_table, found, session.plan.routing, session.path.name))
     for error in dict.fromkeys(str(one) for one in found.values() if isinstance(one, FleetError)):
         say(error, sys.stderr)
     unread = sum(not isinstance(one, FleetError) and not one.pools for one in found.values())

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from celeryfleet.cli.output import say_json
 from celeryfleet.cli.sending import aliases, check_exchange, refuse_unread, resolved, times, warn_of_priority
-from celeryfleet.cli.usage import an_id, read_argument
+from celeryfleet.cli.usage import AsJson, an_id, read_argument
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.render import progress
 from celeryfleet.text import say
@@ -31,19 +32,21 @@ Expires = Annotated[float | None, typer.Option("--expires", metavar="S", min=0, 
 Header = Annotated[
     list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="Of the message; may be given again.")
 ]
+Words = Annotated[
+    list[str] | None, typer.Argument(metavar="ARG", parser=read_argument, help="4, Bob, [1, 2], key=value.")
+]
+ArgsJson = Annotated[str, typer.Option("-a", "--args", metavar="JSON", help="Arguments as a JSON list.")]
+KwargsJson = Annotated[str, typer.Option("-k", "--kwargs", metavar="JSON", help="As a JSON object.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Print the id, and leave.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", min=0, help="Wait so long, then exit 124.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
 def send(
     context: typer.Context,
     task: Annotated[str, typer.Argument(metavar="TASK", help="An alias, a short name or a full one.")] = "",
-    words: Annotated[
-        list[str] | None, typer.Argument(metavar="ARG", parser=read_argument, help="4, Bob, [1, 2], key=value.")
-    ] = None,
-    args_json: Annotated[str, typer.Option("-a", "--args", metavar="JSON", help="Arguments as a JSON list.")] = "",
-    kwargs_json: Annotated[str, typer.Option("-k", "--kwargs", metavar="JSON", help="As a JSON object.")] = "",
+    words: Words = None,
+    args_json: ArgsJson = "",
+    kwargs_json: KwargsJson = "",
     queue: Annotated[str | None, typer.Option("--queue", metavar="Q", help="Past the routes.")] = None,
     exchange: Annotated[str | None, typer.Option("--exchange", metavar="X", help="Past the routes.")] = None,
     routing_key: Annotated[str | None, typer.Option("--routing-key", metavar="K", help="For the exchange.")] = None,
@@ -298,8 +301,7 @@ def _canvas(canvases: Mapping[str, str], what: str) -> str:
 
 def _list_canvases(canvases: Mapping[str, str], as_json: bool) -> int:
     if as_json:
-        say(json.dumps({"schema_version": 1, "canvases": dict(canvases)}, indent=2))
-        return Exit.OK
+        return say_json({"schema_version": 1, "canvases": dict(canvases)})
     if not canvases:
         say("fleet.yaml names no canvases; type one: celeryfleet canvas 'add.s(2, 2) | mul.s(8)'", sys.stderr)
     width = max(map(len, canvases), default=0)

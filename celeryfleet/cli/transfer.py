@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celeryfleet.cli.asking import home_of, told_by
-from celeryfleet.cli.usage import one_of
+from celeryfleet.cli.usage import AsJson, one_of
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.text import counted, say
 
@@ -63,7 +63,7 @@ def import_(
     skip: Annotated[
         list[str] | None, typer.Option("--skip", metavar="NAME", help="Leave this service, process or program out.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Make a fleet.yaml of what a team has today.
 

@@ -1,4 +1,4 @@
-"""What is wrong with the words of a command line: unknown commands, options and kinds, with a guess."""
+"""The words of a command line: options that many commands have, and what is wrong with unknown ones, with a guess."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, TypedDict, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 from celeryfleet.errors import FleetError
 from celeryfleet.fleetfile.suggest import did_you_mean, unknown
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+Since = Annotated[str | None, typer.Option("--since", metavar="T", help="10m, or 2026-11-20T10:00.")]
 
 E = TypeVar("E", bound=StrEnum)
 

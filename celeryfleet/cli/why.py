@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from celeryfleet.cli.usage import an_id
+from celeryfleet.cli.output import show
+from celeryfleet.cli.usage import AsJson, an_id
 from celeryfleet.errors import Exit
 from celeryfleet.text import say
 
@@ -25,7 +26,7 @@ def why(
     what: Annotated[
         str, typer.Argument(metavar="ID|TASK|QUEUE", help="An id, or its beginning; a task; a queue.", parser=an_id)
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: AsJson = False,
     stack: Annotated[bool, typer.Option("--stack", help="Of a task that runs: where its process is.")] = False,
 ) -> int:
     """Say where a task is, and why it is not further; or how a task's messages or a queue stand.
@@ -37,16 +38,11 @@ def why(
     """
     from celeryfleet.ledger.entry import UNKNOWN
     from celeryfleet.render import why as draw
-    from celeryfleet.render.paint import screen
 
     answer = answered(context.obj, what)
     frames = _stack(context.obj, answer) if stack else []
-    if as_json:
-        say(json.dumps({**draw.document(answer), **({"stack": list(frames)} if stack else {})}, indent=2))
-    else:
-        color, width = screen(sys.stdout)
-        for line in draw.lines(answer, frames, color, width):
-            say(line)
+    document = {**draw.document(answer), **({"stack": frames} if stack else {})}
+    show(as_json, document, partial(draw.lines, answer, frames))
     return Exit.FAILURE if answer.state == UNKNOWN else Exit.OK
 
 
