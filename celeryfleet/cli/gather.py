@@ -18,6 +18,7 @@ from celeryfleet.errors import FleetError
 from celeryfleet.hosts.messages import FindTasks
 from celeryfleet.ledger.entry import HELD, RETRYING, RUNNING, SCHEDULED, TAKEN, UNKNOWN, WAITING, Entry
 from celeryfleet.ledger.message import follower, follower_of
+from celeryfleet.protocol import GetTasks, IsRevoked, Tasks, Verdict
 from celeryfleet.redis_client import BrokerError, connect
 from celeryfleet.text import clean, listed
 from celeryfleet.worker_protocol import running
@@ -103,7 +104,8 @@ def facts(session: Session, task_id: str) -> Facts:
     if not (place or hold) and entry is not None and entry.state in (RETRYING, WAITING):
         place, hold, maybe = _on_broker(session.followed, status, task_id)  # it went from one to the other meanwhile
     held = entry is not None and entry.state in HELD
-    revoked = bool(place or hold or held or maybe) and _is_revoked(session, task_id)
+    dropped = session.ask(IsRevoked(task_id), Verdict) if place or hold or held or maybe else None
+    revoked = dropped is not None and dropped.yes
     found = Facts(id=task_id, view=seen, entry=entry, place=place, hold=hold, revoked=revoked, maybe=maybe)
     told = entry or found.running
     cut_off = told is not None and told.state == RUNNING and not (seen.lives(told.worker) or told.pid in seen.alive)
@@ -127,13 +129,9 @@ def facts(session: Session, task_id: str) -> Facts:
 
 def task_names(session: Session) -> tuple[str, ...]:
     """Return the names of the app's tasks, of a running fleet without importing it; none where it does not import."""
-    from celeryfleet.protocol import GetTasks, Tasks
-
-    client = session.running()
-    if client is not None:
-        with client:
-            if names := client.ask(GetTasks(), Tasks).names:
-                return names
+    tasks = session.ask(GetTasks(), Tasks)
+    if tasks and tasks.names:
+        return tasks.names
     from celeryfleet.client.inspect import registered
 
     with contextlib.suppress(FleetError):
@@ -258,17 +256,6 @@ def _taken(plan: Plan, status: Status, connection: Connection) -> Iterator[Hold]
         worker, _, node = key.removeprefix(f"{prefix}unacked:").partition("@")
         host = node.removeprefix(f"{plan.fleet}.")
         yield Hold(f"{worker}@{host}" if node and host != status.host else worker, queue, message)
-
-
-def _is_revoked(session: Session, task_id: str) -> bool:
-    """Tell whether the fleet's workers will drop a task."""
-    from celeryfleet.protocol import IsRevoked, Verdict
-
-    client = session.running()
-    if client is None:
-        return False
-    with client:
-        return client.ask(IsRevoked(task_id), Verdict).yes
 
 
 # --- This machine -----------------------------------------------------------------------------------------

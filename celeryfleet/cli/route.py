@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from celeryfleet.cli.output import say_json, show
-from celeryfleet.cli.sending import aliases, check_exchange, status_of
+from celeryfleet.cli.sending import aliases, check_exchange
 from celeryfleet.cli.usage import AsJson, read_argument
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.protocol import GetStatus, Status
 from celeryfleet.text import say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.plan.facts import AppFacts
-    from celeryfleet.protocol import Status
     from celeryfleet.routing.resolve import Decision
 
 
@@ -73,7 +73,7 @@ def route(
     routers = askers(session.fleet, app, options)
     own = facts.tasks.get(name)
     decision = resolve(session.fleet, session.plan.routing, name, args, kwargs, options, routers, own)
-    status = status_of(session)
+    status = session.ask(GetStatus(exact=False), Status)
     workers = _workers(status)
     paused = [queue for queue in decision.queues if status and queue in status.paused]
     drawn = (decision, session.plan.routing, session.path.name, _taking(decision, workers), paused, verbose)
@@ -126,7 +126,7 @@ def _show_all(session: Session, app: Any, facts: AppFacts, as_json: bool) -> int
 
     found = _decide_all(session, app, facts)
     if as_json:
-        workers = _workers(status_of(session))
+        workers = _workers(session.ask(GetStatus(exact=False), Status))
         routes = [
             {"task": name, "error": str(one)} if isinstance(one, FleetError) else _document(one, workers)
             for name, one in found.items()

@@ -65,7 +65,7 @@ def refuse_unread(session: Session, app: Any, wanted: Iterable[Wanted], force: b
     from celeryfleet.app.routers import askers
     from celeryfleet.cli import hosts
 
-    status = status_of(session)
+    status = session.ask(GetStatus(exact=False), Status)
     paused = status.paused if status else ()
     if force and not paused:
         return
@@ -115,15 +115,6 @@ def times(session: Session, task_id: str) -> tuple[float | None, float | None]:
             return found.wait_s, found.runtime_s
         time.sleep(_LOOK)
     return None, None
-
-
-def status_of(session: Session) -> Status | None:
-    """Ask the supervisor how the fleet is; None: none runs here."""
-    try:
-        with session.connect() as client:
-            return client.ask(GetStatus(exact=False), Status)
-    except NotRunningError:
-        return None
 
 
 def _read_queues(session: Session, app: Any, status: Status | None) -> Collection[str]:

@@ -10,13 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeryfleet import trust
 from celeryfleet.cli.lean import unreachable
 from celeryfleet.endpoint import Refusal
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.protocol import Done, GetPlan, GetStatus, GetTasks, Running, Status, Tasks, WriteLedger
+from celeryfleet.records import Record
 from celeryfleet.supervise.control_client import Client, NotRunningError
 from celeryfleet.text import say
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from celeryfleet.ledger.read import Ledger
     from celeryfleet.plan.facts import AppFacts
     from celeryfleet.plan.values import Plan
+
+R = TypeVar("R", bound=Record)
 
 #: seconds that the reply queue of a command stays on RabbitMQ after its end; Celery's own would for a day
 _REPLIES_KEPT = 600
@@ -120,20 +123,18 @@ class Session:
 
     def _host_that_runs(self) -> str:
         """Return the name that the running supervisor goes by, if there is one: it may have been said by --host."""
-        client = self.running()
-        if client is None:
-            return ""
-        with client:
-            return client.ask(GetStatus(exact=False), Status).host
+        status = self.ask(GetStatus(exact=False), Status)
+        return status.host if status else ""
 
     def connect(self, timeout: float | None = 30.0) -> Client:
         """Connect to the running supervisor. Raises NotRunningError (exit code 3)."""
         return Client(self.followed.control, timeout)
 
-    def running(self) -> Client | None:
-        """Connect to the supervisor if there is one."""
+    def ask(self, request: Record, kind: type[R]) -> R | None:
+        """Return what the running supervisor replies; None: there is none."""
         try:
-            return self.connect()
+            with self.connect() as client:
+                return client.ask(request, kind)
         except NotRunningError:
             return None
 
@@ -152,10 +153,7 @@ class Session:
                 "this fleet keeps no ledger: fleet.yaml says `ledger: false`.",
                 hint="Without it, what became of a task is known by its result alone.",
             )
-        client = self.running()
-        if client is not None:
-            with client:
-                client.ask(WriteLedger(), Done)
+        self.ask(WriteLedger(), Done)
         return Ledger(plan.ledger.file)
 
     def entry(self, task_id: str) -> Entry | None:
@@ -256,11 +254,8 @@ class Session:
     @cached_property
     def tasks_of_others(self) -> frozenset[str]:
         """Names of tasks that workers of this fleet have, where an app of theirs is left out here."""
-        client = self.running() if self.left_out else None
-        if client is None:
-            return frozenset()
-        with client:
-            return frozenset(client.ask(GetTasks(), Tasks).names)
+        tasks = self.ask(GetTasks(), Tasks) if self.left_out else None
+        return frozenset(tasks.names if tasks else ())
 
     def require_broker(self) -> None:
         """Make sure that the broker answers: publishing to one that does not blocks for 19 seconds."""
