@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ import typer
 
 from celeryfleet.cli.output import show
 from celeryfleet.cli.usage import AsJson
-from celeryfleet.text import age, brief, clean, say
+from celeryfleet.text import age, brief, clean
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
@@ -34,10 +33,8 @@ def active(context: typer.Context, as_json: AsJson = False) -> int:
     session.connect().close()
     with session.ledger() as ledger:
         running, now = ledger.held(RUNNING), time.time()
-    elsewhere, _, silent = hosts.tasks(session, FindTasks(state=RUNNING))
-    running = sorted([*running, *elsewhere], key=lambda one: one.started or 0)
-    for text in silent:
-        say(f"{text}.", sys.stderr)
+    running += hosts.entries_elsewhere(session, FindTasks(state=RUNNING))
+    running.sort(key=lambda one: one.started or 0)
     ages = [max(0.0, now - (one.started or 0) / 1000) for one in running]
     names = ("id", "task", "queue", "worker", "pid")
     tasks = [

@@ -16,7 +16,6 @@ from celeryfleet.text import age, clean, counted, say
 
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
-    from celeryfleet.client.parked import Parked
     from celeryfleet.ledger.entry import Entry
 
 #: tasks listed on a screen, and why so many are not sent again
@@ -34,7 +33,7 @@ def failed(context: typer.Context, since: Since = None, task: _Task = "*", as_js
     start = _start(since)
     reports = went_wrong(context.obj, start, task)
     known = {report["id"] for report in reports}
-    reports += [_report(one) for one in _failures_elsewhere(context.obj, start, task) if one.id not in known]
+    reports += [_report(one) for one in _elsewhere(context.obj, start, task) if one.id not in known]
     reports.sort(key=lambda report: float(report["at"]))
     if as_json:
         return say_json({"schema_version": 1, "tasks": reports})
@@ -103,19 +102,21 @@ def revoke(
 
 def retried(
     session: Session, ids: list[str] | None, start: float, task: str, again: bool = False
-) -> tuple[list[tuple[Entry, str]], list[tuple[Entry, str]], list[Parked]]:
+) -> tuple[list[tuple[Entry, str]], list[tuple[Entry, str]], list[Entry]]:
     """Send these tasks again, or all that went wrong; return those with their new ids, those refused and why, and
     those that were parked. What another host sends has no new id yet.
     """
+    from celeryfleet.cli import hosts
     from celeryfleet.client import parked
     from celeryfleet.client.again import refusal, send_again
+    from celeryfleet.hosts.messages import Retry
 
     plan = session.followed
     session.require_broker()
     aside = {one.id for one in _aside(session, start, task)}
     with session.ledger(required=False) as ledger:
         if ids is None:
-            entries = {one.id: one for one in _failures_elsewhere(session, start, task)}
+            entries = {one.id: one for one in _elsewhere(session, start, task)}
             entries |= {one.id: one for one in ledger.failures(start, task)}
             entries = {each: one for each, one in entries.items() if again or one.retried_as is None}
         else:
@@ -129,30 +130,20 @@ def retried(
         sent = send_again(plan, ledger, here, again)
         late = {one.id for one in here} - {one.id for one, _ in sent}  # somebody else was faster
         reasons |= {each: refusal(ledger.find(each) or entries[each], again) for each in late if ids}
-    sent += [(one, "") for one in _sent_elsewhere(session, [one for one in wanted if one.host], again)]
+    there = [one for one in wanted if one.host]  # arguments do not leave a host: each sends its own
+    for host in sorted({one.host for one in there}):
+        hosts.ask(session, host, Retry(tuple(one.id for one in there if one.host == host), again))
+    sent += [(one, "") for one in there]
     return sent, [(entries[each], why) for each, why in reasons.items() if why], moved
 
 
-def _failures_elsewhere(session: Session, start: float, task: str) -> list[Entry]:
+def _elsewhere(session: Session, start: float, task: str) -> list[Entry]:
     """Return what went wrong on other hosts; say who may know more."""
     from celeryfleet.cli import hosts
     from celeryfleet.hosts.messages import FindTasks
     from celeryfleet.ledger.entry import FAILED
 
-    found, _, silent = hosts.tasks(session, FindTasks(state=FAILED, since=start, task=task))
-    for text in silent:
-        say(f"{text}.", sys.stderr)
-    return found
-
-
-def _sent_elsewhere(session: Session, entries: list[Entry], again: bool) -> list[Entry]:
-    """Have other hosts send again what their workers had, each its own: arguments do not leave a host."""
-    from celeryfleet.cli import hosts
-    from celeryfleet.hosts.messages import Retry
-
-    for host in sorted({one.host for one in entries}):
-        hosts.ask(session, host, Retry(tuple(one.id for one in entries if one.host == host), again))
-    return entries
+    return hosts.entries_elsewhere(session, FindTasks(state=FAILED, since=start, task=task))
 
 
 def revoked(session: Session, ids: list[str], terminate: bool) -> tuple[list[Entry], dict[str, Entry | None]]:
@@ -219,7 +210,7 @@ def _start(since: str | None) -> float:
 
 def went_wrong(session: Session, start: float, task: str) -> list[dict[str, Any]]:
     """Return what went wrong since then, oldest first, as `--json` shows it."""
-    aside: list[Parked] = []
+    aside: list[Entry] = []
     try:
         session.require_broker()
         aside = _aside(session, start, task)
@@ -229,15 +220,15 @@ def went_wrong(session: Session, start: float, task: str) -> list[dict[str, Any]
         say(f"what is parked is not known: {error.problems[0].what}", sys.stderr)
     with session.ledger(required=False) as ledger:
         entries = ledger.failures(start, task)
-    reports = {one.id: _report(one) for one in entries} | {one.id: one.report for one in aside}
+    reports = {one.id: _report(one) for one in (*entries, *aside)}
     return sorted(reports.values(), key=lambda report: float(report["at"]))
 
 
-def _aside(session: Session, start: float, task: str) -> list[Parked]:
+def _aside(session: Session, start: float, task: str) -> list[Entry]:
     """Return what is parked since then, oldest first."""
     from celeryfleet.client import parked
 
-    return [one for one in parked.found(session.followed) if one.at >= start and fnmatchcase(one.task, task)]
+    return [one for one in parked.found(session.followed) if one.latest >= start * 1000 and fnmatchcase(one.task, task)]
 
 
 def _report(entry: Entry) -> dict[str, Any]:

@@ -157,6 +157,14 @@ def tasks(session: Session, asked: FindTasks) -> Told:
     return found, running, [f"{who} does not answer: it may know more" for who in silent]
 
 
+def entries_elsewhere(session: Session, asked: FindTasks) -> list[Entry]:
+    """Return what the other hosts' ledgers have, and say which of them are silent."""
+    found, _, silent = tasks(session, asked)
+    for text in silent:
+        say(f"{text}.", sys.stderr)
+    return found
+
+
 def ask_all(session: Session, request: Record) -> tuple[dict[str, Answer], list[str], str]:
     """Ask all other hosts that have reported; return what they answer, who does not, and why the broker does not."""
     answers: dict[str, Answer] = {}

@@ -6,61 +6,25 @@ came from and why they are there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celeryfleet.client.in_hand import move, peek
+from celeryfleet.ledger.entry import FAILED, Entry
 from celeryfleet.protocol import PARKED_HEADER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celeryfleet.client.messages import Message
     from celeryfleet.plan.values import Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """One message that was set aside."""
-
-    id: str
-    task: str
-    #: where it came from
-    queue: str
-    worker: str
-    #: unix seconds
-    at: float
-    error: str
-
-    @classmethod
-    def of(cls, headers: Mapping[str, Any]) -> Parked:
-        """Read it from a message's headers. Raises ValueError if a worker has not written them."""
-        try:
-            about = headers[PARKED_HEADER]
-            return cls(
-                id=str(headers["id"]),
-                task=str(headers["task"]),
-                queue=str(about["queue"]),
-                worker=str(about["worker"]),
-                at=float(about["at"]),
-                error=str(about["error"]),
-            )
-        except (LookupError, TypeError) as error:
-            raise ValueError(f"no worker has parked this message: {error!r}") from None
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """Return what `failed --json` shows of it; it has not run to its end, so there are no times."""
-        times = {"wait_s": None, "runtime_s": None}
-        shown = {"id": self.id, "task": self.task, "queue": self.queue, "worker": self.worker, "at": self.at}
-        return {**shown, **times, "error": self.error, "retried_as": None}
-
-
-def found(plan: Plan) -> list[Parked]:
+def found(plan: Plan) -> list[Entry]:
     """Return all that is parked, oldest first. Raises FleetError if the broker can't be asked."""
     return [one for message in peek(plan, plan.parked) if (one := _parked(message)) is not None]
 
 
-def retry(plan: Plan, wanted: Callable[[Parked], bool]) -> list[Parked]:
+def retry(plan: Plan, wanted: Callable[[Entry], bool]) -> list[Entry]:
     """Send again what is wanted, each to the queue it came from, as the message it was; return those, oldest first.
 
     Raises FleetError.
@@ -73,9 +37,12 @@ def retry(plan: Plan, wanted: Callable[[Parked], bool]) -> list[Parked]:
     return [one for message in move(plan, plan.parked, home) if (one := _parked(message)) is not None]
 
 
-def _parked(message: Message) -> Parked | None:
-    """Read a message; None: it is somebody else's."""
+def _parked(message: Message) -> Entry | None:
+    """Read what a worker has written into a message's headers; None: it is somebody else's."""
     try:
-        return Parked.of(message.headers)
-    except ValueError:
+        about = message.headers[PARKED_HEADER]
+        task_id, task = (str(message.headers[name]) for name in ("id", "task"))
+        worker, queue, error = (str(about[name]) for name in ("worker", "queue", "error"))
+        return Entry(worker, task_id, task, queue, FAILED, ended=round(float(about["at"]) * 1000), error=error)
+    except (LookupError, TypeError, ValueError, OverflowError):
         return None
