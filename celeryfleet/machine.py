@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celeryfleet.errors import FleetError
-from celeryfleet.fleetfile.names import host_problem
+from celeryfleet.fleetfile.names import fleet_problem
 from celeryfleet.plan.facts import Facts
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def facts(fleet: Fleet, server: str = "", host: str = "") -> Facts:
     `host` is this machine's name in the fleet, where it is known. Raises FleetError for one that can be none.
     """
     host = host or os.environ.get(HOST, "")
-    if host and (problem := host_problem(host)):
+    if host and (problem := fleet_problem(host)):
         raise FleetError(f'the host\'s name is "{host}", but it {problem}.', hint=f"Give it one with --host or {HOST}.")
     return Facts(
         host=host or socket.gethostname(),

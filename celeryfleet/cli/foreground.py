@@ -137,7 +137,8 @@ def _serve(
         except OSError:  # the terminal has gone; the fleet is to go with it, and there is nobody to tell
             stops = stops or _obey(signal.SIGTERM, 0, plan, only)
         if client in ready:
-            return client.answered() or not _left_behind(plan)
+            # A supervisor that ended as it should has removed its socket.
+            return client.answered() or not Path(plan.control).exists()
 
 
 def _outlive(signals: _Signals, seconds: float) -> None:
@@ -149,11 +150,6 @@ def _outlive(signals: _Signals, seconds: float) -> None:
                 signals.read.settimeout(left)
                 with contextlib.suppress(TimeoutError):
                     signals.read.recv(64)
-
-
-def _left_behind(plan: Plan) -> bool:
-    """Tell whether the supervisor died: one that ended as it should has removed its socket."""
-    return Path(plan.control).exists()
 
 
 def _obey(number: signal.Signals, stops: int, plan: Plan, only: tuple[str, ...]) -> int:

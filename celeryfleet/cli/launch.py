@@ -106,7 +106,8 @@ def _started(plan: Plan, fleet: Fleet | None, only: Sequence[str]) -> tuple[Clie
         _declare(plan, fleet)
         client.do(Apply(plan.to_json(), only=tuple(only)))
         return client, True
-    raise FleetError("another supervisor holds the fleet's lock but does not answer.", hint=_lock_hint(plan))
+    hint = f"See {plan.state_dir}/logs/supervisor.log; `fuser {plan.state_dir}/lock` names the process."
+    raise FleetError("another supervisor holds the fleet's lock but does not answer.", hint=hint)
 
 
 def preview(plan: Plan, reload: bool, only: Sequence[str], as_json: bool) -> int:
@@ -147,10 +148,6 @@ def _declare(plan: Plan, fleet: Fleet | None) -> None:
     found = conflicts_of(plan, declare=True)
     if found:
         raise error(found, fleet.where)
-
-
-def _lock_hint(plan: Plan) -> str:
-    return f"See {plan.state_dir}/logs/supervisor.log; `fuser {plan.state_dir}/lock` names the process."
 
 
 def _boot(plan: Plan) -> bool:

@@ -21,7 +21,7 @@ from celeryfleet.text import counted, say
 if TYPE_CHECKING:
     from celeryfleet.cli.session import Session
     from celeryfleet.client.messages import Message
-    from celeryfleet.protocol import QueueStatus, Status
+    from celeryfleet.protocol import Status
 
 #: seconds between two looks at a queue that is being emptied
 _LOOK = 0.2
@@ -250,12 +250,8 @@ def _can_empty(status: Status, name: str, left: int) -> None:
 
 def _ask(session: Session, names: Iterable[str]) -> None:
     """Have the user say yes."""
-    waits = {queue.name: queue for queue in insight.found(session).queues}
-    shown = ", ".join(f"{_ready(waits.get(name))} of {name}" for name in names)
+    waits = {queue.name: queue.ready or 0 for queue in insight.found(session).queues}
+    shown = ", ".join(f"{counted(waits.get(name, 0), 'message')} of {name}" for name in names)
     if not sys.stdin.isatty():
         raise FleetError(f"this would drop {shown}, and nobody can be asked.", hint="With -y it is done.")
     typer.confirm(f"Drop {shown}?", abort=True, err=True)
-
-
-def _ready(queue: QueueStatus | None) -> str:
-    return counted(queue.ready or 0 if queue else 0, "message")

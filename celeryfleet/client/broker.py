@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -34,16 +34,8 @@ def opened(url: str, settings: Mapping[str, Any] | None = None) -> Any:
 
 def reach(url: str, settings: Mapping[str, Any] | None = None) -> str:
     """Return why a broker can't be reached, without credentials; empty if it can. `settings` are as in `opened`."""
-    return _asked(url, settings, lambda connection: None)[1]
-
-
-def _asked(url: str, settings: Mapping[str, Any] | None, ask: Callable[[Any], Any]) -> tuple[Any, str]:
-    """Ask something of a connection of its own; return the answer, or None and why there is none."""
-    connection = opened(url, settings)
-    try:
-        return attempt(connection, ask)
-    finally:
-        connection.release()
+    with opened(url, settings) as connection:
+        return attempt(connection, lambda connection: None)[1]
 
 
 def attempt(connection: Any, ask: Callable[[Any], Any]) -> tuple[Any, str]:
@@ -84,11 +76,11 @@ def measure_by_declaring(backlog: Backlog) -> tuple[dict[str, dict[str, Any]] | 
 
     A passive declaration tells ready messages alone: not the unacknowledged ones, nor any age.
     """
-    names = [queue["name"] for queue in backlog.queues]
-    ready, trouble = _asked(backlog.url, backlog.settings, lambda connection: _ready(connection, names))
-    if trouble:
-        return None, trouble
-    return {name: {"ready": ready[name], "unacked": None, "oldest_age_s": None} for name in names}, ""
+    with closing(Counting()) as counting:
+        told = counting.count(backlog)
+    if told.trouble:
+        return None, told.trouble
+    return {name: {"ready": ready, "unacked": None, "oldest_age_s": None} for name, ready in told.ready.items()}, ""
 
 
 def _ready(connection: Any, names: Sequence[str]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.client.broker import TIMEOUT, opened
+from celeryfleet.client.broker import attempt, opened
 from celeryfleet.routing.conflicts import Conflict, Refusal, adopted, refusal
 from celeryfleet.routing.queue import Queue
 
@@ -27,15 +27,10 @@ def conflicts_of(plan: Plan, declare: bool = False) -> list[Conflict]:
     """Return what cannot be declared as a plan has it; nothing if its broker is no RabbitMQ, or cannot be reached."""
     if plan.broker.transport != "amqp":
         return []
-    from kombu.exceptions import OperationalError
-
+    queues = [*plan.queues, *([Queue(plan.parked, "")] if declare else [])]
     with opened(plan.broker.url, plan.settings) as connection:
-        try:
-            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=TIMEOUT)
-            parked = [Queue(plan.parked, "")] if declare else []
-            return found_on(connection, [*plan.queues, *parked], declare)
-        except (*connection.connection_errors, OperationalError):
-            return []
+        found, _ = attempt(connection, lambda connection: found_on(connection, queues, declare))
+    return found or []
 
 
 def found_on(connection: Any, queues: Sequence[Queue], declare: bool = False) -> list[Conflict]:

@@ -87,7 +87,7 @@ def _holding(
     connection: Connection, broker: BrokerPlan, queue: str, word: str
 ) -> Iterator[tuple[list[str], int, int, Message]]:
     """Yield the messages that a word stands in: (the queue's lists, which of them, the place in it, the message)."""
-    keys = [broker.key_prefix + name for name in lists({"steps": broker.steps, "sep": broker.sep}, queue)]
+    keys = _keys(broker, queue)
     needles = {word.encode(errors="replace"), json.dumps(word)[1:-1].encode()}
     for at, key in enumerate(keys):
         for start in upward(0, _CHUNK):
@@ -163,7 +163,7 @@ def _moved(
     keys: list[Word] = [key]
     words: list[Word] = [shift]
     for place, text, message, target in items:
-        keys.append(_list(broker, target, message.priority or 0))
+        keys.append(_keys(broker, target)[max(0, bisect(broker.steps, message.priority or 0) - 1)])
         words += [place, text, _sent_to(text, target, message.priority)]
     answer = connection.call("EVAL", _MOVE, len(keys), *keys, *words)
     assert isinstance(answer, list)
@@ -179,7 +179,7 @@ def _texts(
 
     What is no message is left out.
     """
-    keys = [broker.key_prefix + name for name in lists({"steps": broker.steps, "sep": broker.sep}, queue)]
+    keys = _keys(broker, queue)
     first = 0 if count is None else -count
     replies = connection.calls([("LRANGE", key, first, -1) for key in keys]) if count != 0 else []
     for key, reply in zip(keys, replies, strict=False):
@@ -189,10 +189,9 @@ def _texts(
                 yield key, place, text, Message.of_redis(text)
 
 
-def _list(broker: BrokerPlan, queue: str, priority: int) -> str:
-    """Name the list in which kombu would put a message."""
-    names = lists({"steps": broker.steps, "sep": broker.sep}, queue)
-    return broker.key_prefix + names[max(0, bisect(broker.steps, priority) - 1)]
+def _keys(broker: BrokerPlan, queue: str) -> list[str]:
+    """Name the lists in which kombu puts a queue's messages, one for each step of priority."""
+    return [broker.key_prefix + name for name in lists({"steps": broker.steps, "sep": broker.sep}, queue)]
 
 
 def _sent_to(text: bytes, queue: str, priority: int | None) -> str:

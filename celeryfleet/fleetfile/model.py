@@ -355,7 +355,7 @@ class Fleet(Section):
     #: None: it is not written down
     ledger: Ledger | None = key(fields.switched(section(Ledger, optional=True), Ledger()), Ledger())
     #: by their names; none: each runs what `up` is told
-    hosts: dict[str, Host] = key(mapping_of(_host, names.host_problem), {})
+    hosts: dict[str, Host] = key(mapping_of(_host, names.fleet_problem), {})
     alerts: tuple[Alert, ...] = key(list_of(section(Alert)), ())
     tasks: dict[str, TaskAlias] = key(mapping_of(section(TaskAlias, short="task"), names.alias_problem), {})
     canvases: dict[str, str] = key(mapping_of(fields.word, names.alias_problem), {})

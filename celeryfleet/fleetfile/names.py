@@ -36,15 +36,10 @@ _BACKENDS = ("embedded", "none", "rpc", "cache", "redis", "django-db", "django-c
 
 
 def fleet_problem(name: str) -> str:
-    """Judge a fleet's name."""
+    """Judge the name of a fleet, or of a host, the last part of its nodes' names."""
     if not _FLEET.fullmatch(name):
         return "may hold letters, digits, dots, underscores and hyphens, and starts with a letter or digit"
     return _too_long(name)
-
-
-def host_problem(name: str) -> str:
-    """Judge a host's name, the last part of its nodes' names."""
-    return fleet_problem(name)
 
 
 def pool_problem(name: str) -> str:

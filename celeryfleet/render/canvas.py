@@ -23,7 +23,10 @@ WIDTH = 30
 def draw(step: Step, records: Mapping[str, Record] | None = None, colour: bool = False) -> str:
     """Draw a canvas; with records, each task has a mark: ✓ done, ✗ failed, · not run."""
     names = short_names({task_of(leaf) for leaf in leaves(step)})
-    mark = _no_mark if records is None else lambda leaf: f"{_mark(records.get(leaf.id), colour)} "
+
+    def mark(leaf: Step) -> str:
+        return "" if records is None else f"{_mark(records.get(leaf.id), colour)} "
+
     return "\n".join(_Pen(names, mark).lines(step, first=True))
 
 
@@ -74,10 +77,6 @@ def _branch(lines: Collection[str], head: str, rest: str) -> Iterator[str]:
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
-
-
-def _no_mark(leaf: Step) -> str:
-    return ""
 
 
 def _mark(record: Record | None, colour: bool) -> str:

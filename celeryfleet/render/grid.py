@@ -9,6 +9,9 @@ from celeryfleet.text import columns, cut, middle, wrap
 
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from celeryfleet.render.paint import Span
 
 #: columns to leave out, one after another, where a terminal is too narrow
@@ -41,13 +44,17 @@ def grid(
         if isinstance(row, str):
             yield row
             continue
-        named = zip(titles, row, strict=True)
+        named = [(title, one) for title, one in zip(titles, row, strict=True) if title in widths]
         shown = [
-            _padded((middle(cell[0], widths[rest]), cell[1]) if title == rest else cell, title, widths[title], color)
-            for title, cell in named
-            if title in widths
+            _padded((middle(one[0], widths[rest]), one[1]) if title == rest else one, title, widths[title], color)
+            for title, one in named
         ]
         yield (" " * gap).join(shown).rstrip()
+
+
+def cell(value: Any, write: Callable[[Any], str] = str, style: str = "") -> Span:
+    """Write a value; a dash stands for what is not known."""
+    return ("-", DIM) if value is None else (write(value), style)
 
 
 def _narrowed(widths: dict[str, int], titles: Sequence[str], width: int) -> int:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.render.grid import grid, wrapped
+from celeryfleet.render.grid import cell, grid, wrapped
 from celeryfleet.render.paint import AMBER, CYAN, DIM
 from celeryfleet.text import age, clean
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _PEEK = ("TASK", "AGE", "PRIORITY", "ID")
 _DEAD = ("QUEUE", "READY", "FROM", "WHY")
-_NOTHING: Span = ("-", DIM)
 
 
 def peek_document(queue: str, messages: Sequence[Message], now: float) -> dict[str, Any]:
@@ -34,10 +33,7 @@ def peek_lines(messages: Sequence[Message], now: float, color: bool, width: int)
     """Write a line for each message."""
     rows: list[list[Span] | str] = []
     for one in messages:
-        waits = _age(one, now)
-        waited = _NOTHING if waits is None else (age(waits), "")
-        priority = _NOTHING if one.priority is None else (str(one.priority), "")
-        rows.append([(clean(one.call), ""), waited, priority, (clean(one.id) or "-", DIM)])
+        rows.append([(clean(one.call), ""), cell(_age(one, now), age), cell(one.priority), (clean(one.id) or "-", DIM)])
     return grid(_PEEK, rows, color, width)
 
 
@@ -58,7 +54,7 @@ def dead_lines(found: Sequence[Dead], color: bool, width: int) -> Iterator[str]:
             (clean(one.queue), ""),
             (f"{one.ready:,}", AMBER if one.ready else DIM),
             (clean(", ".join(one.sources)), ""),
-            _NOTHING if not one.reasons else (clean(_counted(one.reasons)), ""),
+            cell(one.reasons or None, _counted),
         ]
         for one in found
     ]
@@ -71,4 +67,4 @@ def dead_lines(found: Sequence[Dead], color: bool, width: int) -> Iterator[str]:
 
 
 def _counted(reasons: dict[str, int]) -> str:
-    return ", ".join(f"{number} {reason}" for reason, number in Counter(reasons).most_common())
+    return clean(", ".join(f"{number} {reason}" for reason, number in Counter(reasons).most_common()))

@@ -27,7 +27,9 @@ def _lines(plan: Plan) -> Iterator[str]:
     apps = [f"{f'app {app.name}'.strip()} {app.path}{app.django and f', django {app.django}'}" for app in plan.apps]
     yield f"fleet {plan.fleet}: {', '.join(apps)}, preload {plan.preload}"
     yield f"state {plan.state_dir}"
-    yield from _broker(plan)
+    yield f"broker {plan.broker.shown}"
+    if plan.broker.argv:
+        yield f"  runs {shlex.join(plan.broker.argv)}"
     yield ""
     yield "queues"
     width = max((len(queue.name) for queue in plan.queues), default=0)
@@ -50,12 +52,6 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"beat: {shlex.join(plan.beat.argv)}"
         for name, entry in plan.beat.schedule.items():
             yield f"  {name}: {_json(shown(entry))}"
-
-
-def _broker(plan: Plan) -> Iterator[str]:
-    yield f"broker {plan.broker.shown}"
-    if plan.broker.argv:
-        yield f"  runs {shlex.join(plan.broker.argv)}"
 
 
 def _queue(queue: Queue) -> str:

@@ -9,15 +9,12 @@ from collections.abc import Iterable, Iterator
 
 from celeryfleet.hosts.messages import state_of
 from celeryfleet.protocol import read_elsewhere
-from celeryfleet.render.grid import across, grid, wrapped
+from celeryfleet.render.grid import across, cell, grid, wrapped
 from celeryfleet.render.paint import AMBER, BOLD, CYAN, DIM, GREEN, RED
 from celeryfleet.text import age, clean, columns, counted, duration, middle, size
 
 TYPE_CHECKING = False  # spares the lean path the import of typing, 7 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from celeryfleet.hosts.messages import HostStatus
     from celeryfleet.protocol import PoolStatus, QueueStatus, Status, WorkerStatus
     from celeryfleet.render.paint import Span
@@ -78,13 +75,13 @@ def ps(report: Status, color: bool, width: int) -> str:
     supervisor = report.supervisor
     rows: list[list[Span] | str] = []
     if supervisor.pid is not None:
-        uptime, pid = _cell(supervisor.uptime_s, age), _cell(supervisor.pid)
-        rows.append([("supervisor", ""), pid, ("up", GREEN), uptime, _cell(None), ("", "")])
+        uptime, pid = cell(supervisor.uptime_s, age), cell(supervisor.pid)
+        rows.append([("supervisor", ""), pid, ("up", GREEN), uptime, cell(None), ("", "")])
     for pool in report.pools:
         for worker in pool.workers:
             state = (worker.state, STATES[worker.state][1])
-            rest = _cell(worker.rss_bytes, size), (",".join(pool.queues), DIM)
-            rows.append([(worker.name, ""), _cell(worker.pid), state, _uptime(worker), *rest])
+            rest = cell(worker.rss_bytes, size), (",".join(pool.queues), DIM)
+            rows.append([(worker.name, ""), cell(worker.pid), state, _uptime(worker), *rest])
     if not rows:
         return f"{report.fleet} is {report.state}\n"
     return "\n".join(grid(_PROCESSES, rows, color, width)) + "\n"
@@ -101,7 +98,7 @@ def hosts(found: Iterable[HostStatus], color: bool, width: int) -> str:
         counts = (f"{ready}/{want}", GREEN if ready >= want else AMBER) if state in STATES else ("-", DIM)
         names = ", ".join(clean(pool.name) for pool in pools)
         here = [(" (this one)", DIM)] if host.here else []
-        told = ("now", DIM) if host.here else _cell(host.age_s, age, "" if state in STATES else RED)
+        told = ("now", DIM) if host.here else cell(host.age_s, age, "" if state in STATES else RED)
         rows.append(
             [(clean(host.name) + "".join(text for text, _ in here), BOLD), (state, style), told, counts, (names, "")]
         )
@@ -175,13 +172,13 @@ def _workers(report: Status, now: float, color: bool, width: int, folded: int) -
             yield [
                 (f"  {sign} {worker.name}", style),
                 (worker.state, style),
-                _cell(worker.pid),
+                cell(worker.pid),
                 _uptime(worker),
                 _count(worker.restarts, AMBER),
                 _count(worker.active),
                 _count(worker.processed),
                 _count(worker.failed, RED),
-                _cell(worker.rss_bytes, size),
+                cell(worker.rss_bytes, size),
             ]
             for text, style in _trouble(worker, now):
                 yield across([(f"      {text}", style)], color, width)
@@ -218,7 +215,7 @@ def _queues(report: Status, color: bool, width: int) -> Iterator[str]:
             (queue.name, ""),
             _count(queue.ready),
             _count(queue.unacked),
-            _cell(queue.oldest_age_s, age, AMBER if late(queue) else "" if queue.ready else DIM),
+            cell(queue.oldest_age_s, age, AMBER if late(queue) else "" if queue.ready else DIM),
             ("paused", AMBER)
             if queue.name in report.paused
             else (str(queue.consumers), RED if queue.ready and not queue.consumers else ""),
@@ -228,16 +225,12 @@ def _queues(report: Status, color: bool, width: int) -> Iterator[str]:
     return grid(_QUEUES, rows, color, width)
 
 
-def _cell(value: Any, write: Callable[[Any], str] = str, style: str = "") -> Span:
-    return ("-", DIM) if value is None else (write(value), style)
-
-
 def _count(value: int | None, style: str = "") -> Span:
-    return _cell(value, "{:,}".format, style if value else DIM)
+    return cell(value, "{:,}".format, style if value else DIM)
 
 
 def _uptime(worker: WorkerStatus) -> Span:
-    return _cell(worker.uptime_s if worker.pid else None, age)
+    return cell(worker.uptime_s if worker.pid else None, age)
 
 
 def late(queue: QueueStatus) -> bool:
