@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
 
 
-def foreground(plan: Plan, fleet: Fleet | None = None, only: Sequence[str] = (), page: Sequence[str] = ()) -> int:
+def foreground(plan: Plan, fleet: Fleet, only: tuple[str, ...], page: Sequence[str]) -> int:
     """Show the logs until the fleet has stopped; signals to us are wishes for it."""
     from celeryfleet.logs.choose import is_of
     from celeryfleet.logs.read import Follower
     from celeryfleet.render.log_prefixes import JsonLines, Prefixes
 
-    only = tuple(only)
     names = [pool.worker_name(n) for pool in plan.pools for n in range(1, pool.replicas + 1)]
     shown, unshown = ["supervisor", *only], ["broker", "ui", *(app.preload_log for app in plan.apps)]
     # Without `only` also those of pools that a reload adds; of the import the supervisor tells.

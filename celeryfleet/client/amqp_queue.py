@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from celeryfleet.client.broker import opened
+from celeryfleet.client.broker import opened, ready
 from celeryfleet.client.messages import Message, fresh
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.redis_client import BrokerError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: of a message, as AMQP has them; the others are given by themselves
 _APART = ("application_headers", "content_type", "content_encoding", "priority")
-_NOT_FOUND, _NO_ROUTE = 404, 312
+_NO_ROUTE = 312
 
 
 def waiting(plan: Plan, queue: str, count: int | None) -> list[Message]:
@@ -52,21 +52,12 @@ def _taken(plan: Plan, queue: str, count: int | None) -> Iterator[Iterator[tuple
     options = {**(plan.settings.get("broker_transport_options") or {}), "confirm_publish": True}
     with opened(plan.broker.url, {**plan.settings, "broker_transport_options": options}) as connection:
         try:
+            there = ready(connection, [queue])[queue]
             channel = connection.channel()
-            there = _depth(connection, channel, queue)
             yield _messages(channel, queue, there if count is None else min(there, count))
             channel.close()
         except (*connection.connection_errors, *connection.channel_errors, OSError) as error:
             raise BrokerError(plan.broker.shown, str(error)) from error
-
-
-def _depth(connection: Any, channel: Any, queue: str) -> int:
-    try:
-        return int(channel.queue_declare(queue, passive=True).message_count)
-    except connection.channel_errors as error:
-        if getattr(error, "reply_code", None) != _NOT_FOUND:
-            raise
-        return 0  # it was never declared
 
 
 def _messages(channel: Any, queue: str, count: int) -> Iterator[tuple[Any, Message]]:

@@ -80,24 +80,24 @@ def measure_by_declaring(backlog: Backlog) -> tuple[dict[str, dict[str, Any]] | 
         told = counting.count(backlog)
     if told.trouble:
         return None, told.trouble
-    return {name: {"ready": ready, "unacked": None, "oldest_age_s": None} for name, ready in told.ready.items()}, ""
+    return {name: {"ready": count, "unacked": None, "oldest_age_s": None} for name, count in told.ready.items()}, ""
 
 
-def _ready(connection: Any, names: Sequence[str]) -> dict[str, int]:
+def ready(connection: Any, names: Sequence[str]) -> dict[str, int]:
     """Count each queue's ready messages; one that is not declared yet has none, and costs the channel."""
-    ready = {}
+    found = {}
     with ExitStack() as open_channel:
         channel = None
         for name in names:
             channel = channel or open_channel.enter_context(connection.channel())
             try:
-                ready[name] = int(channel.queue_declare(name, passive=True).message_count)
+                found[name] = int(channel.queue_declare(name, passive=True).message_count)
             except connection.channel_errors as error:
                 if getattr(error, "reply_code", 404) != 404:
                     raise
                 open_channel.close()
-                ready[name], channel = 0, None
-    return ready
+                found[name], channel = 0, None
+    return found
 
 
 class Counting:
@@ -113,10 +113,10 @@ class Counting:
             self.close()
             self._connection, self._to = opened(backlog.url, backlog.settings), (backlog.url, backlog.settings)
         names = [queue["name"] for queue in backlog.queues]
-        ready, trouble = attempt(self._connection, lambda connection: _ready(connection, names))
+        found, trouble = attempt(self._connection, lambda connection: ready(connection, names))
         if trouble:
             self.close()
-        return Depths(ready or {}, trouble)
+        return Depths(found or {}, trouble)
 
     def close(self) -> None:
         """Hang up."""

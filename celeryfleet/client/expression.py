@@ -33,18 +33,20 @@ LENGTH = 20_000
 DEPTH = 50
 #: characters of a line shown around a fault
 WINDOW = 100
+#: what stands before line and column in errors
+_WHERE = "canvas"
 
 Scope: TypeAlias = Mapping[str, Any]
 
 
-def parse(text: str, names: Names, app: Any = None, where: str = "canvas") -> Launched:
+def parse(text: str, names: Names, app: Any = None) -> Launched:
     """Read an expression as in Celery's documentation; raises FleetError that points at the place.
 
-    The signatures are those of `app`, which runs nothing; `where` stands before line and column in errors.
+    The signatures are those of `app`, which runs nothing.
     """
     text = text.strip()
-    tree = _syntax(text, where)
-    walk = _Walk(text, where, names, app)
+    tree = _syntax(text)
+    walk = _Walk(text, names, app)
     value = walk.value(tree, {})
     return value if isinstance(value, Launched) else Launched(walk.at(tree, walk.calls.step, value))
 
@@ -52,11 +54,11 @@ def parse(text: str, names: Names, app: Any = None, where: str = "canvas") -> La
 # --- Syntax -----------------------------------------------------------------------------------------------
 
 
-def _syntax(text: str, where: str) -> ast.expr:
+def _syntax(text: str) -> ast.expr:
     if not text:
-        raise FleetError("This canvas is empty.", where, _EXAMPLE)
+        raise FleetError("This canvas is empty.", _WHERE, _EXAMPLE)
     if len(text) > LENGTH:
-        raise FleetError(f"This canvas has {len(text)} characters; {LENGTH} may be read.", where)
+        raise FleetError(f"This canvas has {len(text)} characters; {LENGTH} may be read.", _WHERE)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -65,14 +67,14 @@ def _syntax(text: str, where: str) -> ast.expr:
             # A `|` may open a line, as in the documentation, where brackets surround the whole.
             return ast.increment_lineno(ast.parse(f"(\n{text}\n)", mode="eval").body, -1)
     except SyntaxError as error:
-        _refuse_syntax(text, where, error)
+        _refuse_syntax(text, error)
     except (RecursionError, MemoryError):
-        raise FleetError("This canvas is nested too deeply.", where) from None
+        raise FleetError("This canvas is nested too deeply.", _WHERE) from None
     except ValueError as error:
-        raise FleetError(f"This canvas cannot be read: {error}.", where) from None
+        raise FleetError(f"This canvas cannot be read: {error}.", _WHERE) from None
 
 
-def _refuse_syntax(text: str, where: str, error: SyntaxError) -> NoReturn:
+def _refuse_syntax(text: str, error: SyntaxError) -> NoReturn:
     lines = text.split("\n")
     line = min(max(1, (error.lineno or 1) - (len(lines) > 1)), len(lines))
     # At the end of a text the parser gives 0.
@@ -80,17 +82,17 @@ def _refuse_syntax(text: str, where: str, error: SyntaxError) -> NoReturn:
     what = f"This is no expression: {error.msg}."
     if "set_int_max_str_digits" in error.msg:  # more digits than Python reads
         what = "This number is too large, or none."
-    raise _fault(text, where, line, column, ComplaintError(what, _EXAMPLE)) from None
+    raise _fault(text, line, column, ComplaintError(what, _EXAMPLE)) from None
 
 
-def _fault(text: str, where: str, line: int, column: int, complaint: ComplaintError) -> FleetError:
+def _fault(text: str, line: int, column: int, complaint: ComplaintError) -> FleetError:
     """Place a complaint, with a caret under the place: `line` and `column` count from 1, the column in characters."""
     shown = text.split("\n")[line - 1]
     start = max(0, column - 1 - WINDOW // 2)
     piece = shown[start : start + WINDOW].replace("\t", " ")
     before, after = "…" if start else "", "…" if start + WINDOW < len(shown) else ""
     marked = f"    {before}{piece}{after}\n    {' ' * (column - 1 - start + len(before))}^"
-    problem, spot = complaint.problems[0], f"{where}:{line}:{column}"
+    problem, spot = complaint.problems[0], f"{_WHERE}:{line}:{column}"
     if problem.hint:
         return FleetError(problem.what, spot, f"{problem.hint}\n{marked}")
     return FleetError(f"{problem.what}\n{marked}", spot)
@@ -116,9 +118,8 @@ def _place(text: str, node: ast.expr, keyword: str) -> tuple[int, int]:
 class _Walk:
     """Works out the nodes on the whitelist; every other one is refused where it stands."""
 
-    def __init__(self, text: str, where: str, names: Names, app: Any) -> None:
+    def __init__(self, text: str, names: Names, app: Any) -> None:
         self._text = text
-        self._where = where
         self._budget = Budget()
         self.calls = Calls(names, self._budget, app)
         self._depth = 0
@@ -148,7 +149,7 @@ class _Walk:
 
     def _placed(self, node: ast.expr, complaint: ComplaintError) -> FleetError:
         line, column = _place(self._text, node, complaint.keyword)
-        return _fault(self._text, self._where, line, column, complaint)
+        return _fault(self._text, line, column, complaint)
 
     def _value(self, node: ast.expr, scope: Scope) -> Any:
         match node:

@@ -106,13 +106,13 @@ class Cursor:
         """Say in words what this is: `concurrency of pool "web"`."""
         return subject(self.path)
 
-    def refuse(self, what: str, hint: str = "", code: str = "") -> Refused:
+    def refuse(self, what: str, hint: str = "") -> Refused:
         """Make the error of this value; `what` goes on after its name."""
         if isinstance(self.node, ScalarNode) and self.node.failed:
             return Refused(self.path)
         what, hint = self._emptied() or (what, hint)
         place = self.node.mark if self.written else self.key
-        return Refused(self.path, Problem(f"{self.subject} {what.rstrip('.')}.", str(place), hint, code))
+        return Refused(self.path, Problem(f"{self.subject} {what.rstrip('.')}.", str(place), hint))
 
     def _emptied(self) -> tuple[str, str] | None:
         """Say of a value that is empty since its variables are, and what to do; None: it is not."""

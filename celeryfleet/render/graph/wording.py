@@ -71,10 +71,10 @@ class Wording:
         """Write what stands below a queue."""
         return self._filled(queue_details(queue))
 
-    def pool(self, pool: PoolNode, more: int = 0) -> list[Span]:
+    def pool(self, pool: PoolNode) -> list[Span]:
         """Write a pool's first line."""
         style = BOLD if pool.mood is Mood.PLAIN else MOODS[pool.mood]
-        return [(self.fit("pool", pool.name, more), style if pool.active else DIM)]
+        return [(self.fit("pool", pool.name), style if pool.active else DIM)]
 
     def pool_size(self, pool: PoolNode) -> Span:
         """Write how large a pool is, to stand beside its name."""
