@@ -47,10 +47,10 @@ class RabbitHosts(Hosts):
 
     # --- Of a supervisor ----------------------------------------------------------------------------------
 
-    def leave(self, host: str, report: Report) -> None:
+    def leave(self, host: str, report: Report) -> Report | None:
         fresh, last = self._reports(host)
 
-        def leave() -> None:
+        def leave() -> Any:
             if not self._asked:
                 self._asked = f"{self._base}.asked.{host}.{os.urandom(8).hex()}"
                 self._channel.queue_declare(self._asked, exclusive=True, arguments={"x-max-length": _WAITING})
@@ -64,9 +64,12 @@ class RabbitHosts(Hosts):
             ):
                 arguments = {"x-max-length": 1, "x-expires": seconds * 1000, **more}
                 self._channel.queue_declare(queue, durable=True, auto_delete=False, arguments=arguments)
+            before = self._left(Report, fresh)
             self._publish(self._channel, fresh, report, reply_to=self._asked)
+            return before
 
-        self._do(leave)
+        before: Report | None = self._do(leave)
+        return before
 
     def marks(self) -> tuple[Mark, ...]:
         found = self._do(self._left, Marks, f"{self._base}.paused")

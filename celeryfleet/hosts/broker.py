@@ -22,8 +22,8 @@ class Hosts(Protocol):
 
     # --- Of a supervisor ----------------------------------------------------------------------------------
 
-    def leave(self, host: str, report: Report) -> None:
-        """Leave a report in the place of the one that was there."""
+    def leave(self, host: str, report: Report) -> Report | None:
+        """Leave a report in the place of the one that was there, and return that one."""
 
     def marks(self) -> tuple[Mark, ...]:
         """Return what is kept of queues that are paused on all hosts; nothing also while another host reads it."""

@@ -94,3 +94,5 @@ class HostTrouble(Record):
     """Say in the log that hosts do not see each other as they should."""
 
     text: str
+    #: also in `status`, until another one is said
+    note: bool = False

@@ -38,16 +38,18 @@ class RedisHosts(Hosts):
 
     # --- Of a supervisor ----------------------------------------------------------------------------------
 
-    def leave(self, host: str, report: Report) -> None:
+    def leave(self, host: str, report: Report) -> Report | None:
         now = time.time()
-        self._redis.calls(
+        before, *_ = self._redis.calls(
             [
+                ("GET", f"{self._base}:report:{host}"),
                 ("SET", f"{self._base}:report:{host}", encode(report), "EX", KEPT),
                 ("ZADD", f"{self._base}:hosts", now, host),
                 ("ZREMRANGEBYSCORE", f"{self._base}:hosts", "-inf", now - 2 * KEPT),
                 ("EXPIRE", f"{self._base}:hosts", 2 * KEPT),
             ]
         )
+        return left(Report, before)
 
     def marks(self) -> tuple[Mark, ...]:
         found = left(Marks, self._redis.call("GET", f"{self._base}:paused"))

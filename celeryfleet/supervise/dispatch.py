@@ -57,6 +57,8 @@ class Dispatcher:
         #: takes another plan; raises OSError where it can't
         self._follow = follow
         self._started = time.monotonic()
+        #: what is wrong between hosts
+        self._trouble = ""
         #: who waits, and for what
         self._waiting: dict[asyncio.Future[bool], protocol.Wait] = {}
 
@@ -111,8 +113,10 @@ class Dispatcher:
             case Retry(ids, again):
                 options = ["--again"] if again else []
                 process.spawn(process.command(fleet.plan.file, "retry", *options, "--", *ids), os.environ)
-            case HostTrouble(text):
-                fleet.say(text)
+            case HostTrouble(text, note):
+                self._trouble = text if note else self._trouble
+                if text:
+                    fleet.say(text)
             case protocol.ShowPage(words):
                 return protocol.Shown(await self.page.show(words))
             case protocol.Attach(pools):
@@ -239,7 +243,8 @@ class Dispatcher:
         alerts = self._alerts()
         texts = [alert.text for alert in alerts[:_SHOWN]]
         texts += [f"and {len(alerts) - _SHOWN} more"] if len(alerts) > _SHOWN else []
-        on = (f"Alerts: {'; '.join(texts)}.",) if texts else ()
+        on = [f"Alerts: {'; '.join(texts)}."] if texts else []
+        on += [self._trouble] if self._trouble else []
         return found.but(notes=(*found.notes, *on), alerts=alerts)
 
     def _marks(self, pause: protocol.Pause) -> protocol.Marks:

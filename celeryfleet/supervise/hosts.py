@@ -23,6 +23,7 @@ from celeryfleet.records import Record
 from celeryfleet.supervise import process
 from celeryfleet.supervise.control_client import Client, NotRunningError
 from celeryfleet.supervise.reconciler import Reconciler
+from celeryfleet.text import clean
 
 if TYPE_CHECKING:
     from celeryfleet.hosts.broker import Hosts
@@ -132,11 +133,18 @@ def serve(control: str, host: str, opened: Callable[[], Hosts], over: threading.
 
 
 def _serve(supervisor: Client, host: str, hosts: Hosts, over: threading.Event) -> None:
+    told = None
     while not over.is_set():
         report = _ask(supervisor, GetReport())
         if not isinstance(report, Report):
             raise ValueError(report)
-        hosts.leave(host, report)
+        before, text = hosts.leave(host, report), ""
+        if told is not None and before and before.owner != report.owner:  # it came after ours: both live
+            place = clean(before.place)
+            text = f"{place} is host {host}, too: give one of the two another name, with `up --host NAME`."
+        if text != told:
+            _ask(supervisor, HostTrouble(text, note=True))
+        told = text
         kept = hosts.marks()
         if newer(kept, report.marks):
             _ask(supervisor, Marks(kept))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from celeryfleet.client.broker import opened
 from celeryfleet.client.rabbit_hosts import RabbitHosts
-from celeryfleet.hosts.messages import ASKED, SILENT, GetReport, Known
+from celeryfleet.hosts.messages import ASKED, SILENT, GetReport, HostTrouble, Known
 from celeryfleet.hosts.redis import RedisHosts
 from celeryfleet.plan.values import Plan
 from celeryfleet.protocol import Done, Mark, Scale
 from celeryfleet.redis_client import connect
+from celeryfleet.supervise.hosts import _serve
 from tests.fakes import eventually
 from tests.machine_services import rabbit
 from tests.servers import redis_server
@@ -82,6 +84,35 @@ def test_a_report_is_there_for_all_until_its_host_takes_leave(plan: Plan) -> Non
         assert list(other.read(plan.hosts)) == ["a"]
         if plan.broker.transport == "redis":
             assert 0 <= other.read(())["a"][1] < 3  # seconds, by the server's clock
+
+
+class Supervisor:
+    """Is asked by what connects it with other hosts."""
+
+    def __init__(self) -> None:
+        self.told: list[HostTrouble] = []
+
+    def ask(self, request: Any, _: Any) -> Any:
+        """Answer."""
+        if isinstance(request, HostTrouble):
+            self.told.append(request)
+        return report("a", "web") if isinstance(request, GetReport) else Done()
+
+
+def test_two_hosts_of_one_name_are_told_of_as_long_as_there_are_two(plan: Plan) -> None:
+    """After a cut network nothing but the next `up` told."""
+    with many(plan, 2) as (a, twin), ThreadPoolExecutor() as pool, contextlib.ExitStack() as end:
+        supervisor, over, other = Supervisor(), threading.Event(), report("a", "web").but(owner="x", place="far:/srv")
+        end.callback(over.set)
+        twin.leave("a", other)  # it may have died
+        loop = pool.submit(_serve, cast(Any, supervisor), "a", a, over)
+        eventually(lambda: supervisor.told == [HostTrouble("", True)])
+        eventually(lambda: twin.leave("a", other) and len(supervisor.told) > 1)
+        eventually(lambda: supervisor.told[-1] == HostTrouble("", True))
+        end.close()
+        loop.result()
+    told = "far:/srv is host a, too: give one of the two another name, with `up --host NAME`."
+    assert supervisor.told == [HostTrouble("", True), HostTrouble(told, True), HostTrouble("", True)]
 
 
 @pytest.mark.parametrize("hour", [-3600, 3600])

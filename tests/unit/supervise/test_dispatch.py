@@ -13,6 +13,7 @@ import pytest
 
 from celeryfleet import protocol
 from celeryfleet.errors import Exit, FleetError
+from celeryfleet.hosts.messages import HostTrouble
 from celeryfleet.plan.values import BeatPlan, BrokerPlan, Plan, PoolPlan
 from celeryfleet.protocol import Apply, GetPlan, GetStatus, GetTasks, Pause, Restart, Scale, Stop, Wait
 from celeryfleet.records import Record, encode, parse
@@ -64,6 +65,19 @@ def live(scene: Callable[[Fleet], Awaitable[None]], *pools: PoolPlan, **more: An
             fleet.claim.release()
 
     asyncio.run(whole())
+
+
+def test_what_is_wrong_between_hosts_is_said_in_status_until_it_is_over() -> None:
+    async def scene(fleet: Fleet) -> None:
+        for trouble, notes in (
+            (HostTrouble("far:/srv is host a, too", note=True), ("far:/srv is host a, too",)),
+            (HostTrouble("the broker is gone"), ("far:/srv is host a, too",)),
+            (HostTrouble("", note=True), ()),
+        ):
+            await fleet.dispatcher(trouble, [])
+            assert (await fleet.ask(GetStatus(exact=False))).notes == notes
+
+    live(scene)
 
 
 def test_the_replies_are_of_the_types_that_a_client_expects() -> None:
