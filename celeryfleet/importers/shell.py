@@ -141,7 +141,7 @@ class Shell:
                 before = len(self.trace.celery)
                 if script := self._script_at(words, index, first):
                     self.script(script[0], script[1] or where, script[2], self.prefix + words[:index])
-                    followed = followed or index == first
+                    followed = followed or index == first or wrappers.fate(basename(words[first])) is not None
                 if len(self.trace.celery) > before or (script and _SHELL.fullmatch(basename(words[index]))):
                     return True
         if not followed:

@@ -107,7 +107,8 @@ _SILENT = re.compile(
 )
 
 
-def _fate(name: str) -> tuple[Fate, str] | None:
+def fate(name: str) -> tuple[Fate, str] | None:
+    """Return what is to be said of a program that wraps others; None: it is not known to."""
     return next((said for names, said in _SAID.items() if re.fullmatch(names, name)), None)
 
 
@@ -115,11 +116,11 @@ def said(call: Call) -> Iterator[tuple[Fate, str]]:
     """Say what of the wrapping a fleet lacks, changes or does anyway."""
     names = [basename(word) for word in call.prefix]
     for index, name in enumerate(names):
-        found = _fate(name)
+        found = fate(name)
         if found and (index == 0 or not names[index - 1].startswith("-") or names[index - 1] == "--"):
             yield found[0], f"`{_short(call.prefix[index:], name)}` {found[1]}"
     first = next((word for word in call.prefix if not _ASSIGNMENT.fullmatch(word)), "")
-    if first and not _fate(basename(first)) and not _SILENT.fullmatch(basename(first)):
+    if first and not fate(basename(first)) and not _SILENT.fullmatch(basename(first)):
         yield Fate.LOST, f"`{first}` is not run before the workers"
     interpreter = next((word for word in (call.program, *call.prefix) if _in_environment(word)), "")
     if interpreter:

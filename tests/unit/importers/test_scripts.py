@@ -372,5 +372,5 @@ COMPOSE_OF_SCRIPTS = """
     services:
       mail: {command: celery -A shop worker}
       async: {command: /app/start.sh all}
-      worker-of-more: {command: ./fill.sh}
+      worker-of-more: {command: gosu shop ./fill.sh}
 """
