@@ -53,6 +53,9 @@ def seen(session: Session, here: Status | None = None) -> tuple[tuple[HostStatus
     except FleetError as error:
         trouble = "" if plan.broker.argv and not plan.hosts else error.problems[0].what.rstrip(".")
     here = here if here is not None and here.state != "down" else None
+    if here is None:  # else what a killed supervisor of this folder reported last would be one of another host
+        owner = Leftovers(Path(plan.state_dir) / "pids.json").owner
+        found = {host: told for host, told in found.items() if told[0].owner != owner}
     return as_seen(plan.hosts, found, here, "unknown" if trouble else "missing"), trouble
 
 

@@ -199,10 +199,10 @@ def result(
     from celeryfleet.client.results import look_up
 
     session: Session = context.obj
-    session.require_broker()
     entry = session.entry(task_id)
     known = as_told(entry) if entry else None
     try:
+        session.require_broker()
         outcome = look_up(session.app(), entry.id if entry else task_id)
     except FleetError as error:
         if known is None:

@@ -257,7 +257,8 @@ def of_task(
     if ended and ended[0] not in failed:
         texts.append(f"the latest to end, {age(view.seconds(ended[0].ended) or 0)} ago: {ended[0].id} {ended[0].state}")
     states = [entry.state for entry in held]
-    unsure, waits = any(own is None for own, _ in waiting.values()), sum(own or 0 for own, _ in waiting.values())
+    unsure = view.status.broker.state == "down" or any(own is None for own, _ in waiting.values())
+    waits = sum(own or 0 for own, _ in waiting.values())
     hints = [*(hint for _, hint in reasons if hint), *([f"celeryfleet failed --task {quote(name)}"] if failed else [])]
     likely = [*([RUNNING] if RUNNING in states else []), *([WAITING] if waits else []), *states]
     state = next(iter([*likely, *(entry.state for entry in ended)]), UNKNOWN)

@@ -241,6 +241,19 @@ def test_after_a_supervisor_was_killed_it_is_told_what_its_workers_still_do_and_
     assert (found["state"], found["because"][0]) == ("succeeded", "its result says SUCCESS, by mail-1")
 
 
+def test_what_a_killed_supervisor_reported_last_is_not_another_host_that_works(home: Home) -> None:
+    """For half a minute a worker of that host was said to be free, and nothing of what to do."""
+    with redis_server() as path:
+        home.write(FLEET.replace("broker: embedded", "") + f"broker: redis+socket://{path}\n").up()
+        failed = home.post("boom")
+        assert eventually(lambda: state(home, failed) == "failed")
+        os.kill(home.status()["supervisor"]["pid"], signal.SIGKILL)
+        eventually(lambda: not home.processes())
+        assert "the fleet is not running" in why(home, "mail")["because"]
+    told = home.run("result", failed, check=False)
+    assert (told.returncode, "boom of the test" in told.stderr) == (1, True), "the ledger knows it without the broker"
+
+
 @pytest.fixture
 def on_rabbit(home: Home) -> Iterator[tuple[Home, str]]:
     with rabbit_server() as rabbit:

@@ -555,6 +555,8 @@ def test_of_a_task_by_its_name() -> None:
     )
     retried = entry("scheduled", received=at(5), retries=1, eta=at(-30))
     assert told(of_task(view(), "shop.a", {}, [retried], [])) == ("retrying", "1 retrying on mail-1 for 5s, due in 30s")
+    no_broker = view(status=status(broker=BrokerStatus("redis://host", "down")))
+    assert of_task(no_broker, "shop.slow", {}, [BUSY], []).of is None
     gone = entry("waiting", received=at(500))
     assert told(of_task(view(), "shop.a", {}, [gone], []))[1] == "1 waiting in mail for 8m20s"
     assert told(of_task(EMPTY, "shop.a", {}, [gone], [])) == ("unknown", "nothing is known of it")
