@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from celeryfleet.importers import variables
@@ -56,16 +57,12 @@ class Variables:
 
     def copied(self, args: Words | None, more: Mapping[str, str]) -> Variables:
         """Return those of a shell that this one starts, with these arguments; None: the same ones."""
-        return Variables(
-            {**self.values, **more}, self.known, {*self.exported, *more}, self.exports_all, dict(self.arrays),
-            self.args if args is None else args, {}, self.taken,
-        )  # fmt: skip
+        values, exported, args = {**self.values, **more}, {*self.exported, *more}, self.args if args is None else args
+        return replace(self, values=values, exported=exported, arrays=dict(self.arrays), args=args, doubts={})
 
     def called(self, args: Words) -> Variables:
         """Return these very variables with other arguments, as a function has them."""
-        return Variables(
-            self.values, self.known, self.exported, self.exports_all, self.arrays, args, self.doubts, self.taken
-        )  # fmt: skip
+        return replace(self, args=args)
 
     def environment(self) -> dict[str, str]:
         """Return what a program gets."""
@@ -77,16 +74,14 @@ class Variables:
         if self.exports_all:
             self.exported.add(name)
 
-    def assign(self, name: str, value: Word | tuple[Word, ...], appends: bool) -> None:
-        """Assign a value, or the items of an array."""
-        if value and isinstance(value[0], tuple):
-            items = tuple(item for word in value if isinstance(word, tuple) for item in self.fields(word))
+    def assign(self, name: str, value: Word | list[Word], appends: bool) -> None:
+        """Assign a value, or the items of an array, the first of which is its value."""
+        if isinstance(value, list):
+            items = tuple(item for word in value for item in self.fields(word))
             self.arrays[name] = (self.arrays.get(name, ()) if appends else ()) + items
+            self.set(name, "".join(self.arrays[name][:1]))
         else:
-            text = self.text(tuple(part for part in value if isinstance(part, Part)))
-            self.set(name, (self.values.get(name, "") if appends else "") + text)
-            if not value and not appends:
-                self.arrays.pop(name, None)
+            self.set(name, (self.values.get(name, "") if appends else "") + self.text(value))
 
     def export(self, names: Iterable[str]) -> None:
         """Give these to programs, too."""
@@ -94,10 +89,9 @@ class Variables:
 
     # --- Words --------------------------------------------------------------------------------------------
 
-    def text(self, word: Word | tuple[Word, ...]) -> str:
+    def text(self, word: Word) -> str:
         """Return a word as one text, as in an assignment."""
-        parts = (part for part in word if isinstance(part, Part))
-        return "".join(" ".join(self._values(part, quoted=True)) if part.replaced else part.text for part in parts)
+        return "".join(" ".join(self._values(part, quoted=True)) if part.replaced else part.text for part in word)
 
     def fields(self, word: Word) -> list[str]:
         """Return the words that a word becomes."""
@@ -301,8 +295,4 @@ def _cut(words: Sequence[str], *signs: str) -> Iterator[list[str]]:
 def _compared(left: str, sign: str, right: str) -> bool:
     if not (re.fullmatch(r"-?\d{1,9}", left) and re.fullmatch(r"-?\d{1,9}", right)):
         return False
-    difference = int(left) - int(right)
-    return {
-        "-eq": difference == 0, "-ne": difference != 0, "-lt": difference < 0, "-le": difference <= 0,
-        "-gt": difference > 0, "-ge": difference >= 0,
-    }[sign]  # fmt: skip
+    return bool(getattr(operator, sign[1:])(int(left), int(right)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from celeryfleet.importers.tokens import Word
 
@@ -13,11 +13,9 @@ class Simple:
 
     words: tuple[Word, ...]
     files: tuple[tuple[str, Word], ...]
-    line: int
+    line: int = field(compare=False)
     #: name, whether it appends, and the value; the items of an array
-    assigned: tuple[tuple[str, bool, Word | tuple[Word, ...]], ...] = ()
-    #: it stands on a line of its own, not after `;` or `&&`
-    first: bool = False
+    assigned: tuple[tuple[str, bool, Word | list[Word]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +23,8 @@ class Sequence:
     """Commands one after the other."""
 
     items: tuple[Node, ...]
+    #: options on lines of their own that were given to the command before, and their lines
+    joined: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

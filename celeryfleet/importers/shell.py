@@ -5,26 +5,25 @@ What is not known stays in the words as `${VAR}`; a condition takes it as not se
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from posixpath import basename, join
+from typing import Any, TypeVar
 
 from celeryfleet.importers import nodes, syntax, variables, wrappers
 from celeryfleet.importers.expansion import Variables
 from celeryfleet.importers.found import Call, Command, Fate, Note, Open, Words
 from celeryfleet.importers.nodes import Node, Simple
-from celeryfleet.importers.tokens import Word
 from celeryfleet.text import listed
 
+_T = TypeVar("_T")
 #: commands that are followed, all in all; and scripts within scripts
 _MOST, _DEEPEST = 5000, 12
-_SHELL = re.compile(r"(ba|da|k|z|a)?sh")
-_SCRIPT = re.compile(r"\.(ba|z|k)?sh$")
-_SHEBANG = re.compile(r"#!.*sh\b")
 _TESTS = frozenset(("[", "[[", "test"))
+_LEAVING = frozenset(("exit", "return", "break", "continue"))
 #: loops end after so many rounds
 _ROUNDS = 100
 #: commands of Celery's that start workers
@@ -97,6 +96,8 @@ class Shell:
         name, rest = words[first], words[first + 1 :]
         if name in self.functions:
             return self._function(name, rest)
+        if name in _LEAVING:
+            raise _LeaveError("failure" if name == "exit" and rest not in ((), ("0",)) else name)
         known = _BUILTINS.get(name)
         if known is not None:
             return known(self, (*words[:first], *rest) if known is Shell._exec else rest, where, files) is not False
@@ -104,12 +105,16 @@ class Shell:
 
     def script(self, text: str, where: str, args: Words = (), prefix: Words = ()) -> None:
         """Follow a script in a shell of its own. Raises ValueError."""
-        if self.depth >= _DEEPEST:
-            raise ValueError(f"Scripts call one another more than {_DEEPEST} times")
         env = self.values.copied(args, wrappers.assigned(prefix))
-        inner = replace(self, values=env, where=where, prefix=prefix, functions={}, depth=self.depth + 1)
+        inner = self._within(values=env, where=where, prefix=prefix, functions={})
         inner._left(syntax.parse(text))
         self.trace.values, self.trace.exported = inner.values.values, inner.values.exported - self.values.exported
+
+    def _within(self, **changes: Any) -> Shell:
+        """Return this shell as a script or a function that it follows has it. Raises ValueError."""
+        if self.depth >= _DEEPEST:
+            raise ValueError(f"Scripts call one another more than {_DEEPEST} times, or functions do")
+        return replace(self, depth=self.depth + 1, **changes)
 
     def _left(self, node: Node) -> bool:
         """Follow what `exit` and `return` end."""
@@ -119,11 +124,8 @@ class Shell:
             return left.how != "failure"
 
     def _function(self, name: str, args: Words) -> bool:
-        if self.depth >= _DEEPEST:
-            raise ValueError(f"Functions call one another more than {_DEEPEST} times")
-        inner = replace(self, values=self.values.called(args), depth=self.depth + 1)
         try:
-            return inner.run(self.functions[name])
+            return self._within(values=self.values.called(args)).run(self.functions[name])
         except _LeaveError as left:
             if left.how != "return":
                 raise
@@ -135,14 +137,13 @@ class Shell:
         if not wrappers.talks(words[first]):
             for index in range(first, len(words)):
                 if call := wrappers.call_at(words, index):
-                    whole = replace(call, prefix=self.prefix + call.prefix)
-                    self._met(words, where, files, whole)
+                    self._met(words, where, files, replace(call, prefix=self.prefix + call.prefix))
                     return True
                 before = len(self.trace.celery)
-                if script := self._script_at(words, index, first):
-                    self.script(script[0], script[1] or where, script[2], self.prefix + words[:index])
+                if script := wrappers.script_at(words, index, first, self._read_file):
+                    self.script(script.text, script.where or where, script.args, self.prefix + words[:index])
                     followed = followed or index == first or wrappers.fate(basename(words[first])) is not None
-                if len(self.trace.celery) > before or (script and _SHELL.fullmatch(basename(words[index]))):
+                if len(self.trace.celery) > before or (script and wrappers.is_shell(words[index])):
                     return True
         if not followed:
             self._met(words, where, files, None)
@@ -151,39 +152,9 @@ class Shell:
     def _met(self, words: Words, where: str, files: Words, call: Call | None) -> None:
         self.trace.commands.append(Command(words, files, where, call, self.values.environment(), self.folder))
 
-    def _script_at(self, words: Words, index: int, first: int) -> tuple[str, str, Words] | None:
-        """Return the text of the script that this word starts, where it is, and its arguments."""
-        word, name = words[index], basename(words[index])
-        if _SHELL.fullmatch(name):
-            return self._of_shell(words[index + 1 :])
-        spaced = any(c.isspace() for c in word)
-        if words[index - 1] == "-c" and any(map(wrappers.is_python, words[first:index])):  # its code is no shell's
-            return None
-        if index > first and spaced and ("celery" in word.lower() or _is_script(words[index - 1], word)):
-            return word, "", ()
-        if spaced or wrappers.waits(name):
-            return None
-        return self._file(word, words[index + 1 :]) if index == first or "/" in word or "." in word else None
-
-    def _of_shell(self, words: Words) -> tuple[str, str, Words] | None:
-        """Read `-c TEXT` or `FILE ARGS…` after the name of a shell."""
-        rest = list(words)
-        while rest and rest[0][:1] in ("-", "+"):
-            option = rest.pop(0)
-            if re.fullmatch("-[a-z]*c", option):
-                return (rest[0], "", tuple(rest[2:])) if rest else None
-            if re.fullmatch("[-+][a-z]*[oO]", option) and rest:
-                rest.pop(0)
-        return self._file(rest[0], tuple(rest[1:]), plain=True) if rest else None
-
-    def _file(self, path: str, args: Words, *, plain: bool = False) -> tuple[str, str, Words] | None:
-        """Read a script; a `plain` one need not look like a script of a shell."""
-        found = None if variables.varies(path) else self.open(join(self.folder, path))
-        if found is None:
-            return None
-        if not plain and not _SCRIPT.search(found[0]) and not _SHEBANG.match(found[1]):
-            return None
-        return found[1], f"{found[0]}:{{}}", args
+    def _read_file(self, path: str) -> tuple[str, str] | None:
+        """Read a script, which is named as this shell names it: how it is shown, and its text."""
+        return None if variables.varies(path) else self.open(join(self.folder, path))
 
     # --- The tree -----------------------------------------------------------------------------------------
 
@@ -192,13 +163,16 @@ class Shell:
         match node:
             case Simple():
                 return self._simple(node)
-            case nodes.Sequence(items):
+            case nodes.Sequence(items, joined):
+                for option, line in joined:
+                    what = f"to the shell a new line is a new command, as at `{option}`"
+                    self._note(Fate.CHANGED, f"{what}: it is taken as an option, as was meant", self._at(line))
                 done = True
-                for item in self._joined(items):
+                for item in items:
                     done = self.run(item)
                 return done
             case nodes.Either(left, both, right):
-                done, doubts = self._judged(left)
+                done, doubts = self._judged(partial(self.run, left))
                 if done == both:
                     return self.run(right)
                 self._not_taken(right, doubts)
@@ -216,10 +190,9 @@ class Shell:
                 unknown = unknown if len(values) <= _ROUNDS else f"more than {_ROUNDS} values"
                 return self._rounds(body, name, values[:_ROUNDS], unknown)
             case nodes.Loop(until, condition, body):
-                endless = condition in _ENDLESS
-                return self._judged(condition)[0] == until or self._rounds(
-                    body, "", [""], "" if endless else "a condition"
-                )
+                holds, doubts = self._judged(partial(self.run, condition))
+                unknown = "" if condition in _ENDLESS else "a condition"
+                return (holds == until and not doubts) or self._rounds(body, "", [""], unknown)
             case nodes.Function(name, body):
                 self.functions = {**self.functions, name: body}
                 return True
@@ -232,10 +205,8 @@ class Shell:
         finally:
             started = [one for one in self.trace.celery[before:] if one.call and one.call.name in _STARTS]
             if unknown and started:
-                what = (
-                    f"a loop over {unknown} is followed once: how often it runs is not told, so workers may be missing"
-                )
-                self._note(Fate.LOST, what, started[0].where)
+                often = "how often it runs is not told, so workers may be missing"
+                self._note(Fate.LOST, f"a loop over {unknown} is followed once: {often}", started[0].where)
 
     def _each(self, body: Node, name: str, values: Sequence[str]) -> bool:
         for value in values:
@@ -250,22 +221,6 @@ class Shell:
                     break
         return True
 
-    def _joined(self, items: Sequence[Node]) -> list[Node]:
-        """Give a command the options on the lines after it.
-
-        The next line of `command: >`, which is indented, is a new line to the shell.
-        """
-        found: list[Node] = []
-        for item in items:
-            option = item.words[0][0] if isinstance(item, Simple) and item.first and item.words else None
-            if isinstance(item, Simple) and option and found and option.text[:1] == "-" and not option.quoted:
-                found[-1] = _longer(found[-1], item.words)
-                what = f"to the shell a new line is a new command, as at `{option.text}`"
-                self._note(Fate.CHANGED, f"{what}: it is taken as an option, as was meant", self._at(item.line))
-            else:
-                found.append(item)
-        return found
-
     def _simple(self, node: Simple) -> bool:
         where = self._at(node.line)
         first = "".join(part.text for part in node.words[0]) if node.words else ""
@@ -279,24 +234,26 @@ class Shell:
             return True
         if first in _TESTS:
             return self.values.holds([self.values.text(word) for word in node.words])
-        before = tuple(f"{name}={self.values.text(value)}" for name, _, value in node.assigned if not _many(value))
+        before = tuple(
+            f"{name}={self.values.text(value)}" for name, _, value in node.assigned if isinstance(value, tuple)
+        )
         arguments = tuple(found for word in node.words for found in self.values.fields(word))
         files = tuple(f"{operator} {self.values.text(word)}" for operator, word in node.files)
         return self.start(before + arguments, where, tuple(filter(_is_file, files))) if arguments else True
 
     # --- Conditions ---------------------------------------------------------------------------------------
 
-    def _judged(self, node: Node) -> tuple[bool, list[str]]:
-        """Follow a condition; return whether it holds, and what it would have to know."""
+    def _judged(self, condition: Callable[[], _T]) -> tuple[_T, list[str]]:
+        """Follow a condition; return what it comes to, and what it would have to know."""
         before, self.values.doubts = self.values.doubts, {}
         try:
-            return self.run(node), list(self.values.doubts)
+            return condition(), list(self.values.doubts)
         finally:
             self.values.doubts = before | self.values.doubts
 
     def _if(self, node: nodes.If) -> bool:
         for index, (condition, body) in enumerate(node.branches):
-            holds, doubts = (True, []) if condition is None else self._judged(condition)
+            holds, doubts = (True, []) if condition is None else self._judged(partial(self.run, condition))
             if holds and not doubts:
                 return self.run(body)
             if holds and self._unless_it_gives_up(body):
@@ -320,9 +277,7 @@ class Shell:
         return True
 
     def _case(self, node: nodes.Case) -> bool:
-        before, self.values.doubts = self.values.doubts, {}
-        value, doubts = self.values.resolved(self.values.text(node.word)), list(self.values.doubts)
-        self.values.doubts = before
+        value, doubts = self._judged(lambda: self.values.resolved(self.values.text(node.word)))
         patterns = [[self.values.text(word) for word in words] for words, _ in node.branches]
         if not value and self.values.asked(node.word):
             literal = (text for texts in patterns for text in texts if not set(text) & set("*?["))
@@ -365,66 +320,37 @@ class Shell:
     def _note(self, fate: Fate, what: str, where: str) -> None:
         self.trace.notes.append(Note(fate, where, what, self.who))
 
-    def _exec(self, words: Words, where: str, files: Words) -> bool:
+    def _exec(self, words: Words, where: str, files: Words) -> None:
         if words:
             self.start(words, where, files)
             raise _LeaveError("exit")
-        return True
 
-    def _source(self, words: Words, where: str, files: Words) -> bool:
+    def _source(self, words: Words, where: str, files: Words) -> None:
         """Follow a script in this shell; one that is not here is passed over."""
-        found = self._file(words[0], words[1:], plain=True) if words else None
-        if found:
-            inner = replace(self, where=found[1], depth=self.depth + 1)
-            if inner.depth < _DEEPEST:
-                inner.run(syntax.parse(found[0]))
+        if words and (found := self._read_file(words[0])):
+            inner = self._within(where=f"{found[0]}:{{}}")
+            inner.run(syntax.parse(found[1]))
             self.functions = inner.functions
-        return True
 
     def _eval(self, words: Words, where: str, files: Words) -> bool:
-        return replace(self, depth=self.depth + 1, where=where).run(syntax.parse(" ".join(words)))
+        return self._within(where=where).run(syntax.parse(" ".join(words)))
 
-    def _set(self, words: Words, where: str, files: Words) -> bool:
+    def _set(self, words: Words, where: str, files: Words) -> None:
         self.values.exports_all |= "-a" in words or "allexport" in words
         if "--" in words:
             self.values.args = words[words.index("--") + 1 :]
-        return True
 
-    def _read(self, words: Words, where: str, files: Words) -> bool:
+    def _read(self, words: Words, where: str, files: Words) -> None:
         """Forget what these variables held: what comes in is not known."""
         for name in words:
             self.values.values.pop(name, None)
-        return True
 
-    def _shift(self, words: Words, where: str, files: Words) -> bool:
+    def _shift(self, words: Words, where: str, files: Words) -> None:
         self.values.args = self.values.args[int(words[0]) if words and words[0].isdecimal() else 1 :]
-        return True
 
-    def _cd(self, words: Words, where: str, files: Words) -> bool:
+    def _cd(self, words: Words, where: str, files: Words) -> None:
         if words and words[-1] != "-":
             self.folder = join(self.folder, words[-1])
-        return True
-
-    def _leave(self, how: str) -> None:
-        raise _LeaveError(how)
-
-
-def _is_script(option: str, text: str) -> bool:
-    """Tell whether what a program takes with an option may be a command; `psql -c 'select 1'` is none."""
-    with suppress(ValueError):
-        return option in ("-c", "--command") and bool(syntax.parse(text))
-    return False
-
-
-def _longer(node: Node, words: tuple[Word, ...]) -> Node:
-    """Give the last command of these more words."""
-    if isinstance(node, nodes.Either):
-        return replace(node, right=_longer(node.right, words))
-    return replace(node, words=node.words + words) if isinstance(node, Simple) else node
-
-
-def _many(value: object) -> bool:
-    return isinstance(value, tuple) and bool(value) and isinstance(value[0], tuple)
 
 
 def _is_file(redirection: str) -> bool:
@@ -433,6 +359,7 @@ def _is_file(redirection: str) -> bool:
     return ">" in operator and not target.isdecimal() and not target.startswith(("/dev/", "/proc/", "-", "&"))
 
 
+#: what a shell does itself, and succeeds at unless it returns False
 _BUILTINS: Mapping[str, Callable[[Shell, Words, str, Words], object]] = {
     "exec": Shell._exec,
     ".": Shell._source,
@@ -443,10 +370,6 @@ _BUILTINS: Mapping[str, Callable[[Shell, Words, str, Words], object]] = {
     "shift": Shell._shift,
     "cd": Shell._cd,
     "pushd": Shell._cd,
-    "exit": lambda shell, words, where, files: shell._leave("exit" if words in ((), ("0",)) else "failure"),
-    "return": lambda shell, words, where, files: shell._leave("return"),
-    "break": lambda shell, words, where, files: shell._leave("break"),
-    "continue": lambda shell, words, where, files: shell._leave("continue"),
     "false": lambda shell, words, where, files: False,
-    **dict.fromkeys((":", "true", "unset", "wait", "trap"), lambda shell, words, where, files: True),
+    **dict.fromkeys((":", "true", "unset", "wait", "trap"), lambda shell, words, where, files: None),
 }

@@ -19,18 +19,29 @@ class Part:
     #: as written, without its quotes
     text: str
     quoted: bool = False
-    #: `$VAR`, `${…}`, `$(…)` or a backquoted command
+    #: `$VAR`, `${…}`, `$(…)`, `<(…)` or a backquoted command; `((…))`, too, as if it were `$((…))`
     replaced: bool = False
 
 
 Word = tuple[Part, ...]
 
-_OPERATOR = re.compile(r";;&|;;|;&|;|&&|&>>|&>|&|\|\||\|&|\||<<<|<<-|<<|<&|>&|>>|>\||<>|<|>|\(|\)|\n")
+_OPERATOR = re.compile(r";;&|;;|;&|;|&&|&>>|&>|&|\|\||\|&|\||<<<|<<-|<<|<&|>&|>>|>\||<>|<(?!\()|>(?!\()|\(|\)|\n")
 REDIRECTIONS = frozenset(("<", ">", ">>", ">|", "<>", "<&", ">&", "&>", "&>>", "<<<", "<<", "<<-"))
-_NAME = re.compile(r"[A-Za-z_]\w*|[0-9@*#?$!-]")
-_PLAIN = re.compile(r"[^ \t\r\n;&|<>()'\"\\$`#]+|#")
-_IN_QUOTES = re.compile(r"[^\"\\$`]+")
-_NESTED = re.compile(r"\\.|'[^']*'|[(){}]", re.DOTALL)
+#: what stands before a word: spaces, a comment, and the descriptor in `2> file`
+_BLANK = re.compile(r"(?:\\\n|[ \t\r]|#[^\n]*|[0-9]+(?=[<>]))+")
+_COUNTED = r"\(\([^()]*(?:\([^()]*\)[^()]*)*\)\)"
+_ARITHMETIC = re.compile(_COUNTED)
+_REPLACED = rf"(?P<name>\$(?:[A-Za-z_]\w*|[0-9@*#?$!-]|{_COUNTED}))|(?P<open>\$[({{]|`)"
+#: the pieces of a word: without quotes, within double ones, and of `${…}` without and within those
+_UNQUOTED = re.compile(
+    rf"""\\\n|\\(?P<escaped>.?)|'(?P<single>[^']*)'|(?P<double>\$?")|\$(?=')|(?P<process>[<>]\()|{_REPLACED}"""
+    r"""|(?P<plain>\$|[^ \t\r\n;&|<>()'"\\$`#]+|#)""",
+    re.DOTALL,
+)
+_QUOTED = re.compile(rf"""\\\n|\\(?P<escaped>["\\$`])|(?P<end>")|{_REPLACED}|(?P<plain>[^"\\$`]+|[\\$])""")
+_BRACES = rf"""\\.|(?P<end>}})|(?P<double>")|{_REPLACED}|[^}}'"\\$`]+|[\\$']"""
+_UNQUOTED_BRACES, _QUOTED_BRACES = re.compile(f"'[^']*'|{_BRACES}", re.DOTALL), re.compile(_BRACES, re.DOTALL)
+_BACKQUOTED = re.compile(r"(?:[^`\\]|\\.)*`", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,139 +53,119 @@ class Token:
     operator: str = ""
 
     @property
-    def plain(self) -> str:
-        """Return a word that stands for itself, such as `if`; empty for any other."""
-        return "".join(part.text for part in self.word) if not any(p.quoted or p.replaced for p in self.word) else ""
+    def text(self) -> str:
+        """Return an operator, or a word that stands for itself, such as `if`; empty for any other."""
+        plain = not any(part.quoted or part.replaced for part in self.word)
+        return "".join(part.text for part in self.word) if plain and self.word else self.operator
 
 
 class Lexer:
     """Cuts a text into tokens."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.at, self.line = text, 0, 1
+        self.text, self.at = text, 0
+        self.line, self.counted = 1, 0  # lines up to a place in the text
+        self.depth = 0
         self.pending: list[tuple[str, bool]] = []  # the heredocs whose text begins on the next line
 
     def tokens(self) -> Iterator[Token]:
         """Go through the tokens. Raises ValueError."""
-        text = self.text
-        while self.at < len(text):
-            char = text[self.at]
-            if text.startswith("\\\n", self.at):
-                self.at, self.line = self.at + 2, self.line + 1
-            elif char in " \t\r":
-                self.at += 1
-            elif char == "#":
-                end = text.find("\n", self.at)
-                self.at = len(text) if end < 0 else end
-            elif char.isdecimal() and text[self.at + 1 : self.at + 2] in ("<", ">"):
-                self.at += 1  # the descriptor in `2> file`
-            elif match := _OPERATOR.match(text, self.at):
-                yield Token(self.line, operator=match[0])
+        before = ""
+        while self.at < len(self.text):
+            if match := _BLANK.match(self.text, self.at):
                 self.at = match.end()
-                if char == "\n":
-                    self.line += 1
-                    self._skip_heredocs()
-            else:
-                yield self._word()
+                continue
+            self.line += self.text.count("\n", self.counted, self.at)
+            self.counted = self.at
+            token = self._token(self.line)
+            if token.word and before in ("<<", "<<-"):
+                self.pending.append(("".join(part.text for part in token.word), before == "<<-"))
+            before = token.operator
+            yield token
+            if before == "\n":
+                self._skip_heredocs()
+
+    def _token(self, line: int) -> Token:
+        start = self.at
+        if match := _ARITHMETIC.match(self.text, start):
+            self.at = match.end()
+            return Token(line, (Part("$" + re.sub(r"\s", "", match[0]), replaced=True),))
+        if match := _OPERATOR.match(self.text, start):
+            self.at = match.end()
+            return Token(line, operator=match[0])
+        word = tuple(self.parts(_UNQUOTED, ""))
+        if not word:  # a quote that nothing ends
+            raise ValueError("No closing quotation")
+        if self.at - start > _LONGEST:
+            raise ValueError(f"It is longer than {_LONGEST:,} characters")
+        return Token(line, word)
 
     def _skip_heredocs(self) -> None:
         for mark, indented in self.pending:
-            for row in self.text[self.at :].splitlines(keepends=True):
-                self.at, self.line = self.at + len(row), self.line + 1
-                if (row.strip() if indented else row.rstrip("\n")) == mark:
-                    break
+            row = None
+            while row != mark and self.at < len(self.text):
+                start, self.at = self.at, self.text.find("\n", self.at) + 1 or len(self.text)
+                row = self.text[start : self.at].rstrip("\r\n")
+                row = row.strip() if indented else row
         self.pending = []
 
-    def _word(self) -> Token:
-        line, parts, text = self.line, list[Part](), self.text
-        start = self.at
-        while self.at < len(text):
-            char = text[self.at]
-            if char == "\\":
-                if text.startswith("\\\n", self.at):
-                    self.line += 1
-                else:
-                    parts.append(Part(text[self.at + 1 : self.at + 2], quoted=True))
-                self.at += 2
-            elif char == "'":
-                end = self._find("'", self.at + 1)
-                parts.append(Part(text[self.at + 1 : end], quoted=True))
-                self.line, self.at = self.line + parts[-1].text.count("\n"), end + 1
-            elif char == '"':
-                self.at += 1
-                parts += self._quoted()
-            elif char in "$`" and (end := self._replaced()):
-                parts.append(Part(text[self.at : end], replaced=True))
-                self.at = end
-            elif char == "$":
-                self.at += 1
-                if text[self.at : self.at + 1] not in ("'", '"'):  # $'…' and $"…"
-                    parts.append(Part("$"))
-            elif match := _PLAIN.match(text, self.at):
-                parts.append(Part(match[0]))
-                self.at = match.end()
-            else:
-                break
-            if self.at - start > _LONGEST:
-                raise ValueError(f"It is longer than {_LONGEST:,} characters")
-        return Token(line, tuple(parts))
+    def parts(self, pieces: re.Pattern[str], closing: str) -> Iterator[Part]:
+        """Read the parts of a word, up to what ends it, which is told if it has to be closed. Raises ValueError."""
+        quoted = bool(closing)
+        while match := pieces.match(self.text, self.at):
+            start, self.at = self.at, match.end()
+            match match.lastgroup:
+                case "end":
+                    return
+                case "double":
+                    yield Part("", quoted=True)
+                    yield from self.parts(_QUOTED, "quotation")
+                case "open" | "process":
+                    self._skip(match[0][-1], _QUOTED_BRACES if quoted else _UNQUOTED_BRACES)
+                    yield Part(self.text[start : self.at], quoted, replaced=True)
+                case "name":
+                    yield Part(match[0], quoted, replaced=True)
+                case "plain" | "escaped" | "single" as kind:
+                    yield Part(match[kind], quoted or kind != "plain")
+        if quoted:
+            raise ValueError(f"No closing {closing}")
 
-    def _quoted(self) -> Iterator[Part]:
-        """Read up to the closing double quote; an empty text is a part too."""
-        text = self.text
-        yield Part("", quoted=True)
-        while self.at < len(text):
-            char = text[self.at]
-            if char == '"':
-                self.at += 1
+    def _skip(self, opening: str, braces: re.Pattern[str]) -> None:
+        """Go to the end of what a shell would replace, which opens here."""
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise ValueError(f"It is nested more than {_DEEPEST} levels deep")
+        if opening == "(":
+            self._skip_commands()
+        elif opening == "{":
+            for _ in self.parts(braces, "bracket"):
+                pass
+        elif match := _BACKQUOTED.match(self.text, self.at):
+            self.at = match.end()
+        else:
+            raise ValueError("No closing quotation")
+        self.depth -= 1
+
+    def _skip_commands(self) -> None:
+        """Go past the `)` of `$(…)`, which is no bracket that opens in it and none after a pattern of a `case`."""
+        opened, before = list[str](), "("
+        for token in self.tokens():
+            word = token.text
+            if word == "(" or (word == "case" and before in _BEFORE_COMMANDS):
+                opened.append(word)
+            elif word == "esac" and opened[-1:] == ["case"]:
+                opened.pop()
+            elif word == ")" and not opened:
                 return
-            if char == "\\":
-                escaped = text[self.at + 1 : self.at + 2]
-                if escaped != "\n":
-                    yield Part(escaped if escaped in '"\\$`' else f"\\{escaped}", quoted=True)
-                self.line += escaped == "\n"
-                self.at += 2
-            elif char in "$`" and (end := self._replaced()):
-                yield Part(text[self.at : end], quoted=True, replaced=True)
-                self.line += text.count("\n", self.at, end)
-                self.at = end
-            elif match := _IN_QUOTES.match(text, self.at):
-                yield Part(match[0], quoted=True)
-                self.line, self.at = self.line + match[0].count("\n"), match.end()
-            else:
-                yield Part(char, quoted=True)
-                self.at += 1
-        raise ValueError("No closing quotation")
-
-    def _replaced(self) -> int:
-        """Return the end of what a shell would replace here; 0: it is a mere dollar."""
-        text, at = self.text, self.at
-        if text[at] == "`":
-            return self._find("`", at + 1) + 1
-        following = text[at + 1 : at + 2]
-        if following in ("{", "("):
-            return self._closing(at + 1)
-        match = _NAME.match(text, at + 1)
-        return match.end() if match else 0
-
-    def _closing(self, at: int) -> int:
-        """Return the end of the brackets that open here."""
-        level = 0
-        for match in _NESTED.finditer(self.text, at):
-            level += {"(": 1, "{": 1, ")": -1, "}": -1}.get(match[0], 0)
-            if level == 0:
-                return match.end()
-            if match.end() - at > _LONGEST or level > _DEEPEST:
-                break
+            elif word == ")" and opened[-1] == "(":
+                opened.pop()
+            before = word
         raise ValueError("No closing bracket")
 
-    def _find(self, mark: str, at: int) -> int:
-        end = self.text.find(mark, at)
-        if end < 0:
-            raise ValueError("No closing quotation")
-        return end
+
+_BEFORE_COMMANDS = frozenset(("(", ")", "{", "\n", ";", ";;", "&", "&&", "||", "|", "!", "then", "else", "do"))
 
 
 def within_quotes(text: str) -> Word:
     """Read a text that stands within double quotes. Raises ValueError."""
-    return tuple(Lexer(f'{text}"')._quoted())
+    return tuple(Lexer(f'{text}"').parts(_QUOTED, "quotation"))

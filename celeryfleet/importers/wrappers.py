@@ -1,16 +1,21 @@
-"""Finds the Celery command in a command line, whatever it is wrapped in, and says what the wrapping did."""
+"""Finds the Celery command or a script in a command line, whatever it is wrapped in, and says what the wrapping did."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from posixpath import basename
 
-from celeryfleet.importers import celery_options
-from celeryfleet.importers.found import USER, Call, Fate, Words
+from celeryfleet.importers import celery_options, syntax
+from celeryfleet.importers.found import USER, Call, Fate, Open, Words
 
 _PYTHON = r"pypy3?|python[0-9.]*|py"
+_SHELL = r"(ba|da|k|z|a)?sh"
+_SCRIPT = re.compile(r"\.(ba|z|k)?sh$")
+_SHEBANG = re.compile(r"#!.*sh\b")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 #: they name Celery without starting it
 TALKERS = re.compile(
@@ -37,6 +42,11 @@ def is_python(word: str) -> bool:
     return re.fullmatch(_PYTHON, basename(word)) is not None
 
 
+def is_shell(word: str) -> bool:
+    """Tell whether a word starts a shell."""
+    return re.fullmatch(_SHELL, basename(word)) is not None
+
+
 def bare(words: Words) -> bool:
     """Tell whether words are what Celery's own command takes, as for an image whose entrypoint is `celery`."""
     found = celery_options.split(words) if words and words[0][:1] == "-" else None
@@ -60,6 +70,53 @@ def call_at(words: Words, index: int) -> Call | None:
         return None
     found = celery_options.split(rest[1:] if rest[:1] == ("--",) else rest)  # start-stop-daemon --exec celery -- …
     return None if found is None else Call(found[1], found[2], prefix, found[0], word)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A text for a shell, the place of its commands with `{}` for the line (empty: that of the word), and arguments."""
+
+    text: str
+    where: str = ""
+    args: Words = ()
+
+
+def script_at(words: Words, index: int, first: int, read: Open) -> Script | None:
+    """Return the script that this word starts, in a command whose program is the word at `first`."""
+    word, name = words[index], basename(words[index])
+    if is_shell(word):
+        return _of_shell(words[index + 1 :], read)
+    spaced = any(c.isspace() for c in word)
+    if words[index - 1] == "-c" and any(map(is_python, words[first:index])):  # its code is no shell's
+        return None
+    if index > first and spaced and ("celery" in word.lower() or _is_script(words[index - 1], word)):
+        return Script(word)
+    if spaced or waits(name) or not (index == first or "/" in word or "." in word):
+        return None
+    found = read(word)
+    if found is None or not (_SCRIPT.search(found[0]) or _SHEBANG.match(found[1])):
+        return None
+    return Script(found[1], f"{found[0]}:{{}}", words[index + 1 :])
+
+
+def _is_script(option: str, text: str) -> bool:
+    """Tell whether what a program takes with an option may be a command; `psql -c 'select 1'` is none."""
+    with suppress(ValueError):
+        return option in ("-c", "--command") and bool(syntax.parse(text))
+    return False
+
+
+def _of_shell(words: Words, read: Open) -> Script | None:
+    """Read `-c TEXT` or `FILE ARGS…` after the name of a shell."""
+    rest = list(words)
+    while rest and rest[0][:1] in ("-", "+"):
+        option = rest.pop(0)
+        if re.fullmatch("-[a-z]*c", option):
+            return Script(rest[0], "", tuple(rest[2:])) if rest else None
+        if re.fullmatch("[-+][a-z]*[oO]", option) and rest:
+            rest.pop(0)
+    found = read(rest[0]) if rest else None
+    return Script(found[1], f"{found[0]}:{{}}", tuple(rest[1:])) if found else None
 
 
 def _watched(words: Words) -> Words:
@@ -102,7 +159,7 @@ _SAID: dict[str, tuple[Fate, str]] = {
     "docker|docker-compose|podman|kubectl": (Fate.LOST, "runs it in a container: celeryfleet runs where fleet.yaml is"),
 }
 _SILENT = re.compile(
-    r"!|\(|\{|(ba|da|k|z|a)?sh|command|do|elif|else|env|exec|if|(.*[-_])?manage(\.py)?|nohup|setsid|stdbuf|then|time|while|"
+    rf"!|\(|\{{|{_SHELL}|command|do|elif|else|env|exec|if|(.*[-_])?manage(\.py)?|nohup|setsid|stdbuf|then|time|while|"
     rf"{_PYTHON}"
 )
 

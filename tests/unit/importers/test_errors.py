@@ -56,6 +56,7 @@ def test_one_app_of_several_can_be_chosen() -> None:
         ("procfile", "", "no Celery worker was found. Looked for `celery … worker`"),
         ("procfile", "w: /start-celery.sh\n", "the script /start-celery.sh is not found here. Give the script that it"),
         ("procfile", "w: celery -A x worker 'a\n", "FILE:1: w: no shell could read this: No closing quotation."),
+        ("procfile", "w: celery -A x worker $'a\n", "FILE:1: w: no shell could read this: No closing quotation."),
         ("compose", "services:\n  a: [\n", "FILE:3:1: this is no YAML"),
         ("compose", "services:\n  a:\n    command: x\n  a:\n    command: y\n", "FILE:4:3: the key a is written twice"),
         ("compose", "a: b\n", "FILE: this is no compose file: it has no services."),

@@ -65,6 +65,15 @@ def worker(text: str, **known: str) -> Pool:
         '(celery -A shop worker -Q a,b -c 3) & wait',
         'python manage.py migrate && celery -A shop worker -Q a,b -c 3 || exit 1',
         'eval "celery -A shop worker -Q a,b -c 3"',
+        "exec > >(tee -a /var/log/x.log) 2>&1\ncelery -A shop worker -Q a,b -c 3",
+        'Q=$(case "$1" in a) echo z ;; (b) echo y ;; esac)\ncelery -A shop worker -Q a,b -c 3',
+        "HERE=`basename \\`pwd\\``\ncelery -A shop worker -Q a,b -c 3",
+        "M=$(grep \"can't\" log)\ncelery -A shop worker -Q 'a,b' -c 3",
+        'M="${GREETING:-it\'s}"\ncelery -A shop worker -Q \'a,b\' -c 3',
+        "(( N = 1 << 2 ))\ncelery -A shop worker -Q a,b -c 3",
+        "cat <<EOF\r\nx\r\nEOF\r\ncelery -A shop worker -Q a,b -c 3\r\n",
+        "X=$(cat <<EOF\na) b\nEOF\n)\ncelery -A shop worker -Q a,b -c 3",
+        "Q=(a,b c)\ncelery -A shop worker -Q $Q -c 3",
     ],
 )  # fmt: skip
 def test_a_script_is_followed_to_its_worker(text: str) -> None:
@@ -91,6 +100,19 @@ def test_what_is_not_known_is_taken_as_not_set_and_what_that_decides_is_said() -
     )
     told = script('if [ "$FAST" = yes ]; then celery -A shop worker -Q a -c 9; fi\ncelery -A shop worker', FAST="yes")
     assert len(pools(told)) == 2
+
+
+def test_what_arithmetic_decides_is_said() -> None:
+    """It was taken as a command that succeeds, and the `<` in it as a file."""
+    result = script("if ((FAST > 1)); then celery -A shop worker -Q a; else celery -A shop worker -Q b; fi")
+    assert [list(pool.queues) for pool in pools(result).values()] == [["b"]]
+    assert "in a branch that is not taken: nothing tells what $((FAST>1)) holds" in said(result, Fate.LOST)
+
+
+def test_a_loop_over_no_items_starts_nothing() -> None:
+    """An array that is known to be empty was not known, and its loop was followed once."""
+    text = 'Q=()\nfor q in "${Q[@]}"; do celery -A shop worker -Q $q; done\ncelery -A shop worker -Q b'
+    assert worker(text).queues == ("b",)
 
 
 ENTRYPOINT = """
@@ -219,8 +241,9 @@ def test_scripts_that_are_sourced_tell_their_variables_and_functions() -> None:
     assert list(pool.queues) == ["a", "b"]
 
 
-def test_scripts_that_call_one_another_for_ever_are_refused() -> None:
-    files = {"Procfile": "celery: ./a.sh\n", "a.sh": "./b.sh\n", "b.sh": "./a.sh\n"}
+@pytest.mark.parametrize("text", ["./b.sh", "X='eval $X'\neval $X", "f() { f; }\nf", ". ./a.sh"])
+def test_scripts_that_call_one_another_for_ever_are_refused(text: str) -> None:
+    files = {"Procfile": "celery: ./a.sh\n", "a.sh": f"{text}\n", "b.sh": "./a.sh\n"}
     with pytest.raises(FleetError, match="celery: no shell could read this: Scripts call one another more than"):
         repository(files, "procfile", "Procfile")
 
@@ -267,6 +290,8 @@ def test_a_loop_that_counts_starts_as_many_workers(loop: str) -> None:
         ("for i in /etc/celery/*.env; do", "/etc/celery/*.env"),
         ("for ((i=0; i<$N; i++)); do", "$((i=0;i<$N;i++))"),
         ("i=0\nwhile [ $i -lt 3 ]; do", "a condition"),
+        ("while [ -f /run/x ]; do", "a condition"),
+        ("while (( i < 3 )); do", "a condition"),
         ("cat queues | while read i; do", "a condition"),
     ],
 )
@@ -275,6 +300,7 @@ def test_a_loop_whose_rounds_are_not_told_is_said(loop: str, what: str) -> None:
     lost = said(script(f"{loop}\n  celery -A shop worker -Q mail &\ndone\n"), Fate.LOST)
     assert f"a loop over {what} is followed once: how often it runs is not told, so workers may be missing" in lost
     assert "a loop over" not in said(script('for q in "$Q"; do celery -A shop worker; done'), Fate.LOST)
+    assert "a loop over" not in said(script("sleep 1\nwhile true; do celery -A shop worker; done"), Fate.LOST)
 
 
 def test_what_read_sets_is_not_known() -> None:
