@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import get_args
 
 from celeryfleet.fleetfile import names
+from celeryfleet.fleetfile.beat import Beat
 from celeryfleet.fleetfile.cursor import Cursor, Refused
 from celeryfleet.fleetfile.fields import Section, section
-from celeryfleet.fleetfile.model import Beat, Level, Pool
+from celeryfleet.fleetfile.model import Level, Pool
 from celeryfleet.fleetfile.parser import parse_yaml
 from celeryfleet.fleetfile.transform import interpolated
 from celeryfleet.importers import exported, variables, yamltext

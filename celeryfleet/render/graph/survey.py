@@ -22,7 +22,8 @@ from celeryfleet.routing.table import headers_text
 from celeryfleet.text import duration
 
 if TYPE_CHECKING:
-    from celeryfleet.fleetfile.model import Entry, Fleet, Pool, Route
+    from celeryfleet.fleetfile.beat import Entry
+    from celeryfleet.fleetfile.model import Fleet, Pool, Route
     from celeryfleet.plan.values import Plan
     from celeryfleet.protocol import Status
     from celeryfleet.routing.queue import Queue

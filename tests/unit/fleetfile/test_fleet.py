@@ -6,8 +6,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
+from celeryfleet.fleetfile.beat import Beat
 from celeryfleet.fleetfile.load import parse, read
-from celeryfleet.fleetfile.model import Beat, Exchange, Fleet, Pool, Queue, Route
+from celeryfleet.fleetfile.model import Exchange, Fleet, Pool, Queue, Route
 from tests import ROOT
 
 WHOLE = """\

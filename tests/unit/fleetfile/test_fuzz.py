@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celeryfleet.errors import FleetError
+from celeryfleet.fleetfile.beat import Entry
 from celeryfleet.fleetfile.load import parse, read
-from celeryfleet.fleetfile.model import Entry, Fleet, Pool, Queue, Route
+from celeryfleet.fleetfile.model import Fleet, Pool, Queue, Route
 
 pytestmark = pytest.mark.slow
 
