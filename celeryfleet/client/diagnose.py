@@ -75,7 +75,7 @@ def _waiting(facts: Facts, place: Place) -> Answer:
         queue=queue,
         position=place.position,
         of=place.of,
-        since_s=None if message.sent_at is None else max(0.0, round(now - message.sent_at, 1)),
+        since_s=message.age(now),
     )
     if PARKED_HEADER in message.headers:
         return _parked(facts, answer, message.headers[PARKED_HEADER])

@@ -73,6 +73,10 @@ class Message:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"this is no message: {error!r}") from None
 
+    def age(self, now: float) -> float | None:
+        """Return the seconds since it was sent."""
+        return None if self.sent_at is None else max(0.0, round(now - self.sent_at, 1))
+
     @property
     def call(self) -> str:
         """Write it as a call: `add(4, 4, note='x')`."""

@@ -23,7 +23,7 @@ def peek_document(queue: str, messages: Sequence[Message], now: float) -> dict[s
     """Return what `queues peek --json` prints; `now` is unix seconds."""
     rows = [
         {"id": one.id or None, "task": one.task or None, "args": one.args, "kwargs": one.kwargs}
-        | {"age_s": _age(one, now), "priority": one.priority}
+        | {"age_s": one.age(now), "priority": one.priority}
         for one in messages
     ]
     return {"schema_version": 1, "queue": queue, "messages": rows}
@@ -33,12 +33,8 @@ def peek_lines(messages: Sequence[Message], now: float, color: bool, width: int)
     """Write a line for each message."""
     rows: list[list[Span] | str] = []
     for one in messages:
-        rows.append([(clean(one.call), ""), cell(_age(one, now), age), cell(one.priority), (clean(one.id) or "-", DIM)])
+        rows.append([(clean(one.call), ""), cell(one.age(now), age), cell(one.priority), (clean(one.id) or "-", DIM)])
     return grid(_PEEK, rows, color, width)
-
-
-def _age(message: Message, now: float) -> float | None:
-    return None if message.sent_at is None else max(0.0, round(now - message.sent_at, 1))
 
 
 def dead_document(found: Sequence[Dead]) -> dict[str, Any]:

@@ -87,8 +87,8 @@ def answer(found: Answer) -> dict[str, Any]:
 
 def message(found: Message, now: float) -> dict[str, Any]:
     """Return a message that waits; its arguments as text, since JSON's types can't hold all that one may."""
-    age = None if found.sent_at is None else max(0.0, now - found.sent_at)
-    return {"id": found.id, "task": found.task, "call": found.call, "age_s": age, "priority": found.priority}
+    shown = {"id": found.id, "task": found.task, "call": found.call}
+    return {**shown, "age_s": found.age(now), "priority": found.priority}
 
 
 def row(entry: Entry) -> dict[str, Any]:
