@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
+from celeryfleet.cli.interrupts import interruptible
 from celeryfleet.cli.sending import refuse_unread, resolved
 from celeryfleet.errors import Exit, FleetError, Problem
 from celeryfleet.text import counted, say
@@ -109,7 +109,7 @@ def _send(
     from celeryfleet.render.progress import progress_bar
 
     sent = 0
-    with progress_bar("sending") as draw, _interruptible() as interrupted:
+    with progress_bar("sending") as draw, interruptible() as interrupted:
 
         def on_progress(now: int) -> None:
             nonlocal sent
@@ -143,21 +143,3 @@ def _show(done: Bulk, as_json: bool) -> None:
     say(f"sent {counted(done.sent, 'task')} in {done.seconds:.2f} s ({done.per_second:,.0f} a second){where}")
     if done.reason and done.sent > 1:
         say(f"Celery made each message by itself, which is slower: {done.reason}.", sys.stderr)
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Note the first Ctrl-C, so that it stops between two batches; the second one stops at once."""
-    seen = False
-
-    def on_interrupt(number: int, frame: object) -> None:
-        nonlocal seen
-        if seen:
-            raise KeyboardInterrupt
-        seen = True
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield lambda: seen
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from celeryfleet.cli import insight, lean
+from celeryfleet.cli.interrupts import interruptible
 from celeryfleet.cli.output import show
 from celeryfleet.cli.usage import AsJson, Group
 from celeryfleet.errors import Exit, FleetError
@@ -80,8 +81,20 @@ def move(
     [bold]celeryfleet queues move dead mail[/]
     """
     session: Session = context.obj
-    moved = moved_to(session, source, target, count, task)
-    say(f"moved {counted(moved, 'message')} from {source} to {target}.", sys.stderr)
+    moved: int | None = None
+    with interruptible() as interrupted:
+
+        def on_progress(now: int) -> None:
+            nonlocal moved
+            moved = now
+            if interrupted():
+                raise KeyboardInterrupt
+
+        try:
+            moved = moved_to(session, source, target, count, task, on_progress)
+        finally:
+            if moved is not None:
+                say(f"moved {counted(moved, 'message')} from {source} to {target}.", sys.stderr)
     if moved and not session.plan.routing.readers([target]):
         say(f"warning: no pool reads {target}.", sys.stderr)
     return Exit.OK
@@ -183,7 +196,14 @@ def peeked(session: Session, queue: str, count: int) -> list[Message]:
     return in_hand.peek(session.plan, queue, count)
 
 
-def moved_to(session: Session, source: str, target: str, count: int | None, task: str) -> int:
+def moved_to(
+    session: Session,
+    source: str,
+    target: str,
+    count: int | None,
+    task: str,
+    on_progress: Callable[[int], object] = lambda moved: None,
+) -> int:
     """Move waiting messages to another queue; return how many. Raises FleetError."""
     from celeryfleet.client import in_hand
 
@@ -192,10 +212,11 @@ def moved_to(session: Session, source: str, target: str, count: int | None, task
     _know(session, source, anywhere=True)
     if source == target:
         raise FleetError(f"{source} and {target} are one queue.")
-    picky = task != "*"
-    return len(
-        in_hand.move(session.plan, source, lambda one: target if fnmatchcase(one.task, task) else None, count, picky)
-    )
+
+    def choose(one: Message) -> str | None:
+        return target if fnmatchcase(one.task, task) else None
+
+    return len(in_hand.move(session.plan, source, choose, count, task != "*", on_progress))
 
 
 def _know(session: Session, name: str, anywhere: bool = False) -> None:

@@ -13,7 +13,6 @@ from celeryfleet.client.broker import opened, ready
 from celeryfleet.client.messages import Message, fresh
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.redis_client import BrokerError
-from celeryfleet.text import counted
 
 if TYPE_CHECKING:
     from celeryfleet.plan.values import Plan
@@ -29,7 +28,13 @@ def waiting(plan: Plan, queue: str, count: int | None) -> list[Message]:
         return [message for _, message in taken]
 
 
-def move(plan: Plan, queue: str, choose: Callable[[Message], str | None], count: int | None) -> list[Message]:
+def move(
+    plan: Plan,
+    queue: str,
+    choose: Callable[[Message], str | None],
+    count: int | None,
+    on_progress: Callable[[int], object],
+) -> list[Message]:
     """Send messages on to the queues that are chosen for them, in their order, as if they had just been sent there.
 
     Each is acknowledged once the broker has it there: it may be there twice if we are killed in between, but never
@@ -41,8 +46,9 @@ def move(plan: Plan, queue: str, choose: Callable[[Message], str | None], count:
             raw, message = each
             target = choose(message)
             if target is not None:
-                _send(raw, target, message.priority, len(moved))
+                _send(raw, target, message.priority)
                 moved.append(message)
+                on_progress(len(moved))
     return moved
 
 
@@ -69,8 +75,8 @@ def _messages(channel: Any, queue: str, count: int) -> Iterator[tuple[Any, Messa
         yield raw, Message.of(raw.headers, raw.body, raw.content_type, raw.properties.get("priority"))
 
 
-def _send(raw: Any, queue: str, priority: int | None, before: int) -> None:
-    """Publish a message once more, and acknowledge it; `before` were moved before it."""
+def _send(raw: Any, queue: str, priority: int | None) -> None:
+    """Publish a message once more, and acknowledge it."""
     headers = fresh(raw.headers)
     if not raw.errors:
         headers.pop("compression", None)  # kombu has undone that
@@ -82,11 +88,11 @@ def _send(raw: Any, queue: str, priority: int | None, before: int) -> None:
         headers=headers,
         properties={name: value for name, value in raw.properties.items() if name not in _APART},
     )
-    publish(raw.channel, message, queue, f"{counted(before, 'message', 'was', 'were')} moved before.")
+    publish(raw.channel, message, queue)
     raw.ack()
 
 
-def publish(channel: Any, message: Any, queue: str, before: str) -> None:
+def publish(channel: Any, message: Any, queue: str, before: str = "") -> None:
     """Publish straight to a queue, on any broker of kombu's; `before` says what is done already.
 
     Raises FleetError where the queue is full or missing.
@@ -101,4 +107,4 @@ def publish(channel: Any, message: Any, queue: str, before: str) -> None:
         if error.reply_code != _NO_ROUTE:
             raise
         what = f'the broker has no queue "{queue}".'
-        raise FleetError(what, hint=f"`celeryfleet up` declares it. {before}", code=Exit.FAILURE) from None
+        raise FleetError(what, hint=f"`celeryfleet up` declares it. {before}".rstrip(), code=Exit.FAILURE) from None

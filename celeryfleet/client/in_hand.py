@@ -37,12 +37,17 @@ def peek(plan: Plan, queue: str, count: int | None = None) -> list[Message]:
 
 
 def move(
-    plan: Plan, queue: str, choose: Callable[[Message], str | None], count: int | None = None, picky: bool = True
+    plan: Plan,
+    queue: str,
+    choose: Callable[[Message], str | None],
+    count: int | None = None,
+    picky: bool = True,
+    on_progress: Callable[[int], object] = lambda moved: None,
 ) -> list[Message]:
     """Put messages, at most `count`, into the queues that are chosen for them, as if they had just been sent there.
 
     They keep their order and their priority. `picky` tells whether some may stay, which are then looked at like those
-    of `peek`. Returns those that were moved; raises FleetError.
+    of `peek`. `on_progress` is told how many were moved, where it may raise. Returns those; raises FleetError.
     """
     if picky:
         _refuse_quorum(plan, queue)
@@ -51,10 +56,10 @@ def move(
             from celeryfleet.client import redis_queue
 
             with connect(plan.broker.url, settings=plan.settings) as connection:
-                return redis_queue.move(connection, plan.broker, queue, choose, count, picky)
+                return redis_queue.move(connection, plan.broker, queue, choose, count, picky, on_progress)
         from celeryfleet.client import amqp_queue
 
-        return amqp_queue.move(plan, queue, choose, count)
+        return amqp_queue.move(plan, queue, choose, count, on_progress)
 
 
 @dataclass(frozen=True, slots=True)

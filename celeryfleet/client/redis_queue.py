@@ -135,6 +135,7 @@ def move(
     choose: Callable[[Message], str | None],
     count: int | None,
     picky: bool,
+    on_progress: Callable[[int], object],
 ) -> list[Message]:
     """Put messages into the queues that are chosen for them, in their order, as if they had just been sent there.
 
@@ -153,6 +154,7 @@ def move(
         for start in range(0, len(items), _BATCH):
             shift, done = _moved(connection, broker, key, items[start : start + _BATCH], shift)
             moved += done
+            on_progress(len(moved))
     return moved
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from celeryfleet.text import counted
 from tests.e2e.conftest import APP, FLEET, Home
 from tests.fakes import ending, eventually
 from tests.machine_services import rabbit as rabbit_server
@@ -83,6 +85,25 @@ def test_what_waits_is_seen_and_moved_and_mistakes_are_told(shop: tuple[Home, st
     eventually(lambda: home.trace().count("end two") == 1 and len(home.trace()) == 6)
     starts = [line for line in home.trace() if line.startswith("start")]
     assert starts == ["start three", "start one", "start two"]
+
+
+@pytest.mark.parametrize("shop", ["rabbit"], indirect=True)
+def test_a_move_that_is_interrupted_leaves_each_message_in_one_queue_and_says_how_many_went(
+    shop: tuple[Home, str, str],
+) -> None:
+    """It stopped between a message's confirmation and its acknowledgement, and left it in both queues."""
+    home, mail, low = shop
+    pause(home, mail)
+    home.run("send", "until", "one", "--count", "5000", "--no-wait", "--force")
+    eventually(lambda: queue(home, mail)["ready"] == 5000)
+    with ending(home.start("queues", "move", mail, low)) as moving:
+        eventually(lambda: queue(home, low)["ready"])
+        moving.send_signal(signal.SIGINT)
+        said, _ = moving.communicate(timeout=60)
+    assert moving.returncode == 130, said
+    moved = int(said.split()[1].replace(",", ""))
+    assert said == f"moved {counted(moved, 'message')} from {mail} to {low}.\n"
+    eventually(lambda: (queue(home, mail)["ready"], queue(home, low)["ready"]) == (5000 - moved, moved))
 
 
 def test_a_queue_is_waited_for_until_its_tasks_are_done(shop: tuple[Home, str, str]) -> None:
