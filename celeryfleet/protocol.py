@@ -297,7 +297,7 @@ class Revoke(Record):
 
 
 class WriteLedger(Record):
-    """Reply when all that the workers know of their tasks now is in the ledger."""
+    """Reply that all that the workers know of their tasks now is Written into the ledger."""
 
 
 class ShowPage(Record):
@@ -332,6 +332,12 @@ Request = (
 
 class Done(Record):
     """It is done, or under way."""
+
+
+class Written(Record):
+    """It is written; else why not, in a sentence."""
+
+    trouble: str
 
 
 class Refused(Record):

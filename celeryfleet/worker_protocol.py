@@ -123,6 +123,10 @@ class Poke(Record):
     poke: int
 
 
+class TellAnew(Record):
+    """Tell the ledger once more of all tasks that you hold."""
+
+
 class Restore(Record):
     """Bring back the messages of these dead nodes."""
 
@@ -142,7 +146,7 @@ class Revoke(Record):
     terminate: bool
 
 
-Told = Poke | Restore | Read | Revoke | Strikes
+Told = Poke | TellAnew | Restore | Read | Revoke | Strikes
 
 
 class App(Record):

@@ -249,14 +249,16 @@ def _left(session: Session, status: Status, name: str) -> int:
 
 
 def _held(session: Session, status: Status, name: str, guess: bool) -> int:
-    """Count what workers have of a queue; without a ledger, by a `guess`, all that its readers have."""
+    """Count what workers have of a queue; without a ledger that is written, by a `guess`, all that its readers have."""
     from celeryfleet.ledger.entry import RUNNING, SCHEDULED, TAKEN
 
     try:
         with session.ledger() as ledger:
-            return sum(entry.queue == name for entry in ledger.held(TAKEN, SCHEDULED, RUNNING))
+            if not session.unwritten:
+                return sum(entry.queue == name for entry in ledger.held(TAKEN, SCHEDULED, RUNNING))
     except FleetError:
-        return guess and sum(worker.reserved for pool in status.pools if name in pool.queues for worker in pool.workers)
+        pass
+    return guess and sum(worker.reserved for pool in status.pools if name in pool.queues for worker in pool.workers)
 
 
 def _can_empty(status: Status, name: str, left: int) -> None:

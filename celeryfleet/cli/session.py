@@ -16,7 +16,7 @@ from celeryfleet import trust
 from celeryfleet.cli.lean import unreachable
 from celeryfleet.endpoint import Refusal
 from celeryfleet.errors import Exit, FleetError
-from celeryfleet.protocol import Done, GetPlan, GetStatus, GetTasks, Running, Status, Tasks, WriteLedger
+from celeryfleet.protocol import GetPlan, GetStatus, GetTasks, Running, Status, Tasks, WriteLedger, Written
 from celeryfleet.records import Record
 from celeryfleet.supervise.control_client import Client, NotRunningError
 from celeryfleet.text import say
@@ -46,6 +46,8 @@ class Session:
     #: the apps that were loaded, by their names, and why the others were not
     loaded: dict[str, Any] = field(default_factory=dict)
     left_out: dict[str, FleetError] = field(default_factory=dict)
+    #: why the ledger did not have all that workers know when it was opened last
+    unwritten: str = ""
 
     @cached_property
     def path(self) -> Path:
@@ -153,7 +155,11 @@ class Session:
                 "this fleet keeps no ledger: fleet.yaml says `ledger: false`.",
                 hint="Without it, what became of a task is known by its result alone.",
             )
-        self.ask(WriteLedger(), Done)
+        written = self.ask(WriteLedger(), Written)
+        trouble = written.trouble if written else ""
+        if trouble and not self.unwritten:
+            say(f"warning: {trouble}", sys.stderr)
+        self.unwritten = trouble
         return Ledger(plan.ledger.file)
 
     def entry(self, task_id: str) -> Entry | None:

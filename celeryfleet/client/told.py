@@ -158,7 +158,8 @@ def _end(entry: Entry, since: float | None) -> Iterator[str]:
         case "expired":
             yield f"it had expired, and was dropped{on}{ago}"
         case _:
-            yield f"it was with {entry.worker} when the supervisor was killed; what became of it was not told"
+            yield f"it was with {entry.worker}; what became of it was not told"
+            yield "its supervisor was killed, or the ledger could not be written"
     if entry.wait_s is not None and entry.queue:
         yield f"it had waited {entry.wait_s:.3g} s in {entry.queue}"
 

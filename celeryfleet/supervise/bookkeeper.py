@@ -29,17 +29,17 @@ _TRIM, _TRIM_ON = 30.0, 0.2
 class Bookkeeper:
     """The ledger of a running fleet."""
 
-    def __init__(self, plan: LedgerPlan, say: Callable[[str], None], anew: bool) -> None:
+    def __init__(self, plan: LedgerPlan, say: Callable[[str], None], tell_anew: Callable[[], None], anew: bool) -> None:
         self.plan = plan
-        #: nobody has kept it for the workers that are held to run tasks
-        self._anew = anew
+        #: some of what workers told is not written: what they are said to hold they may hold no more
+        self._gap = anew
         #: to be called in the loop's thread
-        self._say = say
+        self._say, self._tell_anew = say, tell_anew
         self._loop = asyncio.get_running_loop()
         #: rows of workers, other work, who waits for it, or None for the end
         self._told: SimpleQueue[_Item] = SimpleQueue()
-        #: why nothing can be written, as it was said last
-        self._trouble = ""
+        #: why nothing can be written; empty if it can
+        self.trouble = ""
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
@@ -48,6 +48,7 @@ class Bookkeeper:
         if self._told.qsize() < _MOST:
             self._told.put((worker, rows))
         else:
+            self._gap = True
             self._complain("the disk is too slow for it")
 
     def gone(self, worker: str, ran: Iterable[Ran]) -> None:
@@ -81,17 +82,20 @@ class Bookkeeper:
             try:
                 if store is None:
                     store = Store(self.plan.file, self.plan.keep, self.plan.max_size)
-                    if self._anew:
-                        store.abandon()
+                if self._gap and self._told.qsize() < _MOST // 2:
+                    store.abandon()
+                    self._gap = False
+                    self._call(self._tell_anew)
                 if rows and (odd := store.write(rows)):
                     self._call(self._say, f"{odd} rows that workers told the ledger make no sense")
                 if callable(last):
                     last(store)
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + (_TRIM_ON if store.trim(int(time.time() * 1000)) else _TRIM)
-                if rows:
-                    self._trouble = ""
+                if rows and self.trouble:
+                    self._call(self._complain, "")
             except (OSError, sqlite3.Error, ValueError, OverflowError) as error:
+                self._gap = True
                 self._call(self._complain, str(error))
                 look_at = time.monotonic() + _TRIM
             if isinstance(last, asyncio.Future):
@@ -117,10 +121,11 @@ class Bookkeeper:
             self._loop.call_soon_threadsafe(what, *values)
 
     def _complain(self, why: str) -> None:
-        """Say once why tasks are missing from the ledger."""
-        if why != self._trouble:
-            self._trouble = why
-            self._say(f"the ledger {self.plan.file} can't be written: {why}; what becomes of tasks is not kept")
+        """Say once why tasks are missing from the ledger, and when they are no more."""
+        if why != self.trouble:
+            self.trouble = why
+            how = f"can't be written: {why}; what becomes of tasks is not kept" if why else "is written again"
+            self._say(f"the ledger {self.plan.file} {how}")
 
 
 def _settle(waiter: asyncio.Future[None]) -> None:

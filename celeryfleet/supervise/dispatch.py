@@ -102,6 +102,7 @@ class Dispatcher:
             case protocol.WriteLedger():
                 await self._workers.poke()
                 await self._workers.written()
+                return protocol.Written(self._workers.unwritten)
             case FindTasks():
                 if fleet.plan.ledger is None:
                     raise FleetError("this host keeps no ledger.")
@@ -244,7 +245,7 @@ class Dispatcher:
         texts = [alert.text for alert in alerts[:_SHOWN]]
         texts += [f"and {len(alerts) - _SHOWN} more"] if len(alerts) > _SHOWN else []
         on = [f"Alerts: {'; '.join(texts)}."] if texts else []
-        on += [self._trouble] if self._trouble else []
+        on += filter(None, (self._trouble, self._workers.unwritten))
         return found.but(notes=(*found.notes, *on), alerts=alerts)
 
     def _marks(self, pause: protocol.Pause) -> protocol.Marks:

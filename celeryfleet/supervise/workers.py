@@ -39,6 +39,7 @@ from celeryfleet.worker_protocol import (
     Said,
     Start,
     Strikes,
+    TellAnew,
     Told,
     running,
 )
@@ -265,7 +266,7 @@ class Workers:
         if self._books is not None and self._books.plan != plan:
             self.close_books()
         if self._books is None and plan is not None:
-            self._books = Bookkeeper(plan, self._fleet.say, anew)
+            self._books = Bookkeeper(plan, self._fleet.say, self._have_told_anew, anew)
 
     def close_books(self) -> None:
         """Write what is left to be written of tasks."""
@@ -277,6 +278,16 @@ class Workers:
         """Wait until what was heard of tasks is written."""
         if self._books is not None:
             await self._books.written()
+
+    @property
+    def unwritten(self) -> str:
+        """Say why the ledger is not written; empty if it is."""
+        trouble = self._books.trouble if self._books is not None else ""
+        return f"The ledger can't be written: {trouble}. What becomes of tasks is not kept." if trouble else ""
+
+    def _have_told_anew(self) -> None:
+        for name in self._lines:
+            self.tell(name, TellAnew())
 
     # --- Tasks that end their workers ---------------------------------------------------------------------
 

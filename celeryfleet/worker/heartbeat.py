@@ -21,7 +21,19 @@ from celery.worker.control import revoke
 
 from celeryfleet.records import Lines, Record, encode
 from celeryfleet.worker.recorder import NoRecorder
-from celeryfleet.worker_protocol import Beat, Poke, Read, Ready, Restore, Restored, Revoke, Revoked, Strikes, Told
+from celeryfleet.worker_protocol import (
+    Beat,
+    Poke,
+    Read,
+    Ready,
+    Restore,
+    Restored,
+    Revoke,
+    Revoked,
+    Strikes,
+    TellAnew,
+    Told,
+)
 
 if TYPE_CHECKING:
     from celeryfleet.worker.ownership import Ownership
@@ -219,6 +231,8 @@ class Heartbeat:
                 self.recorder.flush()
                 self._last, self._last_at = self.beat(), time.monotonic()
                 self.send(self._last.but(poke=number))
+            case TellAnew():
+                self.recorder.tell_anew()
             case Restore(nodes):
                 from celeryfleet.worker.redis_restore import bring_back
 

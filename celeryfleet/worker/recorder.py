@@ -49,6 +49,7 @@ class NoRecorder:
     def ended(self, request: Any, how: str, error: str = "", trace: str = "", eta: float | None = None) -> None: ...
     def unknown(self, message: Any, error: str) -> None: ...
     def flush(self) -> None: ...
+    def tell_anew(self) -> None: ...
 
 
 class Recorder(NoRecorder):
@@ -122,6 +123,13 @@ class Recorder(NoRecorder):
                 del self._rows[:-_MOST_ROWS]
                 return
             del self._rows[: len(some)]
+
+    def tell_anew(self) -> None:
+        """Tell of what is held, though it was told before."""
+        for request in list(state.requests.values()):
+            if request.told in (entry.TAKEN, entry.SCHEDULED, entry.RUNNING):
+                request.told = ""
+        self.flush()
 
     def _add(self, row: list[Any]) -> None:
         self._rows.append(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 
 import pytest
@@ -135,6 +136,32 @@ def test_of_a_killed_worker_the_task_is_lost_or_runs_again(broker: dict[str, str
     eventually(lambda: home.trace().count("start late") == 2)
     (home.path / "late").touch()
     known(home, late, "succeeded")
+
+
+def test_a_full_disk_is_told_and_what_ended_meanwhile_does_not_run_for_ever(home: Home) -> None:
+    """What had been written of it last was shown for days, and `queues drain` waited for it."""
+    up(home, EMBEDDED, "prefork, concurrency: 2")
+    stays, ends = home.post("late", "stays"), home.post("late", "ends")
+    known(home, stays, "running")
+    known(home, ends, "running")
+    supervisor = home.status()["supervisor"]["pid"]
+    (log,) = home.path.glob(".celeryfleet/*/ledger.sqlite-wal")
+    before = resource.prlimit(supervisor, resource.RLIMIT_FSIZE, (log.stat().st_size, -1))
+    (home.path / "ends").touch()
+    eventually(lambda: "The ledger can't be written: " in home.run("status").stdout)
+    assert "warning: The ledger can't be written: " in home.run("failed").stderr
+    assert home.run("queues", "drain", "default", "--timeout", "0.5", check=False).returncode == 124
+    resource.prlimit(supervisor, resource.RLIMIT_FSIZE, before)
+    assert known(home, ends, "unknown").worker == "web-1"
+    known(home, stays, "running")
+    (home.path / "stays").touch()
+    known(home, stays, "succeeded")
+    home.run("queues", "drain", "default", "--timeout", "30")
+    assert "The ledger" not in home.run("status").stdout
+    assert [line.split()[5:9] for line in home.log().splitlines() if "the ledger" in line] == [
+        ["can't", "be", "written:", "disk"],
+        ["is", "written", "again"],
+    ]
 
 
 def test_what_is_hidden_is_in_no_file_of_the_ledger(home: Home) -> None:

@@ -352,7 +352,11 @@ EMPTY = view(status=status(queues=(QueueStatus("mail", 0, None, None, 1),)))
         ),
         (
             facts(entry=entry("unknown")),
-            ("unknown", "it was with mail-1 when the supervisor was killed; what became of it was not told"),
+            (
+                "unknown",
+                "it was with mail-1; what became of it was not told",
+                "its supervisor was killed, or the ledger could not be written",
+            ),
         ),
     ],
 )
