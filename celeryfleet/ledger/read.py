@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -51,6 +52,7 @@ class Ledger:
                 self._db = sqlite3.connect(":memory:")
         except (OSError, sqlite3.Error) as error:
             raise FleetError(f"the ledger {path} cannot be read: {error}.") from None
+        self._path = path
         self._empty = not self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
 
     def __enter__(self) -> Ledger:
@@ -114,7 +116,7 @@ class Ledger:
         if self._empty or not task_id:
             return []
         sql = " UNION ".join(f"SELECT id FROM {table} WHERE substr(id, 1, ?) = ?" for table in ("held", "ended"))
-        return [row[0] for row in self._db.execute(f"{sql} LIMIT 10", (len(task_id), task_id) * 2)]
+        return [row[0] for row in self._rows(f"{sql} LIMIT 10", *(len(task_id), task_id) * 2)]
 
     def held(self, *states: str) -> list[Entry]:
         """Return the tasks that workers hold or that come again, in these states or in any, oldest first."""
@@ -218,11 +220,13 @@ class Ledger:
         """Note that a task is about to be sent again under another id; False if it was before, unless `again`."""
         how = "REPLACE" if again else "IGNORE"
         values = (task_id, retried_as, int(time.time() * 1000))
-        return self._db.execute(f"INSERT OR {how} INTO again VALUES (?, ?, ?)", values).rowcount == 1
+        with self._opened():
+            return self._db.execute(f"INSERT OR {how} INTO again VALUES (?, ?, ?)", values).rowcount == 1
 
     def unclaim(self, task_id: str) -> None:
         """Take that back: it could not be sent."""
-        self._db.execute("DELETE FROM again WHERE id = ?", (task_id,))
+        with self._opened():
+            self._db.execute("DELETE FROM again WHERE id = ?", (task_id,))
 
     def retry_of(self, task_id: str) -> str | None:
         """Return the id of the task that was sent again as this one."""
@@ -235,7 +239,18 @@ class Ledger:
         return [Entry(*row) for row in self._rows(f"{_FROM.format(table)} {where}", *values)]
 
     def _rows(self, sql: str, *values: Any) -> Iterator[Any]:
-        return iter(()) if self._empty else self._db.execute(sql, values)
+        if not self._empty:
+            with self._opened():
+                yield from self._db.execute(sql, values)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        """Raise FleetError where the file is damaged, or what is noted in it can't be written."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            hint = "A damaged one is begun anew when the fleet is started: celeryfleet down, celeryfleet up -d"
+            raise FleetError(f"the ledger {self._path} cannot be used: {error}.", hint=hint) from None
 
     def _first(self, at: int) -> int:
         """Find the first row of `ended` that can be so late, by halving: rows are appended as tasks end."""

@@ -8,6 +8,7 @@ says what was sent again (see retry.py).
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -57,9 +58,12 @@ class Store:
         `keep` is seconds, `max_size` bytes.
         """
         self.keep, self.max_size = keep, max_size
+        #: why it was begun anew; empty if it was not
+        self.discarded = ""
         try:
             self._db = _opened(path)
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            self.discarded = str(error)
             for name in (path, f"{path}-wal", f"{path}-shm"):
                 Path(name).unlink(missing_ok=True)
             self._db = _opened(path)
@@ -119,11 +123,13 @@ class Store:
         self._db.execute("DELETE FROM again WHERE at < ?", (oldest,))
         ends = "SELECT (SELECT min(rowid) FROM ended), (SELECT max(rowid) FROM ended)"  # both at once would read all
         first, last = (found or 0 for found in self._db.execute(ends).fetchone())
-        cut = min(first + _CUT, last + 1)
+        cut, size = min(first + _CUT, last + 1), self.size
+        if size > self.max_size:  # rows of 64 KiB: ten thousand of them would be all that there is
+            cut = min(cut, first + math.ceil((last + 1 - first) * (1 - self.max_size / size)))
         aged = self._db.execute(
             "SELECT coalesce(ended, 0) < ? FROM ended WHERE rowid = ?", (oldest, cut - 1)
         ).fetchone()
-        if (aged and aged[0]) or self.size > self.max_size:
+        if (aged and aged[0]) or size > self.max_size:
             self._db.execute("DELETE FROM ended WHERE rowid < ?", (cut,))
             return bool(cut <= last)
         self._db.execute("DELETE FROM ended WHERE rowid < ? AND ended < ?", (cut, oldest))
@@ -164,6 +170,8 @@ def _opened(path: str) -> sqlite3.Connection:
             db.executescript(_TABLES)
         elif version != VERSION:
             raise sqlite3.DatabaseError(f"it is of version {version}")
+        elif (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(found)
     except BaseException:
         db.close()
         raise

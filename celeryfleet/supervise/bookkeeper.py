@@ -82,6 +82,8 @@ class Bookkeeper:
             try:
                 if store is None:
                     store = Store(self.plan.file, self.plan.keep, self.plan.max_size)
+                    if store.discarded:
+                        self._call(self._say, f"the ledger {self.plan.file} begins anew: {store.discarded}")
                 if self._gap and self._told.qsize() < _MOST // 2:
                     store.abandon()
                     self._gap = False

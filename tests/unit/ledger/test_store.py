@@ -180,6 +180,36 @@ def test_the_file_stays_within_its_size(path: str) -> None:
     store.close()
 
 
+def test_of_large_messages_only_as_many_are_removed_as_are_too_much(path: str) -> None:
+    """Ten thousand rows were removed at once, which was all that a file of 200 MB had of tasks that had failed."""
+    store = Store(path, keep=3600, max_size=2_000_000)
+    write(store, *(told(f"{number}", "failed", ended=NOW, message="x" * 60_000) for number in range(40)))
+    while store.trim(NOW):
+        pass
+    assert store.size <= 2_000_000
+    with Ledger(path) as ledger:
+        assert len(ledger.ended(0)) > 20
+    store.close()
+
+
+def test_a_file_that_is_damaged_inside_is_told_by_who_reads_it_and_begun_anew_by_who_writes_it(path: str) -> None:
+    """Each command that read it ended with a traceback, from then on for ever."""
+    store = Store(path, keep=3600, max_size=50_000_000)
+    write(store, *(told(f"{number}", "succeeded", ended=NOW) for number in range(1000)))
+    store.close()
+    with Path(path).open("r+b") as file:
+        file.seek(4096)
+        file.write(b"x" * 65536)
+    with Ledger(path) as ledger, pytest.raises(FleetError, match="cannot be used: database disk image is malformed"):
+        ledger.ended(0)
+    store = Store(path, keep=3600, max_size=50_000_000)
+    assert store.discarded
+    write(store, told("a", "succeeded", ended=NOW))
+    with Ledger(path) as ledger:
+        assert [one.id for one in ledger.ended(0)] == ["a"]
+    store.close()
+
+
 @pytest.mark.parametrize("damage", [b"x" * 10_000, b"SQLite format 3\0" + b"\xff" * 9000])
 def test_a_damaged_file_is_begun_anew(path: str, damage: bytes) -> None:
     Path(path).write_bytes(damage)
