@@ -54,6 +54,8 @@ class Variables:
     doubts: dict[str, None] = field(default_factory=dict)
     #: `${VAR:-…}` whose default was taken, since it is options rather than a value; shared by all shells
     taken: dict[str, None] = field(default_factory=dict)
+    #: arguments that a script's `case "$1"`, or `[ "$1" = … ]`, knows where it was given none; shared, too
+    choices: dict[str, None] = field(default_factory=dict)
 
     def copied(self, args: Words | None, more: Mapping[str, str]) -> Variables:
         """Return those of a shell that this one starts, with these arguments; None: the same ones."""
@@ -234,6 +236,7 @@ class Variables:
             case ["-v", name]:
                 return bool(self.resolved(self._one(name, "", quoted=True)))
             case [left, "=" | "==", right]:
+                self.choices |= {right: None} if left == UNTOLD else {}
                 return fnmatchcase(self.resolved(left), self.resolved(right))
             case [left, "!=", right]:
                 return not fnmatchcase(self.resolved(left), self.resolved(right))

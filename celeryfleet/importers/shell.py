@@ -46,8 +46,6 @@ class Trace:
 
     commands: list[Command] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
-    #: arguments that a script's `case "$1"` knows, where it was given none
-    choices: dict[str, None] = field(default_factory=dict)
     #: variable → where it was set last
     places: dict[str, str] = field(default_factory=dict)
     steps: int = 0
@@ -281,7 +279,7 @@ class Shell:
         patterns = [[self.values.text(word) for word in words] for words, _ in node.branches]
         if not value and self.values.asked(node.word):
             literal = (text for texts in patterns for text in texts if not set(text) & set("*?["))
-            self.trace.choices |= dict.fromkeys(literal)
+            self.values.choices.update(dict.fromkeys(literal))
         taken = next((i for i, texts in enumerate(patterns) if any(fnmatchcase(value, text) for text in texts)), None)
         for index, (_, body) in enumerate(node.branches):
             if index != taken:

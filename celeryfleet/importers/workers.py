@@ -58,7 +58,7 @@ def started(program: Program, known: Mapping[str, str], brokers: Iterable[str] =
     for command in trace.commands:
         if command.call is not None:
             _Taken(found, {**values.known}, command, command.call).take()
-    found.choices, found.values, found.exported = tuple(trace.choices), trace.values, frozenset(trace.exported)
+    found.choices, found.values, found.exported = tuple(values.choices), trace.values, frozenset(trace.exported)
     beside = [shown(command.words) for command in trace.commands if command.call is None and _is_step(command.words)]
     if found.celery and beside:
         names = ", ".join(f"`{text}`" for text in beside[:5]) + (", …" if len(beside) > 5 else "")

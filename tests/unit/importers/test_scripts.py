@@ -400,3 +400,13 @@ COMPOSE_OF_SCRIPTS = """
       async: {command: /app/start.sh all}
       worker-of-more: {command: gosu shop ./fill.sh}
 """
+
+
+def test_a_script_that_compares_its_argument_is_read_for_each_that_it_knows() -> None:
+    """Only those of a `case` were known."""
+    text = """
+        if [ "$1" = web ]; then exec gunicorn shop
+        elif [[ "$1" == mail ]]; then exec celery -A shop worker -Q mail
+        elif [ "$1" = video ]; then exec celery -A shop worker -Q video; fi
+    """
+    assert list(pools(script(text))) == ["mail", "video"]
