@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from celeryfleet.render.grid import cell, grid, wrapped
 from celeryfleet.render.paint import AMBER, CYAN, DIM
-from celeryfleet.text import age, clean
+from celeryfleet.text import age, clean, cut
 
 if TYPE_CHECKING:
     from celeryfleet.client.in_hand import Dead
     from celeryfleet.client.messages import Message
     from celeryfleet.render.paint import Span
 
+#: columns that a call takes at most, where there is no screen to fit it into
+_CALL = 200
 _PEEK = ("TASK", "AGE", "PRIORITY", "ID")
 _DEAD = ("QUEUE", "READY", "FROM", "WHY")
 
@@ -33,7 +35,8 @@ def peek_lines(messages: Sequence[Message], now: float, color: bool, width: int)
     """Write a line for each message."""
     rows: list[list[Span] | str] = []
     for one in messages:
-        rows.append([(clean(one.call), ""), cell(one.age(now), age), cell(one.priority), (clean(one.id) or "-", DIM)])
+        call, sent = cut(clean(one.call), _CALL), cell(one.age(now), age)
+        rows.append([(call, ""), sent, cell(one.priority), (clean(one.id) or "-", DIM)])
     return grid(_PEEK, rows, color, width)
 
 

@@ -18,6 +18,7 @@ from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
 
 from celeryfleet.ledger.entry import EXPIRED, FAILED, RETRYING, REVOKED, SUCCEEDED, WAITING
+from celeryfleet.text import cut
 from celeryfleet.worker.stacks import dump_stack
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: what Celery says where the process that ran a task has ended with it
 _LOST = WorkerLostError | SystemExit | KeyboardInterrupt
+#: columns of an error's line
+_LONGEST = 1000
 
 
 class Request(CeleryRequest):  # type: ignore[misc]
@@ -77,7 +80,7 @@ class Request(CeleryRequest):  # type: ignore[misc]
         elif how == RETRYING:
             when = error.when if isinstance(error, Retry) else self.task.default_retry_delay
             eta = when.timestamp() if isinstance(when, datetime) else time.time() + (when or 0)
-            self.tell(how, getattr(error, "excs", None) or str(error), trace, eta)
+            self.tell(how, cut(getattr(error, "excs", None) or str(error), _LONGEST), trace, eta)
         elif how is not None:
             self.tell(how, _named(error), trace)
         return done
@@ -149,4 +152,4 @@ def _named(error: BaseException) -> str:
     name, told = type(error).__name__, str(error)
     if told.startswith(f"{name}("):  # billiard's write themselves as code
         told = ", ".join(map(str, error.args))
-    return f"{name}: {told}".rstrip(": ").partition("\n")[0]
+    return cut(f"{name}: {told[:_LONGEST]}".rstrip(": ").partition("\n")[0], _LONGEST)

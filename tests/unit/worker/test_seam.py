@@ -263,6 +263,13 @@ TASK = SimpleNamespace(
 )
 
 
+def test_an_error_is_told_in_a_line_that_is_not_too_long() -> None:
+    """One of 100,000 letters filled the screens of `why` and `failed`."""
+    assert request._named(ValueError("no\nmore")) == "ValueError: no"
+    assert request._named(TimeLimitExceeded(2)) == "TimeLimitExceeded: 2"
+    assert request._named(ValueError("y" * 100_000)) == f"ValueError: {'y' * 987}…"
+
+
 @pytest.mark.parametrize(
     ("error", "of", "told", "struck"),
     [
