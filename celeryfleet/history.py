@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -92,6 +92,15 @@ class History:
     def speeds(self) -> list[float]:
         """List how many tasks were done per second."""
         return list(self._rates)
+
+
+def percentiles(values: Iterable[float | None]) -> list[float] | None:
+    """Return p50 and p95 of the seconds that are known, of which less than none is none; None: none is known."""
+    known = sorted(max(0.0, value) for value in values if value is not None)
+    if not known:
+        return None
+    places = [divmod((len(known) - 1) * percent, 100) for percent in (50, 95)]
+    return [round(known[at] + (known[at + bool(part)] - known[at]) * part / 100, 4) for at, part in places]
 
 
 def sparkline(values: list[float], width: int) -> str:

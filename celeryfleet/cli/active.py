@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
-from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -87,6 +86,7 @@ def show_timed(session: Session, since: str, as_json: bool) -> int:
 
 
 def _percentiles(name: str, values: Iterable[float | None]) -> dict[str, float | None]:
-    known = [max(0.0, value) for value in values if value is not None]
-    cuts = quantiles(known, n=20, method="inclusive") if len(known) > 1 else known * 19
-    return {f"{name}_p50_s": round(cuts[9], 3) if cuts else None, f"{name}_p95_s": round(cuts[18], 3) if cuts else None}
+    from celeryfleet.history import percentiles
+
+    p50, p95 = percentiles(values) or (None, None)
+    return {f"{name}_p50_s": p50, f"{name}_p95_s": p95}

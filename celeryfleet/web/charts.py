@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
 from celeryfleet.errors import FleetError
+from celeryfleet.history import percentiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from celeryfleet.ledger.read import Ledger
 
 #: seconds in all, and of each step
@@ -47,23 +45,13 @@ class Charts:
 def _counted(ledger: Ledger, begin: int, end: int, step: int, queue: str) -> dict[int, dict[str, Any]]:
     """Return the point of each step from one to another."""
     counts = {at: (done, wrong) for at, done, wrong in ledger.counts(begin * step, step, queue)}
-    waits, runs = defaultdict[int, list[float]](list), defaultdict[int, list[float]](list)
+    waits, runs = defaultdict[int, list[float | None]](list), defaultdict[int, list[float | None]](list)
     for at, waited, ran in ledger.samples(begin * step, step, queue, _SAMPLES):
-        if waited is not None:
-            waits[at].append(max(0.0, waited))
-        if ran is not None:
-            runs[at].append(ran)
+        waits[at].append(waited)
+        runs[at].append(ran)
     found = {}
     for at in range(end - begin):
         done, wrong = counts.get(at, (0, 0))
-        times = {"wait": _percentiles(waits[at]), "run": _percentiles(runs[at])}
+        times = {"wait": percentiles(waits[at]), "run": percentiles(runs[at])}
         found[begin + at] = {"at": (begin + at + 1) * step, "done_s": done / step, "failed_s": wrong / step, **times}
     return found
-
-
-def _percentiles(values: Sequence[float]) -> list[float] | None:
-    """Return p50 and p95 in seconds."""
-    if not values:
-        return None
-    cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else list(values) * 19
-    return [round(cuts[9], 4), round(cuts[18], 4)]
