@@ -62,6 +62,8 @@ class Store:
         self.discarded = ""
         try:
             self._db = _opened(path)
+        except sqlite3.OperationalError:  # it is locked, or the disk is full: nothing is wrong with the file
+            raise
         except sqlite3.DatabaseError as error:
             self.discarded = str(error)
             for name in (path, f"{path}-wal", f"{path}-shm"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +221,19 @@ def test_a_damaged_file_is_begun_anew(path: str, damage: bytes) -> None:
         assert ledger.find("a") is not None
     store.close()
     assert Path(path).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_damaged(store: Store, path: str) -> None:
+    """It was removed with all that it knew, where another process had locked it or the disk was full."""
+    write(store, told("a", "succeeded", ended=NOW))
+    store.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            Store(path, keep=3600, max_size=2_000_000)
+    with Ledger(path) as ledger:
+        assert ledger.find("a") is not None
 
 
 def test_a_file_that_is_not_there_is_empty(path: str) -> None:
