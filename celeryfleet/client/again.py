@@ -29,8 +29,6 @@ def refusal(entry: Entry, again: bool) -> str:
     """Say why a task is not sent again; empty if it is. `again` allows what was sent again before."""
     if entry.retried_as is not None and not again:
         return f"it was sent again as {entry.retried_as}; --again does it once more"
-    if entry.host:
-        return ""  # its message is on another host, which will say
     if entry.message is None:
         return "its message was not kept: that is done for tasks that fail or last, up to 64 KiB"
     if json.loads(entry.message)["hidden"]:

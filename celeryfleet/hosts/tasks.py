@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: of a task that has ended: its name, its queue, when it came (unix ms), and the seconds that it ran
 Row: TypeAlias = tuple[str, str, int, float | None]
+#: what is told of a message that is kept: whole, and without some of its arguments
+_HIDDEN = ('{"hidden": false}', '{"hidden": true}')
 #: characters of an error, and of what is asked for; stars in a glob, each of which takes time
 _LONG, _WORD, _STARS = 2000, 255, 4
 
@@ -37,8 +40,16 @@ def known(file: str, asked: FindTasks) -> Known:
 
 
 def _rows(entries: Iterable[Entry]) -> tuple[tuple[object, ...], ...]:
-    told = [replace(one, error=one.error and one.error[:_LONG], traceback=None, message=None) for one in entries]
+    told = [
+        replace(one, error=one.error and one.error[:_LONG], traceback=None, message=_kept(one.message))
+        for one in entries
+    ]
     return tuple(astuple(one) for one in told[-MOST:])
+
+
+def _kept(message: str | None) -> str | None:
+    """Say of a message no more than what `retry` asks of it."""
+    return message and _HIDDEN[bool(json.loads(message)["hidden"])]
 
 
 def entries(rows: Iterable[tuple[object, ...]], host: str) -> list[Entry]:
@@ -46,7 +57,10 @@ def entries(rows: Iterable[tuple[object, ...]], host: str) -> list[Entry]:
     return [
         Entry(f"{row[0]}@{host}", *row[1:])  # type: ignore[arg-type]
         for row in rows
-        if shaped(tuple(map(type, row[1:-1]))) and type(row[0]) is str and isinstance(row[-1], str | None)
+        if shaped(tuple(map(type, row[1:-1])))
+        and type(row[0]) is str
+        and isinstance(row[-1], str | None)
+        and row[-2] in (None, *_HIDDEN)
     ]
 
 

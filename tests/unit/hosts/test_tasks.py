@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from celeryfleet.client.again import refusal
 from celeryfleet.errors import FleetError
 from celeryfleet.hosts.messages import Answer, FindTasks, Known, Remote
 from celeryfleet.hosts.tasks import ended, entries, known
@@ -25,7 +26,7 @@ def told(task_id: str, state: str, **more: object) -> tuple[object, ...]:
 @pytest.fixture
 def ledger(tmp_path: Path) -> str:
     file = str(tmp_path / "ledger.sqlite")
-    one = told("one", "running", message='{"args": ["secret"]}')
+    one = told("one", "running", message='{"args": ["secret"], "hidden": false}')
     two = told("two", "failed", ended=int(time.time() * 1000), error="x" * 9000, traceback="secret")
     store = Store(file, 3600.0, 1_000_000)
     assert store.write([("video-1", [list(one)]), ("video-2", [list(two)])]) == 0
@@ -39,6 +40,9 @@ def test_tasks_are_told_by_id_or_state_without_their_arguments(ledger: str) -> N
     (two,), (one,) = entries(answer.tasks, "b"), entries(answer.running, "b")
     assert (one.id, one.worker, one.state) == ("one", "video-1@b", "running")
     assert (two.id, two.worker, len(two.error or "")) == ("two", "video-2@b", 2000)
+    # It was said that b sends it again, which b then could not.
+    assert refusal(two, again=False).startswith("its message was not kept")
+    assert not refusal(one, again=False)
     assert b"secret" not in encode(found)
     assert [row[1] for row in known(ledger, FindTasks(state="running")).tasks] == ["one"]
     assert [row[1] for row in known(ledger, FindTasks(state="failed", task="shop.*")).tasks] == ["two"]
@@ -60,7 +64,15 @@ def test_what_would_take_long_to_look_for_is_refused(ledger: str, asked: FindTas
 
 def test_rows_that_are_none_are_left_out() -> None:
     good = ("web-1", *told("one", "running"), None)
-    bad = [(), ("web-1",), (1, *good[1:]), (*good, 1), (*good[:2], 5, *good[3:]), (*good[:-1], 5)]
+    bad = [
+        (),
+        ("web-1",),
+        (1, *good[1:]),
+        (*good, 1),
+        (*good[:2], 5, *good[3:]),
+        (*good[:-1], 5),
+        (*good[:-2], "no JSON", None),
+    ]
     assert [one.id for one in entries([good, *bad], "b")] == ["one"]
 
 
