@@ -73,6 +73,7 @@ class Page(Live):
             looks={one.__name__: one for one in looks},
             actions={one.__name__: one for one in actions},
             ledger_file=ledger.file if ledger else None,
+            hosts=lambda: hosts.seen(self.session)[0],
         )
 
     def status(self) -> Status:

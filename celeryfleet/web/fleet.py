@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celeryfleet.history import Moment
+    from celeryfleet.hosts.messages import HostStatus
     from celeryfleet.logs.read import Follower
     from celeryfleet.protocol import Status
 
@@ -26,3 +27,5 @@ class Fleet:
     actions: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any] | None]]
     #: None: it keeps none
     ledger_file: str | None
+    #: each of its hosts, as they have reported
+    hosts: Callable[[], Sequence[HostStatus]] = tuple

@@ -16,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from celeryfleet.hosts.messages import HostStatus, state_of
 from celeryfleet.ledger.read import Ledger
 from celeryfleet.protocol import QueueStatus, Status, WorkerStatus
 from celeryfleet.web.tally import Tally
@@ -30,9 +31,11 @@ _Values: TypeAlias = Mapping[Any, float | None]
 class Metrics(Collector):
     """All metrics of one fleet, made anew when they are asked for; its counters begin at 0 with it."""
 
-    def __init__(self, look: Callable[[], Status], ledger: str | None) -> None:
-        """Take what says how the fleet is, which may raise FleetError, and the path of its ledger, if it keeps one."""
-        self._look = look
+    def __init__(
+        self, look: Callable[[], Status], ledger: str | None, hosts: Callable[[], Sequence[HostStatus]] = tuple
+    ) -> None:
+        """Take what says how the fleet and each host is, which may raise FleetError, and the path of its ledger."""
+        self._look, self._hosts = look, hosts
         #: unix seconds
         self.began = time.time()
         #: a scrape and an export may come at once
@@ -60,6 +63,11 @@ class Metrics(Collector):
         yield from _workers(workers)
         yield from _queues(status)
         yield from _fleet(status)
+        if len(found := self._hosts()) > 1:
+            ages = {(host.name,): host.age_s for host in found}
+            yield _gauge("celeryfleet_host_report_age_seconds", "Age of a host's latest report.", ("host",), ages)
+            ready = {(host.name,): state_of(host) == "ready" for host in found}
+            yield _gauge("celeryfleet_host_ready", "Whether all that a host is to run is ready.", ("host",), ready)
 
 
 # --- Families ---------------------------------------------------------------------------------------------

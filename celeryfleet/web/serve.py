@@ -70,7 +70,7 @@ def url(listener: socket.socket, rules: Rules) -> str:
 
 def serve(fleet: Fleet, rules: Rules, listener: socket.socket, proxies: list[str], ends: int | None = None) -> None:
     """Serve until a signal; with `ends`, until nothing holds the other end of this descriptor any more."""
-    metrics = Metrics(fleet.status, fleet.ledger_file)
+    metrics = Metrics(fleet.status, fleet.ledger_file, fleet.hosts)
     end = otel.start(metrics, rules.fleet, os.environ)
     try:
         asyncio.run(_serve(fleet, rules, metrics, listener, proxies, ends))

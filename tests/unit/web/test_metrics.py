@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
 from celeryfleet.errors import FleetError
+from celeryfleet.hosts.messages import HostStatus
 from celeryfleet.ledger.store import Store
 from celeryfleet.protocol import (
     Backlog,
@@ -106,6 +107,19 @@ def test_what_ended_before_or_was_held_already_is_not_counted(fleet: Fleet) -> N
     assert fleet.counts() == {}
     fleet.write(told("held", "succeeded", started=NOW + 2000, ended=NOW + 2010, runtime=10))
     assert fleet.counts() == {"started": 1, "succeeded": 1}
+
+
+def test_of_several_hosts_it_tells_how_each_one_is(fleet: Fleet) -> None:
+    assert not [name for name, _ in fleet.scrape() if "host_" in name]
+    hosts = (
+        HostStatus("a", "reporting", 0.0, True, status=STATUS),
+        HostStatus("b", "silent", 48.5),
+        HostStatus("c", "missing"),
+    )
+    fleet.metrics = Metrics(fleet.look, None, lambda: hosts)
+    assert {name: fleet.value("celeryfleet_host_ready", {"host": name}) for name in "abc"} == {"a": 0, "b": 0, "c": 0}
+    assert fleet.value("celeryfleet_host_report_age_seconds", {"host": "b"}) == 48.5
+    assert [len(labels) for name, labels in fleet.scrape() if name == "celeryfleet_host_report_age_seconds"] == [1, 1]
 
 
 def test_each_step_of_a_task_is_counted_once_however_often_it_is_scraped(fleet: Fleet) -> None:
