@@ -19,6 +19,8 @@ TASKS, _EACH, _RARE = 40_000, 20, 500
 #: near its limit a queue takes long to settle: so many tasks for the square of the part that is to spare; an
 #: autoscaler does after some cooldowns; and how many times as many as else that, or a rare kind, may take
 _SETTLES, _COOLDOWNS, _LONGER = 2000, 10, 5
+#: an autoscaler looks every other second, however little comes: seconds that are simulated then, and tasks at least
+_SPAN, _FEW = 100_000, 10
 #: tasks after which the sum of what was drawn is what it should be
 _BLOCK = 10_000
 #: the part of them before measuring begins, in which the queues fill
@@ -144,7 +146,10 @@ def _settled(
     cooldown = max((pool.autoscale.cooldown for pool in pools if pool.autoscale), default=0.0)
     settles = _SETTLES / max(0.01, abs(_spare(pools, traffic))) ** 2
     needs = max(settles, _RARE * total / rarest, _COOLDOWNS * cooldown * total)
-    tasks = round(max(tasks, _EACH * sum(one.demand for one in traffic), min(_LONGER * tasks, needs)))
+    tasks = round(max(tasks, min(_LONGER * tasks, needs)))
+    if any(pool.autoscale for pool in pools):
+        tasks = min(tasks, max(_FEW, round(_SPAN * total)))
+    tasks = max(tasks, round(_EACH * sum(one.demand for one in traffic)))
     arrivals, streams = sampled(traffic, seed, tasks)
     outcome = Simulation(pools, streams, Random(seed), pushes).run(arrivals, warm=_WARM * tasks / total)
     yield from (_expected(pools, traffic, number, outcome) for number in range(len(traffic)))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from celeryfleet.plan.values import Plan
+from celeryfleet.plan.values import AutoscalePolicy, Plan
 from celeryfleet.simulate.forecast import Traffic, forecast
 from celeryfleet.simulate.search import Target, by_turns, search, wait
 from tests.unit.supervise.histories import plan, pool
@@ -63,6 +63,15 @@ def test_by_turns_the_last_queue_waits_less() -> None:
     assert by_turns(turns) is None
     strict, even = (wait(forecast(one, traffic, 1, 10_000), "low", 95) or 0.0 for one in (fleet(), turns))
     assert strict > even
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("rate", [1 / 60, 1 / 3600])
+def test_an_autoscaler_that_has_next_to_nothing_to_do_takes_no_hours(rate: float) -> None:
+    """40,000 tasks were simulated whatever their rate, and a look every other second between them."""
+    scaled = pool("mail", autoscale=AutoscalePolicy(1, 4))
+    (found,) = forecast(plan(scaled), [Traffic("mail", rate, (1.0,))])
+    assert found.waits[95] < 5
 
 
 def test_ten_thousand_workers_with_a_hundred_thousand_tasks_a_second_take_less_than_a_minute() -> None:
