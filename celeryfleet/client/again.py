@@ -10,10 +10,11 @@ from uuid import uuid4
 
 from celeryfleet.app import SENT_AT
 from celeryfleet.client.amqp_queue import publish
-from celeryfleet.client.broker import opened
+from celeryfleet.client.broker import attempt, opened
 from celeryfleet.client.messages import fresh
 from celeryfleet.errors import Exit, FleetError
 from celeryfleet.ledger.message import body_of
+from celeryfleet.redis_client import BrokerError
 from celeryfleet.text import counted
 
 if TYPE_CHECKING:
@@ -39,27 +40,28 @@ def refusal(entry: Entry, again: bool) -> str:
 def send_again(plan: Plan, ledger: Ledger, entries: Iterable[Entry], again: bool = False) -> list[tuple[Entry, str]]:
     """Send tasks that nothing speaks against, each once whoever else does so now; return them with their new ids.
 
-    What is noted first and then could not be sent is taken back; if we are killed in between, it was not sent, and
-    `again` is how to send it. Raises FleetError.
+    Each is noted before it is sent, and that is taken back where the broker refuses it. If we are killed in between, or
+    the connection breaks, it may not have come, and `again` is how to send it. Raises FleetError.
     """
     sent: list[tuple[Entry, str]] = []
     with opened(plan.broker.url, plan.settings) as connection:
-        errors = (*connection.connection_errors, *connection.channel_errors, OSError)
-        try:
-            channel = connection.channel()
-            for entry in entries:
-                new = str(uuid4())
-                if not ledger.claim(entry.id, new, again):
-                    continue  # somebody else was faster
-                try:
-                    _publish(channel, entry, new, len(sent))
-                except BaseException:
-                    ledger.unclaim(entry.id)
-                    raise
-                sent.append((entry, new))
-        except errors as error:
-            what = f"{entry.task} ({entry.id}) could not be sent to {entry.queue}: {error}."
-            raise FleetError(what, hint=f"{len(sent)} were sent before it.", code=Exit.BROKER) from error
+        channel, trouble = attempt(connection, lambda connection: connection.channel())
+        if trouble:
+            raise BrokerError(plan.broker.shown, trouble)
+        for entry in entries:
+            new = str(uuid4())
+            if not ledger.claim(entry.id, new, again):
+                continue  # somebody else was faster
+            try:
+                _publish(channel, entry, new, len(sent))
+            except FleetError:
+                ledger.unclaim(entry.id)
+                raise
+            except (*connection.connection_errors, *connection.channel_errors, OSError) as error:
+                what = f"{entry.task} ({entry.id}) may not have been sent to {entry.queue}: {error}."
+                hint = f"{counted(len(sent), 'task', 'was', 'were')} sent before it; --again sends this one anyway."
+                raise FleetError(what, hint=hint, code=Exit.BROKER) from error
+            sent.append((entry, new))
     return sent
 
 

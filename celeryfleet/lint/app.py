@@ -140,6 +140,21 @@ def unregistered(case: Case) -> Iterator[Found]:
             )
 
 
+@rule("CF067", "queue-of-several-apps", "A queue that workers of several apps read", Level.WARNING)
+def of_several_apps(case: Case) -> Iterator[Found]:
+    """Find queues whose messages go to whichever app's worker is free, whether it knows the task or not."""
+    for queue in case.fleet.queues:
+        readers = {pool.app: pool.name for pool in case.plan.pools if queue in pool.queues}
+        if len(readers) > 1:
+            *_, last = readers.values()
+            yield Found(
+                case.where(("pools", last, "queues"), ("pools", last)),
+                f'"{queue}" is read by workers of the apps {quoted(readers)}: whichever is free takes a message, and '
+                "fails it (NotRegistered) if its own app does not have the task.",
+                "Give each app's tasks a queue that its own pools alone read.",
+            )
+
+
 @rule("CF055", "eager", "Tasks that run in their sender", Level.WARNING)
 def eager(case: Case) -> Iterator[Found]:
     """Find the setting that is meant for tests."""
@@ -169,6 +184,7 @@ RULES = (
     schedule_without_beat,
     beat_without_schedule,
     unregistered,
+    of_several_apps,
     eager,
     missing_queues_made,
 )

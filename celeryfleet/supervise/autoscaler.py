@@ -7,7 +7,9 @@ What waits is asked of the broker (counting.py); what runs is known from the wor
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -60,10 +62,11 @@ class Autoscaler:
         """Scale the pools to what these depths and the workers' beats ask for."""
         state = self._fleet.state
         changed = {}
+        readers = Counter(name for queues in self._fleet.plan.hosts.values() for name in set(queues))
         for pool in self._pools():
             assert pool.autoscale is not None
             workers = {worker.name: worker for worker in state.workers.values() if worker.pool == pool.name}
-            sample = _sample(pool, depths, state.paused, workers)
+            sample = _sample(pool, depths, state.paused, readers, workers)
             verdict = wanted(state.settled(pool), pool.autoscale, sample, self._memories.get(pool.name, Memory()), now)
             self._memories[pool.name] = verdict.memory
             if verdict.replicas != pool.replicas:
@@ -76,16 +79,22 @@ class Autoscaler:
 
 
 def _sample(
-    pool: PoolPlan, depths: dict[str, dict[str, Any]], paused: Collection[str], workers: Mapping[str, Worker]
+    pool: PoolPlan,
+    depths: dict[str, dict[str, Any]],
+    paused: Collection[str],
+    readers: Counter[str],
+    workers: Mapping[str, Worker],
 ) -> Sample:
-    found = [depths[name] for name in pool.queues if name in depths and name not in paused]
-    ages = [depth["oldest_age_s"] for depth in found if depth["oldest_age_s"] is not None]
+    """Tell of a pool what was measured; of a queue that several hosts read, each does its share."""
+    found = {name: depths[name] for name in pool.queues if name in depths and name not in paused}
+    ages = [depth["oldest_age_s"] for depth in found.values() if depth["oldest_age_s"] is not None]
+    ready = sum((depth["ready"] or 0) / max(1, readers[name]) for name, depth in found.items())
     loads = {
         name: Load(worker.beat.active, worker.beat.reserved, worker.processed_before + worker.beat.processed)
         for name, worker in workers.items()
         if worker.status is Status.READY
     }
-    return Sample(sum(depth["ready"] or 0 for depth in found), max(ages, default=None), loads)
+    return Sample(math.ceil(ready), max(ages, default=None), loads)
 
 
 def _sized(pool: PoolPlan, replicas: int, idlest: Collection[str], workers: Mapping[str, Worker]) -> PoolPlan:

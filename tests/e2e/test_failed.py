@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -101,6 +103,28 @@ def test_of_two_who_retry_one_task_at_once_the_second_is_told_what_it_was_sent_a
     for text, code in said:
         told = "is sent again as" if code == 0 else "is not sent again: it was sent again as"
         assert f"({bad}) {told} {again}" in text
+
+
+def test_ctrl_c_right_after_a_task_was_sent_again_does_not_have_it_sent_twice(home: Home) -> None:
+    up(home, EMBEDDED)
+    home.post("pay", "pin", "bob")
+    failures(home, 1)
+    interrupted = """if True:
+        from celeryfleet.cli.entry import main
+        from celeryfleet.client import again
+        publish = again._publish
+        def sent_and_interrupted(*words):
+            publish(*words)
+            raise KeyboardInterrupt
+        again._publish = sent_and_interrupted
+        main()
+        """
+    argv = [sys.executable, "-c", interrupted, "retry", "--all"]
+    done = subprocess.run(argv, cwd=home.path, env=home.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    first, second = sorted(failures(home, 2), key=lambda one: one["retried_as"] is None)
+    assert first["retried_as"] == second["id"]
+    assert "1 task is sent again" in home.run("retry", "--all").stderr
 
 
 def test_a_task_whose_arguments_were_hidden_is_not_sent_again(home: Home) -> None:

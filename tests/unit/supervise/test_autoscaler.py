@@ -105,6 +105,16 @@ def test_it_goes_on_from_what_was_scaled_by_hand() -> None:
     asyncio.run(live())
 
 
+def test_hosts_that_read_one_queue_share_what_waits_in_it() -> None:
+    async def live() -> None:
+        hosts = {"a": ["web", "web"], "b": ["web", "mail"]}
+        loop = fleet(replace(plan(pool("web", autoscale=POLICY, queues=("web", "mail"))), hosts=hosts))
+        Autoscaler(loop, no_poke).follow({"web": depth(23), "mail": depth(8)}, now=1000.0)
+        assert loop.target.pools["web"].replicas == 2, "12 of web, and 8 of mail: each worker should have 10"
+
+    asyncio.run(live())
+
+
 def answer(listener: socket.socket) -> None:
     """Be a Redis in which three lists hold 12 messages each."""
     while True:
