@@ -55,7 +55,7 @@ def send_again(plan: Plan, ledger: Ledger, entries: Iterable[Entry], again: bool
             try:
                 _publish(channel, entry, new, len(sent))
             except FleetError:
-                ledger.unclaim(entry.id)
+                ledger.unclaim(entry)
                 raise
             except (*connection.connection_errors, *connection.channel_errors, OSError) as error:
                 what = f"{entry.task} ({entry.id}) may not have been sent to {entry.queue}: {error}."

@@ -223,10 +223,13 @@ class Ledger:
         with self._opened():
             return self._db.execute(f"INSERT OR {how} INTO again VALUES (?, ?, ?)", values).rowcount == 1
 
-    def unclaim(self, task_id: str) -> None:
-        """Take that back: it could not be sent."""
+    def unclaim(self, entry: Entry) -> None:
+        """Take that back: it could not be sent, and is what it was before."""
+        if entry.retried_as is not None:
+            self.claim(entry.id, entry.retried_as, again=True)
+            return
         with self._opened():
-            self._db.execute("DELETE FROM again WHERE id = ?", (task_id,))
+            self._db.execute("DELETE FROM again WHERE id = ?", (entry.id,))
 
     def retry_of(self, task_id: str) -> str | None:
         """Return the id of the task that was sent again as this one."""

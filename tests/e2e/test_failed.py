@@ -224,15 +224,18 @@ def test_a_queue_that_the_broker_has_not_takes_no_task_again_and_the_task_can_be
     broker: dict[str, str], home: Home
 ) -> None:
     up(home, broker)
-    home.post("pay", "pin", "bob")
+    first = home.post("pay", "pin", "bob")
     failures(home, 1)
+    home.run("retry", first)
+    known = {one["id"]: one["retried_as"] for one in failures(home, 2)}
     home.run("down")
     with Connection(broker["url"]) as connection, connection.channel() as channel:
         channel.queue_delete(broker["queue"])
     refused = home.run("retry", "--all", check=False)
     assert refused.returncode == 1
     assert f'the broker has no queue "{broker["queue"]}".' in refused.stderr
-    assert document(home, "failed")[0]["retried_as"] is None
+    assert home.run("retry", first, "--again", check=False).returncode == 1
+    assert {one["id"]: one["retried_as"] for one in document(home, "failed")} == known, "as before, also of the first"
 
 
 def test_a_revocation_that_other_hosts_cannot_be_told_says_so(home: Home) -> None:

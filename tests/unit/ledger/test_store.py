@@ -268,12 +268,16 @@ def test_a_rate_is_that_since_the_work_began_not_since_a_minute_ago(store: Store
 def test_a_task_is_sent_again_once_unless_that_is_wanted(store: Store, path: str) -> None:
     write(store, told("a", "failed", ended=NOW))
     with Ledger(path) as ledger:
+        (fresh,) = ledger.ended(0)
         assert ledger.claim("a", "b")
         assert not ledger.claim("a", "c")
-        assert ledger.ended(0)[0].retried_as == "b"
+        (sent,) = ledger.ended(0)
+        assert sent.retried_as == "b"
         assert ledger.retry_of("b") == "a"
         assert ledger.claim("a", "c", again=True)
-        ledger.unclaim("a")
+        ledger.unclaim(sent)
+        assert not ledger.claim("a", "d"), "it was sent as b"
+        ledger.unclaim(fresh)
         assert ledger.claim("a", "d")
 
 
