@@ -66,7 +66,7 @@ def placed(fleet: Fleet, plan: Plan) -> Plan:
     host = fleet.hosts.get(plan.host)
     if host is None:
         error = unknown("host", plan.host, fleet.hosts).problems[0]
-        told = f"{error.hint} This machine is called {plan.host}: say which host it is with --host or CELERYFLEET_HOST."
+        told = f"{error.hint} This one goes by {plan.host}: say which it is with --host or CELERYFLEET_HOST."
         raise FleetError(f'fleet.yaml names no host "{plan.host}".', fleet.where("hosts"), told)
     others = [name for name in (*fleet.pools, "beat") if name not in host.pools]
     return plan.without(others).scaled(host.replicas)
