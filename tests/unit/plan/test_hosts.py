@@ -45,9 +45,7 @@ def test_a_host_that_is_not_named_is_told_which_are() -> None:
         plan_on("vm7")
     problem = error.value.problems[0]
     assert problem.what == 'fleet.yaml names no host "vm7".'
-    assert problem.hint.startswith(
-        "The hosts are a and b. This one goes by vm7: say which it is with --host"
-    )
+    assert problem.hint.startswith("The hosts are a and b. This one goes by vm7: say which it is with --host")
     assert problem.where.endswith(":7:1")
 
 
